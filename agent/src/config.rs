@@ -1,0 +1,156 @@
+//! The agent's own settings: `agent.toml`. What may go where is not here but in the policy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Where IT edits the settings on an installed system.
+pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
+
+/// The settings, every one with a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Config {
+    /// The policy file.
+    pub(crate) policy: PathBuf,
+    /// The directory of index, spool and quarantine.
+    pub(crate) state: PathBuf,
+    /// The guard to use; `auto` takes the best that this machine has.
+    pub(crate) guard: GuardChoice,
+    /// Longest time that a system call waits for an answer, in milliseconds.
+    pub(crate) deadline_ms: u64,
+    /// Where records go; none: they stay in the spool.
+    pub(crate) collector: Option<Collector>,
+    /// Limits of the spool.
+    pub(crate) spool: SpoolLimits,
+    /// Limits of the reading of one file.
+    pub(crate) measure: MeasureLimits,
+}
+
+/// Which guard to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GuardChoice {
+    /// The best that this machine has.
+    Auto,
+    /// fanotify permission events (root).
+    Gate,
+    /// Report and quarantine (no root).
+    Watch,
+}
+
+/// The collector that records go to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Collector {
+    /// Its address: `https://…`, or `http://` on this machine only.
+    pub(crate) url: String,
+    /// File with the agent's token, readable by nobody else.
+    pub(crate) token_file: PathBuf,
+    /// Certificate authority to trust instead of the system's, in PEM.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Seconds between two heartbeats.
+    #[serde(default = "heartbeat")]
+    pub(crate) heartbeat_seconds: u64,
+}
+
+/// Limits of the spool.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SpoolLimits {
+    /// Records that wait for the collector; above it the oldest of the lowest class go.
+    pub(crate) max_records: u64,
+    /// Records that stay readable for `vitrine events` after the collector has them.
+    pub(crate) keep_sent: u64,
+}
+
+/// Limits of the reading of one file.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct MeasureLimits {
+    /// Seconds after which the reading is given up.
+    pub(crate) seconds: u64,
+    /// Memory of the process that reads, in MiB.
+    pub(crate) memory_mib: u64,
+    /// Files read at the same time.
+    pub(crate) parallel: usize,
+}
+
+fn heartbeat() -> u64 {
+    30
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            policy: "/etc/vitrine/policy.toml".into(),
+            state: default_state(),
+            guard: GuardChoice::Auto,
+            deadline_ms: 100,
+            collector: None,
+            spool: SpoolLimits::default(),
+            measure: MeasureLimits::default(),
+        }
+    }
+}
+
+impl Default for SpoolLimits {
+    fn default() -> Self {
+        SpoolLimits { max_records: 500_000, keep_sent: 10_000 }
+    }
+}
+
+impl Default for MeasureLimits {
+    fn default() -> Self {
+        MeasureLimits { seconds: 60, memory_mib: 1024, parallel: 2 }
+    }
+}
+
+/// `/var/lib/vitrine` for root, the user's own state directory for others (XDG Base Directory).
+pub(crate) fn default_state() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/var/lib/vitrine".into();
+    }
+    let own = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    own.or(home).unwrap_or_else(|| "/tmp".into()).join("vitrine")
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// Not readable.
+    #[error("cannot read the settings {path}: {source}; give another file with --config")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// Not understood.
+    #[error("the settings {path} cannot be used: {message}")]
+    Invalid { path: PathBuf, message: String },
+}
+
+impl Config {
+    /// Reads `path`; where it is the default file and absent, the defaults hold.
+    pub(crate) fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(FILE) => String::new(),
+            Err(source) => return Err(ConfigError::Unreadable { path: path.into(), source }),
+        };
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| ConfigError::Invalid { path: path.into(), message: error.to_string() })?;
+        let invalid = |message: &str| Err(ConfigError::Invalid { path: path.into(), message: message.into() });
+        if !(10..=5_000).contains(&config.deadline_ms) {
+            return invalid("deadline-ms: expected 10 to 5000 milliseconds");
+        }
+        if config.measure.parallel == 0 || config.measure.seconds == 0 || config.measure.memory_mib < 64 {
+            return invalid("[measure]: expected parallel and seconds of at least 1, memory-mib of at least 64");
+        }
+        Ok(config)
+    }
+
+    /// Longest time that a system call waits for an answer.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}

@@ -1,0 +1,161 @@
+//! Every failure, decided once: what happens to the operation under way, what is recorded, which counter
+//! rises. Nothing else in the agent invents a reaction of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use vitrine_policy::record::{Event, Notice, NoticeClass, Severity, printable};
+
+/// Everything that can go wrong, or that the agent tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub(crate) enum Failure {
+    Started,
+    Stopped,
+    PolicyLoaded,
+    PolicyRefused,
+    PolicyMissing,
+    GuardDegraded,
+    MarkFailed,
+    DeadlineMissed,
+    QueueOverflow,
+    Unscanned,
+    Vanished,
+    WorkerFailed,
+    QuarantineFailed,
+    UndoFailed,
+    TaintIncomplete,
+    IndexFailed,
+    IndexSetAside,
+    WatchOverflow,
+    SpoolFull,
+    SpoolFailed,
+    RecordRejected,
+    CollectorAway,
+    CollectorRefused,
+    ClockJumped,
+    ProgramChanged,
+    ProgramMissing,
+}
+
+/// One row of the table.
+pub(crate) struct Row {
+    /// Stable name of the record and of the counter.
+    pub(crate) code: &'static str,
+    /// Which part of OCSF the record belongs to.
+    pub(crate) class: NoticeClass,
+    /// How bad it is.
+    pub(crate) severity: Severity,
+    /// What happens to the operation under way.
+    pub(crate) operation: &'static str,
+}
+
+impl Failure {
+    /// All of them, in the order of their counters.
+    pub(crate) const ALL: [Failure; 26] = [
+        Failure::Started,
+        Failure::Stopped,
+        Failure::PolicyLoaded,
+        Failure::PolicyRefused,
+        Failure::PolicyMissing,
+        Failure::GuardDegraded,
+        Failure::MarkFailed,
+        Failure::DeadlineMissed,
+        Failure::QueueOverflow,
+        Failure::Unscanned,
+        Failure::Vanished,
+        Failure::WorkerFailed,
+        Failure::QuarantineFailed,
+        Failure::UndoFailed,
+        Failure::TaintIncomplete,
+        Failure::IndexFailed,
+        Failure::IndexSetAside,
+        Failure::WatchOverflow,
+        Failure::SpoolFull,
+        Failure::SpoolFailed,
+        Failure::RecordRejected,
+        Failure::CollectorAway,
+        Failure::CollectorRefused,
+        Failure::ClockJumped,
+        Failure::ProgramChanged,
+        Failure::ProgramMissing,
+    ];
+
+    /// The row of the table.
+    #[rustfmt::skip] // a table reads in rows
+    pub(crate) fn row(self) -> Row {
+        use NoticeClass::{Lifecycle, Policy, Tamper};
+        use Severity::{Critical, High, Informational, Low, Medium};
+        let (code, class, severity, operation) = match self {
+            Failure::Started          => ("started",           Lifecycle, Informational, "none"),
+            Failure::Stopped          => ("stopped",           Lifecycle, Medium,        "waiting system calls are freed"),
+            Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
+            Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),
+            Failure::PolicyMissing    => ("policy-missing",    Policy,    Critical,      "nothing is blocked until a policy can be read"),
+            Failure::GuardDegraded    => ("guard-degraded",    Lifecycle, High,          "the next weaker guard takes over"),
+            Failure::MarkFailed       => ("mark-failed",       Lifecycle, High,          "that file system is not guarded"),
+            Failure::DeadlineMissed   => ("deadline-missed",   Lifecycle, Medium,        "the inherited or path label decides"),
+            Failure::QueueOverflow    => ("queue-overflow",    Lifecycle, High,          "the kernel allowed it; everything is scanned again"),
+            Failure::Unscanned        => ("unscanned",         Lifecycle, Medium,        "the inherited label stands"),
+            Failure::Vanished         => ("vanished",          Lifecycle, Informational, "nothing is left to judge"),
+            Failure::WorkerFailed     => ("worker-failed",     Lifecycle, Medium,        "the inherited label stands"),
+            Failure::QuarantineFailed => ("quarantine-failed", Lifecycle, Critical,      "the file stays where it is"),
+            Failure::UndoFailed       => ("undo-failed",       Lifecycle, Critical,      "the file stays where it is"),
+            Failure::TaintIncomplete  => ("taint-incomplete",  Lifecycle, Medium,        "judged by what was seen in time"),
+            Failure::IndexFailed      => ("index-failed",      Lifecycle, High,          "masters are told by their path alone"),
+            Failure::IndexSetAside    => ("index-set-aside",   Lifecycle, High,          "masters are told by their path until they are read again"),
+            Failure::WatchOverflow    => ("watch-overflow",    Lifecycle, Low,           "the directories are scanned again"),
+            Failure::SpoolFull        => ("spool-full",        Lifecycle, High,          "the oldest records of the lowest class go"),
+            Failure::SpoolFailed      => ("spool-failed",      Lifecycle, Critical,      "records wait in memory, then are counted"),
+            Failure::RecordRejected   => ("record-rejected",   Lifecycle, Medium,        "the collector keeps it apart; the next ones go on"),
+            Failure::CollectorAway    => ("collector-away",    Lifecycle, Low,           "records wait in the spool"),
+            Failure::CollectorRefused => ("collector-refused", Lifecycle, High,          "records wait in the spool"),
+            Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
+            Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
+            Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),
+        };
+        Row { code, class, severity, operation }
+    }
+
+    /// Raises the counter and makes the record.
+    pub(crate) fn notice(self, subject: Option<&[u8]>, what: impl std::fmt::Display) -> Event {
+        count(self, 1);
+        let row = self.row();
+        Event::Notice(Notice {
+            code: row.code.to_owned(),
+            class: row.class,
+            severity: row.severity,
+            message: format!("{what} (what follows: {})", row.operation),
+            subject: subject.map(printable),
+            count: 1,
+        })
+    }
+}
+
+static COUNTERS: [AtomicU64; Failure::ALL.len()] = [const { AtomicU64::new(0) }; Failure::ALL.len()];
+
+/// Raises a counter without a record, where a record would be too much or cannot be made.
+pub(crate) fn count(failure: Failure, by: u64) {
+    COUNTERS[failure as usize].fetch_add(by, Ordering::Relaxed);
+}
+
+/// All counters that are not zero, by code.
+pub(crate) fn counters() -> Vec<(&'static str, u64)> {
+    let read = |failure: Failure| (failure.row().code, COUNTERS[failure as usize].load(Ordering::Relaxed));
+    Failure::ALL.into_iter().map(read).filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_a_row_and_a_counter_of_its_own() {
+        for (position, failure) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, position);
+        }
+        let mut codes: Vec<_> = Failure::ALL.into_iter().map(|failure| failure.row().code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Failure::ALL.len());
+    }
+}
