@@ -1,9 +1,12 @@
 //! Plain facts about one event: who, with which label, to where.
 
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::record::printable;
 
 /// Rank of a resolution class in one policy: 0 is the lowest named tier, and the one above the last
 /// named tier is `master`. Ranks of two policies must not be compared; names are what travels.
@@ -125,6 +128,57 @@ pub enum Destination {
         /// The port.
         port: u16,
     },
+}
+
+impl Destination {
+    /// The destination as people read it, safe to print: `host:port`, or the path with the share or USB
+    /// disk that it lies on.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Destination::Host { name, address, port } => match (name, address) {
+                (Some(name), _) => format!("{}:{port}", printable(name.as_bytes())),
+                (None, Some(IpAddr::V6(address))) => format!("[{address}]:{port}"),
+                (None, Some(address)) => format!("{address}:{port}"),
+                (None, None) => format!("an unknown host, port {port}"),
+            },
+            Destination::Path { path, mount } => {
+                let text = printable(path.as_os_str().as_bytes());
+                match mount.as_ref().map(|mount| (&mount.share, &mount.usb)) {
+                    Some((Some(share), _)) => format!("{text} on {}", printable(share.as_bytes())),
+                    Some((None, Some(usb))) => format!("{text} on the USB disk {}", usb.text()),
+                    _ => text,
+                }
+            }
+        }
+    }
+
+    /// The line of a `[[destination]]` that would name it.
+    pub(crate) fn key_for_policy(&self) -> String {
+        match self {
+            Destination::Host { .. } => format!("hosts = [\"{}\"]", self.target()),
+            Destination::Path { path, mount } => match mount.as_ref().map(|mount| (&mount.share, &mount.usb)) {
+                Some((Some(share), _)) => format!("shares = [\"{}\"]", printable(share.as_bytes())),
+                Some((None, Some(usb))) => format!("usb = [{}]", usb.key_for_policy()),
+                _ => format!("paths = [\"{}\"]", printable(path.as_os_str().as_bytes())),
+            },
+        }
+    }
+}
+
+impl Usb {
+    fn text(&self) -> String {
+        let serial = if self.serial.is_empty() { "" } else { " with serial " };
+        format!("{}:{}{serial}{}", self.vendor, self.product, printable(self.serial.as_bytes()))
+    }
+
+    fn key_for_policy(&self) -> String {
+        let serial = match self.serial.as_str() {
+            "" => String::new(),
+            serial => format!(", serial = \"{}\"", printable(serial.as_bytes())),
+        };
+        format!("{{ vendor = \"{}\", product = \"{}\"{serial} }}", self.vendor, self.product)
+    }
 }
 
 /// The program that acts, as far as the policy knows it.

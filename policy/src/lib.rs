@@ -4,6 +4,21 @@
 //! talks to anybody, so that a rule is one line of test.
 #![forbid(unsafe_code)]
 
+pub mod cases;
+mod compile;
 pub mod decision;
+pub mod diagnostic;
+mod document;
+pub mod explain;
 pub mod facts;
+pub mod judge;
+pub mod matcher;
+pub mod policy;
 pub mod record;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::MAX_BYTES;
+pub use explain::explain;
+pub use judge::judge;
+pub use matcher::parse_destination;
+pub use policy::{Collection, Policy, ProgramEntry, TierEntry, Trust};

@@ -1,0 +1,258 @@
+//! Which of the policy's destinations an attempt goes to.
+//!
+//! The most specific one wins; between equals, the stricter. On paths, specific is what lies deeper in the
+//! tree; a mount, share or USB disk lies at the depth of its mount point.
+
+pub(crate) mod host;
+pub(crate) mod path;
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::facts::{Ceiling, Destination, Mount, Usb};
+pub use host::{HostPattern, Hosts};
+pub use path::PathPattern;
+
+/// A destination that the policy names.
+#[derive(Clone, Debug)]
+pub struct DestinationEntry {
+    /// Its name.
+    pub name: String,
+    /// Hosts and networks.
+    pub hosts: Vec<HostPattern>,
+    /// Mount points.
+    pub mounts: Vec<PathPattern>,
+    /// Directories. None of them reaches into a mount that lies below it.
+    pub paths: Vec<PathPattern>,
+    /// Network shares.
+    pub shares: Vec<Share>,
+    /// USB disks.
+    pub usb: Vec<UsbPattern>,
+    /// The highest tier that may go there.
+    pub ceiling: Ceiling,
+    /// Whether the user must give a reason.
+    pub justify: bool,
+    /// Most distinct objects in a day.
+    pub max_objects_per_day: Option<u32>,
+    /// Largest share of one master's area, summed over fragments (0.0 to 1.0).
+    pub max_coverage: Option<f64>,
+}
+
+/// The source of a network file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The server, in lower case.
+    pub server: String,
+    /// The parts of the exported path, or of the share and the path in it.
+    pub parts: Vec<String>,
+    /// Whether it is written as SMB writes it, `//server/share`.
+    pub smb: bool,
+}
+
+/// USB disks of one kind, or one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsbPattern {
+    /// Four lower-case hexadecimal digits.
+    pub vendor: String,
+    /// Four lower-case hexadecimal digits.
+    pub product: String,
+    /// The serial number; none: every disk of the kind.
+    pub serial: Option<String>,
+}
+
+/// How specific a match is; the greater, the more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    /// On the network.
+    Host(host::Narrowness),
+    /// In the file tree: depth of the matched directory, then what matched, then how much of a share.
+    Tree(usize, Kind, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Path,
+    Mount,
+    Share,
+    Usb,
+    UsbSerial,
+}
+
+/// The entry that decides over `destination`.
+pub(crate) fn most_specific<'d>(
+    entries: &'d [DestinationEntry],
+    destination: &Destination,
+) -> Option<&'d DestinationEntry> {
+    let mut best: Option<(Specificity, &DestinationEntry)> = None;
+    for entry in entries {
+        let Some(specificity) = entry.specificity(destination) else { continue };
+        let better = best.as_ref().is_none_or(|(best_specificity, best_entry)| {
+            specificity.cmp(best_specificity).then_with(|| entry.strictness(best_entry)) == Ordering::Greater
+        });
+        if better {
+            best = Some((specificity, entry));
+        }
+    }
+    best.map(|(_, entry)| entry)
+}
+
+impl DestinationEntry {
+    /// Whether `destination` is one that this entry names, be another entry more specific or not.
+    #[must_use]
+    pub fn matches(&self, destination: &Destination) -> bool {
+        self.specificity(destination).is_some()
+    }
+
+    fn specificity(&self, destination: &Destination) -> Option<Specificity> {
+        match destination {
+            Destination::Host { name, address, port } => self
+                .hosts
+                .iter()
+                .filter_map(|host| host.narrowness(name.as_deref(), *address, *port))
+                .max()
+                .map(Specificity::Host),
+            Destination::Path { path, mount } => self.in_tree(path, mount.as_ref()),
+        }
+    }
+
+    fn in_tree(&self, path: &Path, mount: Option<&Mount>) -> Option<Specificity> {
+        let point = mount.map(|mount| path::normalised(&mount.point).map_or(0, |names| names.len()));
+        let paths = self
+            .paths
+            .iter()
+            .filter(|directory| directory.covers(path) && point.is_none_or(|point| point <= directory.depth()))
+            .map(|directory| Specificity::Tree(directory.depth(), Kind::Path, 0));
+        let mounts = self
+            .mounts
+            .iter()
+            .filter(|wanted| mount.map_or_else(|| wanted.covers(path), |mount| wanted.is(&mount.point)))
+            .map(|wanted| Specificity::Tree(wanted.depth(), Kind::Mount, 0));
+        let source = mount.and_then(|mount| mount.share.as_deref()).and_then(|share| Share::parse(share).ok());
+        let shares = self
+            .shares
+            .iter()
+            .filter(|share| source.as_ref().is_some_and(|source| share.holds(source)))
+            .map(|share| Specificity::Tree(point.unwrap_or(0), Kind::Share, share.parts.len()));
+        let disks = self
+            .usb
+            .iter()
+            .filter(|disk| mount.and_then(|mount| mount.usb.as_ref()).is_some_and(|usb| disk.matches(usb)))
+            .map(|disk| if disk.serial.is_some() { Kind::UsbSerial } else { Kind::Usb })
+            .map(|kind| Specificity::Tree(point.unwrap_or(0), kind, 0));
+        paths.chain(mounts).chain(shares).chain(disks).max()
+    }
+
+    /// `Greater` where this entry lets less through than `other`.
+    fn strictness(&self, other: &DestinationEntry) -> Ordering {
+        let objects = |entry: &DestinationEntry| entry.max_objects_per_day.unwrap_or(u32::MAX);
+        let coverage = |entry: &DestinationEntry| entry.max_coverage.unwrap_or(f64::INFINITY);
+        other
+            .ceiling
+            .cmp(&self.ceiling)
+            .then_with(|| self.justify.cmp(&other.justify))
+            .then_with(|| objects(other).cmp(&objects(self)))
+            .then_with(|| coverage(other).total_cmp(&coverage(self)))
+    }
+}
+
+impl Share {
+    /// Reads `//server/share/path` (or with backslashes) or `server:/path`.
+    ///
+    /// # Errors
+    /// What is wrong with it, as one clause.
+    pub(crate) fn parse(text: &str) -> Result<Share, String> {
+        let slashes = text.replace('\\', "/");
+        let (server, path, smb) = match slashes.strip_prefix("//") {
+            Some(rest) => {
+                let (server, path) = rest.split_once('/').ok_or("names no share behind its server")?;
+                (server, path, true)
+            }
+            None => {
+                let (server, path) = slashes.split_once(":/").ok_or("is no share")?;
+                (server.trim_start_matches('[').trim_end_matches(']'), path, false)
+            }
+        };
+        if server.is_empty() || server.contains(|letter: char| letter.is_whitespace() || letter == '/') {
+            return Err("names no server".to_owned());
+        }
+        let mut parts = Vec::new();
+        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if part == ".." {
+                parts.pop();
+            } else {
+                parts.push(part.to_owned());
+            }
+        }
+        if smb && parts.is_empty() {
+            return Err("names no share behind its server".to_owned());
+        }
+        Ok(Share { server: host::host_name(server), parts, smb })
+    }
+
+    /// Whether `source` is this share or a directory in it.
+    fn holds(&self, source: &Share) -> bool {
+        self.smb == source.smb && self.server == source.server && source.parts.starts_with(&self.parts)
+    }
+}
+
+impl UsbPattern {
+    fn matches(&self, usb: &Usb) -> bool {
+        self.vendor.eq_ignore_ascii_case(&usb.vendor)
+            && self.product.eq_ignore_ascii_case(&usb.product)
+            && self.serial.as_ref().is_none_or(|serial| *serial == usb.serial)
+    }
+}
+
+/// A USB id as it is compared.
+///
+/// # Errors
+/// It is not four hexadecimal digits.
+pub(crate) fn usb_id(text: &str) -> Result<String, String> {
+    if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("is not four hexadecimal digits".to_owned())
+    }
+}
+
+/// Reads a destination as a `[[test]]` or a command line names it: `host:port`, `[v6]:port`, an absolute
+/// path, a share (`//nas1/scans`, `nas1:/archive`) or `usb:VVVV:PPPP[:SERIAL]`. A share or disk is taken as
+/// mounted at `/`; of a path the mount is not known, so that a `mounts` entry counts by its letters.
+///
+/// # Errors
+/// What is wrong with it, as one sentence without a dot.
+pub fn parse_destination(text: &str) -> Result<Destination, String> {
+    let complain = |what: String| format!("`{text}` {what}");
+    let mounted = |share, usb| Destination::Path {
+        path: PathBuf::from("/"),
+        mount: Some(Mount { point: PathBuf::from("/"), kind: String::new(), share, usb }),
+    };
+    if let Some(device) = text.strip_prefix("usb:") {
+        let mut fields = device.splitn(3, ':');
+        let vendor =
+            usb_id(fields.next().unwrap_or_default()).map_err(|what| complain(format!("has a vendor that {what}")))?;
+        let product =
+            usb_id(fields.next().unwrap_or_default()).map_err(|what| complain(format!("has a product that {what}")))?;
+        let serial = fields.next().unwrap_or_default().to_owned();
+        return Ok(mounted(None, Some(Usb { vendor, product, serial })));
+    }
+    if text.starts_with("//") || text.starts_with("\\\\") || text.contains(":/") {
+        Share::parse(text).map_err(complain)?;
+        return Ok(mounted(Some(text.to_owned()), None));
+    }
+    if text.starts_with('/') {
+        return Ok(Destination::Path { path: PathBuf::from(text), mount: None });
+    }
+    let (host, port) = host::split_port(text).map_err(complain)?;
+    let port = port.ok_or_else(|| {
+        complain("is no destination: a host needs its port, as in `host:443`, and a path begins with `/`".to_owned())
+    })?;
+    match host.parse::<IpAddr>() {
+        Ok(address) => Ok(Destination::Host { name: None, address: Some(address), port }),
+        Err(_) => {
+            let name = host::valid_name(host).map_err(complain)?;
+            Ok(Destination::Host { name: Some(name), address: None, port })
+        }
+    }
+}
