@@ -34,13 +34,15 @@ impl Policy {
             return Err(mistakes.report(file_name, text));
         }
         let document = document::read(text, &mut mistakes);
-        let policy = Compiler { text, document: &document, mistakes: &mut mistakes }.policy();
+        let ends = text.match_indices('\n').map(|(end, _)| end).collect();
+        let policy = Compiler { ends, document: &document, mistakes: &mut mistakes }.policy();
         if mistakes.is_empty() { Ok(policy) } else { Err(mistakes.report(file_name, text)) }
     }
 }
 
 struct Compiler<'a> {
-    text: &'a str,
+    /// Where each line ends.
+    ends: Vec<usize>,
     document: &'a Document,
     mistakes: &'a mut Mistakes,
 }
@@ -84,7 +86,7 @@ impl Compiler<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+        self.ends.partition_point(|end| *end < at) + 1
     }
 
     fn unique<'n>(&mut self, kind: &str, names: impl Iterator<Item = &'n At<String>>) {
@@ -336,7 +338,8 @@ impl Compiler<'_> {
                     let tier = self.tier(tier, &[]);
                     let to = parse_destination(&to.value)
                         .map_err(|message| {
-                            let expected = "`host:port`, `[v6]:port`, an absolute path, `//server/share`, `server:/path` or `usb:VVVV:PPPP[:SERIAL]`";
+                            let expected = "`host:port`, `[v6]:port`, an absolute path, `//server/share`, `server:/path` \
+ or `usb:VVVV:PPPP[:SERIAL]`";
                             self.mistakes.add(Mistake::at(&to.span, message).expected(expected));
                         })
                         .ok();

@@ -224,7 +224,9 @@ fn cell(character: char) -> (String, usize) {
 
 /// Characters with a width that a terminal may not show, or that change the direction of the text.
 fn hides(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        character,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Text without anything that a terminal would obey instead of show.

@@ -133,7 +133,12 @@ fn version(root: &Section<'_>, mistakes: &mut Mistakes) {
     if root.value("version").is_none() {
         root.missing("version", "`version = 1` on the first line", mistakes);
     }
-    root.integer("version", VERSION..=VERSION, mistakes);
+    let version = root.integer("version", 1..=u32::MAX, mistakes);
+    if let Some(other) = version.filter(|version| version.value != VERSION) {
+        let message = format!("a policy of version {}", other.value);
+        mistakes
+            .add(Mistake::at(&other.span, message).expected(format!("version {VERSION}; this program reads no other")));
+    }
 }
 
 fn mode(root: &Section<'_>, mistakes: &mut Mistakes) -> Mode {
@@ -186,7 +191,7 @@ fn tiers(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Tier> {
     for section in root.tables("tier", "[[tier]]", &keys, mistakes) {
         let limited = limits.iter().any(|limit| section.value(limit).is_some());
         if !limited {
-            section.missing("max-…", "at least one of `max-megapixels`, `max-scale`, `max-bit-depth`", mistakes);
+            section.lacks("limit", "at least one of `max-megapixels`, `max-scale`, `max-bit-depth`", mistakes);
         }
         tiers.push(Tier {
             name: name(&section, mistakes),
@@ -206,7 +211,7 @@ fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination>
     let mut destinations = Vec::new();
     for section in root.tables("destination", "[[destination]]", &keys, mistakes) {
         if !places.iter().any(|place| section.value(place).is_some()) {
-            section.missing("place", "at least one of `hosts`, `mounts`, `paths`, `shares`, `usb`", mistakes);
+            section.lacks("place", "at least one of `hosts`, `mounts`, `paths`, `shares`, `usb`", mistakes);
         }
         let hosts = "a list of hosts such as `\"cms.example.org:443\"` or `\"203.0.113.0/28\"`";
         let shares = "a list of shares such as `\"nas1:/archive\"` or `\"//nas1/scans\"`";
@@ -279,7 +284,7 @@ fn case(test: &Section<'_>, mistakes: &mut Mistakes) -> Option<Case> {
     let expected = "one of `transfer = { tier = …, to = … }` and `open = { program = … }`";
     match (test.value("transfer"), test.value("open")) {
         (None, None) => {
-            test.missing("transfer", expected, mistakes);
+            test.lacks("`transfer` and no `open`", expected, mistakes);
             None
         }
         (Some(_), Some(open)) => {

@@ -26,18 +26,13 @@ pub fn explain(policy: &Policy, facts: &Facts, decision: &Decision) -> String {
     sentences.join(" ")
 }
 
-fn program_of(facts: &Facts) -> String {
+/// The program as the subject of a sentence; none where nothing is known of it.
+fn subject(facts: &Facts) -> Option<String> {
     match &facts.program.named {
-        Some(name) => format!("the program `{name}`"),
-        None if facts.program.path.is_empty() => "a program that the policy does not name".to_owned(),
-        None => format!("{}, which the policy does not name,", printable(facts.program.path.as_bytes())),
+        Some(name) => Some(format!("The program `{name}`")),
+        None if facts.program.path.is_empty() => None,
+        None => Some(format!("{}, which the policy does not name,", printable(facts.program.path.as_bytes()))),
     }
-}
-
-/// Begins a sentence.
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn quoted(names: &[String]) -> Vec<String> {
@@ -45,13 +40,11 @@ fn quoted(names: &[String]) -> Vec<String> {
 }
 
 fn open(policy: &Policy, facts: &Facts, decision: &Decision, collection: &str) -> Vec<String> {
-    let program = capital(&program_of(facts));
+    let program = subject(facts).unwrap_or_else(|| "A program that the policy does not name".to_owned());
     let opened_by = policy.collection(collection).and_then(|collection| collection.opened_by.as_deref());
     let Some(opened_by) = opened_by else {
         return vec![
-            format!(
-                "{program} may open a master of `{collection}`: the collection has no `opened-by`, so anybody may read it."
-            ),
+            format!("{program} may open a master of `{collection}`: without `opened-by`, anybody may read it."),
             format!("Give `{collection}` an `opened-by` to let only named programs open its masters."),
         ];
     };
@@ -66,6 +59,15 @@ fn open(policy: &Policy, facts: &Facts, decision: &Decision, collection: &str) -
     vec![
         format!("{program} may open a master of `{collection}`: the vault names it in `opened-by`."),
         "To refuse it, take the program out of `opened-by`.".to_owned(),
+    ]
+}
+
+/// A limit of the destination was reached.
+fn too_much(to: &str, what: &str, key: &str, limit: Option<String>) -> Vec<String> {
+    let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    vec![
+        format!("This may not go to {to}: {what} would have gone there than `{key}`{limit} lets through."),
+        format!("To allow it, raise `{key}`; what has gone there already counts, at every tier."),
     ]
 }
 
@@ -93,22 +95,23 @@ impl Telling<'_> {
                 format!("To have it checked, take `trust = \"exempt\"` from [[program]] `{program}`."),
             ],
             (Rule::Ceiling { .. }, Verdict::Block) => {
-                let mut sentences =
-                    vec![format!("`{tier}` may not go to {to}: {}.", self.why_not(named, ceiling))];
+                let mut sentences = vec![format!("{} to {to}: {}.", self.may_not(tier), self.why_not(named, ceiling))];
                 sentences.extend(self.what_may_go(ceiling));
                 sentences.push(self.how_to_raise(named));
                 sentences
             }
-            (Rule::Coverage { .. }, _) => vec![
-                format!("This may not go to {to}: more of one master's area would have gone there than its `max-coverage`{} lets through.",
-                    named.and_then(|entry| entry.max_coverage).map_or_else(String::new, |most| format!(" of {most}"))),
-                "Smaller copies of the whole picture do not help; what went there already counts. To allow it, raise `max-coverage`.".to_owned(),
-            ],
-            (Rule::ObjectsPerDay { .. }, _) => vec![
-                format!("This may not go to {to} today: more objects would have gone there than its `max-objects-per-day`{} lets through.",
-                    named.and_then(|entry| entry.max_objects_per_day).map_or_else(String::new, |most| format!(" of {most}"))),
-                "It may go tomorrow. To allow it today, raise `max-objects-per-day`.".to_owned(),
-            ],
+            (Rule::Coverage { .. }, _) => too_much(
+                &to,
+                "more of one master's area",
+                "max-coverage",
+                named.and_then(|entry| entry.max_coverage).map(|most| most.to_string()),
+            ),
+            (Rule::ObjectsPerDay { .. }, _) => too_much(
+                &to,
+                "more objects in one day",
+                "max-objects-per-day",
+                named.and_then(|entry| entry.max_objects_per_day).map(|most| most.to_string()),
+            ),
             (Rule::Justify { .. }, Verdict::Block) => vec![
                 format!("`{tier}` may go to {to} only with a reason, which is recorded, and none was given."),
                 "Give a reason and try again.".to_owned(),
@@ -117,14 +120,21 @@ impl Telling<'_> {
                 vec![format!("`{tier}` may go to {to}, because a reason was given; it is recorded.")]
             }
             _ => {
-                let mut sentences = vec![format!(
-                    "`{tier}` may go to {to}: its ceiling is `{}`.",
-                    self.policy.ceiling_name(ceiling)
-                )];
-                let section = named.map_or("[elsewhere]".to_owned(), |entry| format!("[[destination]] `{}`", entry.name));
-                sentences.push(format!("To refuse it, lower `ceiling` of {section}."));
-                sentences
+                let section =
+                    named.map_or("[elsewhere]".to_owned(), |entry| format!("[[destination]] `{}`", entry.name));
+                let ceiling = self.policy.ceiling_name(ceiling);
+                vec![
+                    format!("`{tier}` may go to {to}: its ceiling is `{ceiling}`."),
+                    format!("To refuse it, lower `ceiling` of {section}."),
+                ]
             }
+        }
+    }
+
+    fn may_not(&self, tier: &str) -> String {
+        match subject(self.facts) {
+            Some(program) => format!("{program} may not send `{tier}`"),
+            None => format!("`{tier}` may not go"),
         }
     }
 
@@ -133,14 +143,10 @@ impl Telling<'_> {
     }
 
     fn why_not(&self, named: Option<&DestinationEntry>, ceiling: Ceiling) -> String {
-        let who = program_of(self.facts);
         let ceiling = self.policy.ceiling_name(ceiling);
         match named {
-            Some(_) => format!("its ceiling is `{ceiling}`, for {}", who.trim_end_matches(',')),
-            None => format!(
-                "the policy does not name this destination, and `{ELSEWHERE}` has the ceiling `{ceiling}`, for {}",
-                who.trim_end_matches(',')
-            ),
+            Some(_) => format!("its ceiling is `{ceiling}`"),
+            None => format!("the policy does not name it, and the ceiling of `{ELSEWHERE}` is `{ceiling}`"),
         }
     }
 

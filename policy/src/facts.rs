@@ -144,11 +144,12 @@ impl Destination {
             },
             Destination::Path { path, mount } => {
                 let text = printable(path.as_os_str().as_bytes());
-                match mount.as_ref().map(|mount| (&mount.share, &mount.usb)) {
-                    Some((Some(share), _)) => format!("{text} on {}", printable(share.as_bytes())),
-                    Some((None, Some(usb))) => format!("{text} on the USB disk {}", usb.text()),
-                    _ => text,
-                }
+                let on = match mount.as_ref().map(|mount| (&mount.share, &mount.usb)) {
+                    Some((Some(share), _)) => printable(share.as_bytes()),
+                    Some((None, Some(usb))) => format!("the USB disk {}", usb.text()),
+                    _ => return text,
+                };
+                if text == "/" { on } else { format!("{text} on {on}") }
             }
         }
     }
@@ -160,7 +161,10 @@ impl Destination {
             Destination::Path { path, mount } => match mount.as_ref().map(|mount| (&mount.share, &mount.usb)) {
                 Some((Some(share), _)) => format!("shares = [\"{}\"]", printable(share.as_bytes())),
                 Some((None, Some(usb))) => format!("usb = [{}]", usb.key_for_policy()),
-                _ => format!("paths = [\"{}\"]", printable(path.as_os_str().as_bytes())),
+                _ => match mount.as_ref().map(|mount| printable(mount.point.as_os_str().as_bytes())) {
+                    Some(point) if point != "/" => format!("mounts = [\"{point}\"]"),
+                    _ => format!("paths = [\"{}\"] (or a directory above it)", printable(path.as_os_str().as_bytes())),
+                },
             },
         }
     }

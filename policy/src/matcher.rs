@@ -7,8 +7,9 @@ pub(crate) mod host;
 pub(crate) mod path;
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::facts::{Ceiling, Destination, Mount, Usb};
 pub use host::{HostPattern, Hosts};
@@ -79,14 +80,41 @@ enum Kind {
     UsbSerial,
 }
 
+/// A destination in the form in which entries are compared with it, made once for all of them.
+enum Target<'a> {
+    Host { name: Option<&'a str>, address: Option<IpAddr>, port: u16 },
+    Tree { path: Vec<&'a OsStr>, point: Option<Vec<&'a OsStr>>, share: Option<Share>, usb: Option<&'a Usb> },
+}
+
+impl<'a> Target<'a> {
+    /// None where the path is not absolute: it is no place that an entry could name.
+    fn of(destination: &'a Destination) -> Option<Target<'a>> {
+        Some(match destination {
+            Destination::Host { name, address, port } => {
+                Target::Host { name: name.as_deref(), address: *address, port: *port }
+            }
+            Destination::Path { path, mount } => {
+                let mount = mount.as_ref();
+                Target::Tree {
+                    path: path::parts(path)?,
+                    point: mount.map(|mount| path::parts(&mount.point).unwrap_or_default()),
+                    share: mount.and_then(|mount| Share::parse(mount.share.as_deref()?).ok()),
+                    usb: mount.and_then(|mount| mount.usb.as_ref()),
+                }
+            }
+        })
+    }
+}
+
 /// The entry that decides over `destination`.
 pub(crate) fn most_specific<'d>(
     entries: &'d [DestinationEntry],
     destination: &Destination,
 ) -> Option<&'d DestinationEntry> {
+    let target = Target::of(destination)?;
     let mut best: Option<(Specificity, &DestinationEntry)> = None;
     for entry in entries {
-        let Some(specificity) = entry.specificity(destination) else { continue };
+        let Some(specificity) = entry.specificity(&target) else { continue };
         let better = best.as_ref().is_none_or(|(best_specificity, best_entry)| {
             specificity.cmp(best_specificity).then_with(|| entry.strictness(best_entry)) == Ordering::Greater
         });
@@ -101,45 +129,51 @@ impl DestinationEntry {
     /// Whether `destination` is one that this entry names, be another entry more specific or not.
     #[must_use]
     pub fn matches(&self, destination: &Destination) -> bool {
-        self.specificity(destination).is_some()
+        Target::of(destination).is_some_and(|target| self.specificity(&target).is_some())
     }
 
-    fn specificity(&self, destination: &Destination) -> Option<Specificity> {
-        match destination {
-            Destination::Host { name, address, port } => self
+    fn specificity(&self, target: &Target<'_>) -> Option<Specificity> {
+        match target {
+            Target::Host { name, address, port } => self
                 .hosts
                 .iter()
-                .filter_map(|host| host.narrowness(name.as_deref(), *address, *port))
+                .filter_map(|host| host.narrowness(*name, *address, *port))
                 .max()
                 .map(Specificity::Host),
-            Destination::Path { path, mount } => self.in_tree(path, mount.as_ref()),
+            Target::Tree { path, point, share, usb } => self.in_tree(path, point.as_deref(), share.as_ref(), *usb),
         }
     }
 
-    fn in_tree(&self, path: &Path, mount: Option<&Mount>) -> Option<Specificity> {
-        let point = mount.map(|mount| path::normalised(&mount.point).map_or(0, |names| names.len()));
+    fn in_tree(
+        &self,
+        path: &[&OsStr],
+        point: Option<&[&OsStr]>,
+        source: Option<&Share>,
+        usb: Option<&Usb>,
+    ) -> Option<Specificity> {
+        let depth = point.map_or(0, <[_]>::len);
+        // A stick that is mounted below an approved directory is not approved.
         let paths = self
             .paths
             .iter()
-            .filter(|directory| directory.covers(path) && point.is_none_or(|point| point <= directory.depth()))
+            .filter(|directory| directory.covers_parts(path) && depth <= directory.depth())
             .map(|directory| Specificity::Tree(directory.depth(), Kind::Path, 0));
         let mounts = self
             .mounts
             .iter()
-            .filter(|wanted| mount.map_or_else(|| wanted.covers(path), |mount| wanted.is(&mount.point)))
+            .filter(|wanted| point.map_or_else(|| wanted.covers_parts(path), |point| wanted.is_parts(point)))
             .map(|wanted| Specificity::Tree(wanted.depth(), Kind::Mount, 0));
-        let source = mount.and_then(|mount| mount.share.as_deref()).and_then(|share| Share::parse(share).ok());
         let shares = self
             .shares
             .iter()
-            .filter(|share| source.as_ref().is_some_and(|source| share.holds(source)))
-            .map(|share| Specificity::Tree(point.unwrap_or(0), Kind::Share, share.parts.len()));
+            .filter(|share| source.is_some_and(|source| share.holds(source)))
+            .map(|share| Specificity::Tree(depth, Kind::Share, share.parts.len()));
         let disks = self
             .usb
             .iter()
-            .filter(|disk| mount.and_then(|mount| mount.usb.as_ref()).is_some_and(|usb| disk.matches(usb)))
+            .filter(|disk| usb.is_some_and(|usb| disk.matches(usb)))
             .map(|disk| if disk.serial.is_some() { Kind::UsbSerial } else { Kind::Usb })
-            .map(|kind| Specificity::Tree(point.unwrap_or(0), kind, 0));
+            .map(|kind| Specificity::Tree(depth, kind, 0));
         paths.chain(mounts).chain(shares).chain(disks).max()
     }
 
@@ -224,6 +258,9 @@ pub(crate) fn usb_id(text: &str) -> Result<String, String> {
 /// What is wrong with it, as one sentence without a dot.
 pub fn parse_destination(text: &str) -> Result<Destination, String> {
     let complain = |what: String| format!("`{text}` {what}");
+    if text.contains("://") {
+        return Err(complain("is an address of a page; write its host and port, as in `host:443`".to_owned()));
+    }
     let mounted = |share, usb| Destination::Path {
         path: PathBuf::from("/"),
         mount: Some(Mount { point: PathBuf::from("/"), kind: String::new(), share, usb }),

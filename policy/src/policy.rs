@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::cases::Test;
 use crate::decision::Mode;
 use crate::facts::{Ceiling, Destination, Measure, Tier};
-use crate::matcher::path::lower;
+use crate::matcher::path::{lower, parts};
 use crate::matcher::{DestinationEntry, PathPattern, most_specific};
 
 /// Name of the tier above the last that a policy names.
@@ -115,8 +115,9 @@ impl Collection {
 
     /// Depth of the deepest root that a file of the collection lies in.
     fn depth(&self, path: &Path) -> Option<usize> {
-        let depth = self.roots.iter().filter(|root| root.holds(path)).map(PathPattern::depth).max()?;
-        let name = path.file_name()?;
+        let parts = parts(path)?;
+        let (name, directory) = parts.split_last()?;
+        let depth = self.roots.iter().filter(|root| root.covers_parts(directory)).map(PathPattern::depth).max()?;
         self.include.as_ref().is_none_or(|include| include.is_match(lower(name))).then_some(depth)
     }
 }

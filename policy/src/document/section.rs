@@ -69,8 +69,13 @@ impl<'t> Section<'t> {
 
     /// Notes that `key` is missing.
     pub(crate) fn missing(&self, key: &str, expected: &str, mistakes: &mut Mistakes) {
+        self.lacks(&format!("`{key}`"), expected, mistakes);
+    }
+
+    /// Notes that something is missing. Where the syntax is broken, what seems missing may be there.
+    pub(crate) fn lacks(&self, thing: &str, expected: &str, mistakes: &mut Mistakes) {
         if self.complete {
-            mistakes.add(Mistake::at(&self.span, format!("{} has no `{key}`", self.what)).expected(expected));
+            mistakes.add(Mistake::at(&self.span, format!("{} has no {thing}", self.what)).expected(expected));
         }
     }
 

@@ -41,6 +41,9 @@ impl HostPattern {
     /// # Errors
     /// What is wrong with it, as one clause.
     pub(crate) fn parse(text: &str) -> Result<HostPattern, String> {
+        if text.contains("://") {
+            return Err("is an address of a page; write its host, and its port where wanted".to_owned());
+        }
         let (host, port) = split_port(text)?;
         Ok(HostPattern { hosts: Hosts::parse(host)?, port })
     }

@@ -90,44 +90,39 @@ impl PathPattern {
     /// their letters; symbolic links are the caller's.
     #[must_use]
     pub fn covers(&self, path: &Path) -> bool {
-        let Some(names) = normalised(path) else { return false };
-        names.len() >= self.parts.len() && self.matches(&names)
+        parts(path).is_some_and(|parts| self.covers_parts(&parts))
     }
 
     /// Whether `path` is such a directory itself.
     #[must_use]
     pub fn is(&self, path: &Path) -> bool {
-        let Some(names) = normalised(path) else { return false };
-        names.len() == self.parts.len() && self.matches(&names)
+        parts(path).is_some_and(|parts| self.is_parts(&parts))
     }
 
-    /// Whether `path` lies below such a directory, and is not one.
-    #[must_use]
-    pub fn holds(&self, path: &Path) -> bool {
-        let Some(names) = normalised(path) else { return false };
-        names.len() > self.parts.len() && self.matches(&names)
+    pub(crate) fn covers_parts(&self, parts: &[&OsStr]) -> bool {
+        parts.len() >= self.parts.len() && self.parts.iter().zip(parts).all(|(wanted, part)| wanted.matches(part))
     }
 
-    fn matches(&self, names: &[OsString]) -> bool {
-        self.parts.iter().zip(names).all(|(part, name)| part.matches(name))
+    pub(crate) fn is_parts(&self, parts: &[&OsStr]) -> bool {
+        parts.len() == self.parts.len() && self.covers_parts(parts)
     }
 }
 
 /// The parts of an absolute path with `.` and `..` resolved by their letters; none if it is not absolute.
-pub(crate) fn normalised(path: &Path) -> Option<Vec<OsString>> {
-    let mut names = Vec::new();
+pub(crate) fn parts(path: &Path) -> Option<Vec<&OsStr>> {
+    let mut parts = Vec::new();
     let mut absolute = false;
     for component in path.components() {
         match component {
             Component::RootDir => absolute = true,
             Component::ParentDir => {
-                names.pop();
+                parts.pop();
             }
-            Component::Normal(name) => names.push(name.to_owned()),
+            Component::Normal(part) => parts.push(part),
             Component::CurDir | Component::Prefix(_) => {}
         }
     }
-    absolute.then_some(names)
+    absolute.then_some(parts)
 }
 
 /// Patterns of single names as one matcher; with `any_case` it wants names made [`lower`].
