@@ -146,7 +146,10 @@ impl Compiler<'_> {
             self.note(&tier.name, "is a name with a meaning of its own", "another name");
         }
         for pair in document.tiers.windows(2) {
-            if let [lower, higher] = pair {
+            if let [lower, higher] = pair
+                && lower.sound
+                && higher.sound
+            {
                 self.rising(lower, higher);
             }
         }
@@ -170,7 +173,7 @@ impl Compiler<'_> {
                 ("max-bit-depth", depth),
             ]
         };
-        let mut wider = !lower.limited || !higher.limited;
+        let mut wider = false;
         for ((key, low), (_, high)) in numbers(lower).into_iter().zip(numbers(higher)) {
             let limit = low.map_or(f64::INFINITY, |low| low.value);
             let Some(high) = high else {
@@ -286,7 +289,11 @@ impl Compiler<'_> {
                 let text = error.to_string();
                 // The last line of the message is the reason; those before it show the expression again.
                 let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                self.note(at, format!("is no valid regular expression: {reason}"), "a regular expression");
+                self.note(
+                    at,
+                    format!("is no valid regular expression: {reason}"),
+                    "a regular expression with a group `(?<object>…)`",
+                );
                 None
             }
         }

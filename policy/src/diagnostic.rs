@@ -75,15 +75,22 @@ pub(crate) struct Mistake {
     message: String,
     expected: Option<String>,
     suggestion: Option<String>,
+    syntax: bool,
 }
 
 impl Mistake {
     pub(crate) fn at(span: &Range<usize>, message: impl Into<String>) -> Mistake {
-        Mistake { span: span.clone(), message: message.into(), expected: None, suggestion: None }
+        Mistake { span: span.clone(), message: message.into(), expected: None, suggestion: None, syntax: false }
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Mistake {
         self.expected = Some(expected.into());
+        self
+    }
+
+    /// The file is no TOML there, so that nothing else said of the place counts.
+    pub(crate) fn of_syntax(mut self) -> Mistake {
+        self.syntax = true;
         self
     }
 
@@ -125,10 +132,12 @@ impl Mistakes {
             .map(|(_, candidate)| candidate)
     }
 
-    /// The mistakes of `text`, in its order; of several that start at one place the first found stays.
+    /// The mistakes of `text`, in its order; what broken syntax entails at the same place is left out.
     pub(crate) fn report(mut self, file: &str, text: &str) -> Diagnostics {
-        self.found.sort_by_key(|mistake| mistake.span.start);
-        self.found.dedup_by(|later, first| later.span.start == first.span.start && later.message == first.message);
+        self.found.sort_by_key(|mistake| (mistake.span.start, !mistake.syntax));
+        self.found.dedup_by(|later, first| {
+            later.span.start == first.span.start && (first.syntax || later.message == first.message)
+        });
         let more = self.found.len().saturating_sub(SHOWN);
         let mistakes = self.found.iter().take(SHOWN).map(|mistake| show(mistake, text)).collect();
         Diagnostics { file: safe(file), mistakes, more }
@@ -226,7 +235,12 @@ fn cell(character: char) -> (String, usize) {
 fn hides(character: char) -> bool {
     matches!(
         character,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }
 
 /// Text without anything that a terminal would obey instead of show.

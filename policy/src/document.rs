@@ -45,8 +45,8 @@ pub(crate) struct Tier {
     pub(crate) max_megapixels: Option<At<f64>>,
     pub(crate) max_scale: Option<At<f64>>,
     pub(crate) max_bit_depth: Option<At<u32>>,
-    /// Whether a limit is written at all, right or wrong.
-    pub(crate) limited: bool,
+    /// Whether it has a limit, and every limit that is written could be read.
+    pub(crate) sound: bool,
 }
 
 /// `[[destination]]`
@@ -107,7 +107,7 @@ pub(crate) fn read(text: &str, mistakes: &mut Mistakes) -> Document {
             Some((message, expected)) => (message, Some(expected)),
             None => (error.message(), None),
         };
-        let mut mistake = Mistake::at(&error.span().unwrap_or(0..0), message);
+        let mut mistake = Mistake::at(&error.span().unwrap_or(0..0), message).of_syntax();
         if let Some(expected) = expected {
             mistake = mistake.expected(expected);
         }
@@ -193,13 +193,13 @@ fn tiers(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Tier> {
         if !limited {
             section.lacks("limit", "at least one of `max-megapixels`, `max-scale`, `max-bit-depth`", mistakes);
         }
-        tiers.push(Tier {
-            name: name(&section, mistakes),
-            max_megapixels: section.number("max-megapixels", 1_000_000.0, mistakes),
-            max_scale: section.number("max-scale", 1.0, mistakes),
-            max_bit_depth: section.integer("max-bit-depth", 1..=64, mistakes),
-            limited,
-        });
+        let name = name(&section, mistakes);
+        let max_megapixels = section.number("max-megapixels", 1_000_000.0, mistakes);
+        let max_scale = section.number("max-scale", 1.0, mistakes);
+        let max_bit_depth = section.integer("max-bit-depth", 1..=64, mistakes);
+        let read = [max_megapixels.is_some(), max_scale.is_some(), max_bit_depth.is_some()];
+        let written = limits.map(|limit| section.value(limit).is_some());
+        tiers.push(Tier { name, max_megapixels, max_scale, max_bit_depth, sound: limited && read == written });
     }
     tiers
 }

@@ -30,15 +30,19 @@ pub(crate) struct Section<'t> {
     complete: bool,
 }
 
-/// `key` with each of `names` in backquotes, for "expected".
+/// Each of `names` once, in backquotes; of many the first.
 pub(crate) fn one_of<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let mut listed: Vec<&str> = Vec::new();
     let mut text = String::new();
-    for (index, name) in names.into_iter().enumerate() {
-        if index == 12 {
+    for name in names {
+        if listed.len() == 12 {
             text.push_str(", …");
             break;
         }
-        let _ = write!(text, "{}`{name}`", if index == 0 { "" } else { ", " });
+        if !listed.contains(&name) {
+            let _ = write!(text, "{}`{name}`", if listed.is_empty() { "" } else { ", " });
+            listed.push(name);
+        }
     }
     text
 }

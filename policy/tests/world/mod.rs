@@ -1,5 +1,7 @@
 //! A policy and the attempts made under it, so that a test reads as a sentence.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::wrong_self_convention, clippy::needless_pass_by_value, reason = "a sentence uses up what it names")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a world that cannot be built fails its test")]
 
 use std::path::PathBuf;
 
