@@ -60,6 +60,23 @@ fn a_destination_takes_its_ceiling_and_everything_below() {
 }
 
 #[test]
+fn a_refusal_says_what_would_pass() {
+    let museum = exactly(MUSEUM);
+    let refused = museum.sends("master").because("loan 14").to("usb:0951:1666:60A44C413FAE");
+    refused
+        .is_too_high_for("courier disk")
+        .saying("`master` may not go to `courier disk` (the USB disk 0951:1666 with serial 60A44C413FAE)")
+        .saying("A copy of at most 20 megapixels and at most 0.9 of the master's length may go there.")
+        .saying("raise `ceiling` of [[destination]] `courier disk` to `master`");
+    let unnamed = museum.sends("public").by("magick").into(on("/media/wu/x", "/media/wu/x/a\u{1b}.jpg"));
+    unnamed
+        .is_too_high_for("elsewhere")
+        .saying("The program `magick` may not send `public` to /media/wu/x/a\\u{1b}.jpg")
+        .saying("Nothing made from a master may go there.")
+        .saying("add [[destination]] with mounts = [\"/media/wu/x\"] and the ceiling `public`");
+}
+
+#[test]
 fn what_is_not_named_gets_what_elsewhere_gets() {
     exactly(MUSEUM).sends("public").to("/home/wu/Nextcloud").is_too_high_for("elsewhere").saying("add [[destination]]");
     world("[elsewhere]\nceiling = \"licensed\"\n").sends("licensed").to("192.0.2.1:22").passes("elsewhere");
@@ -233,7 +250,9 @@ fn hosts_go_from_exact_to_wide_and_a_port_counts() {
     }
     let named = net.policy.destination_of(&to("evil.example.org:80").0).expect("below the domain");
     assert_eq!(named.name, "port");
-    assert!(net.policy.destination_of(&to("example.org:80").0).is_none(), "the domain itself is not below it");
+    for other in ["example.org:80", "notexample.org:80"] {
+        assert!(net.policy.destination_of(&to(other).0).is_none(), "{other} is not below the domain");
+    }
 }
 
 #[test]
@@ -264,6 +283,15 @@ fn a_collection_tells_its_directories_and_objects() {
     assert!(!masters.covers_dir(Path::new("/home/wu/resize")));
     assert_eq!(masters.object_of(Path::new("/x/K2A000123_01.tif")).as_deref(), Some("K2A000123"));
     assert_eq!(masters.object_of(Path::new("/x/k2a.tif")), None);
+}
+
+#[test]
+fn an_object_may_be_named_in_any_case_and_any_script() {
+    let text = "[[collection]]\nname = \"c\"\npaths = [\"/c\"]\nobject = '(?i)^(?<object>故?[a-z]+\\d+)'\n";
+    let policy = world(text).policy;
+    let object = |name: &str| policy.collection("c").and_then(|c| c.object_of(&Path::new("/c").join(name)));
+    assert_eq!(object("故Ab12_x.tif").as_deref(), Some("故Ab12"));
+    assert_eq!(object("12.tif"), None);
 }
 
 #[test]
