@@ -1,1 +1,24 @@
+//! Fingerprints of files and pictures: [`measure`] reads a file once and says what it is, [`Index`] keeps
+//! the masters and finds those that a file was made from.
+//!
+//! Two layers so far, both behind the same interface: BLAKE3 of the whole file ([`Digest`]), and a
+//! perceptual fingerprint of the whole picture ([`Fingerprint`]) whose candidates are verified by pixels.
+//! Nothing outside this crate knows which algorithms they are.
+//!
+//! Decoders parse hostile bytes, some of them in C. Every one runs behind limits that are checked against
+//! the header before anything is allocated, and behind `catch_unwind`; a caller that must survive
+//! anything runs [`measure`] in a process of its own with resource limits.
 
+#![forbid(unsafe_code)]
+
+mod decode;
+mod exact;
+mod index;
+mod measure;
+mod perceptual;
+
+pub use decode::Format;
+pub use exact::Digest;
+pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, Stats};
+pub use measure::{Content, Limits, MeasureError, Measurement, Picture, Reason, Size, Unscanned, measure};
+pub use perceptual::Fingerprint;

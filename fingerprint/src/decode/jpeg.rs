@@ -1,0 +1,177 @@
+//! JPEG through libjpeg-turbo, which decodes at 1/2, 1/4 or 1/8 of the size in the DCT domain.
+
+use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
+
+use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
+use crate::measure::{Limits, Reason, Size};
+
+/// Scaled decoding stays above these lengths of the longer and the shorter side, in pixels.
+const LONGER: u32 = 512;
+const SHORTER: u32 = 128;
+
+/// What the frame header (SOFn, ISO/IEC 10918-1 B.2.2) says.
+pub(super) struct Frame {
+    pub(super) size: Size,
+    pub(super) components: u8,
+    /// Holds the coefficients of the whole picture while it is decoded.
+    buffered: bool,
+    lossless: bool,
+}
+
+/// Finds the first frame header. Bounded: it steps over segments by their lengths.
+pub(super) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
+    let truncated = || Reason::Truncated("it ends before the frame header".to_owned());
+    let mut at = 2usize;
+    loop {
+        let marker = *bytes.get(at + 1).ok_or_else(truncated)?;
+        if bytes.get(at) != Some(&0xff) {
+            return Err(Reason::Damaged(format!("no marker at byte {at}")));
+        }
+        match marker {
+            0xff => at += 1,
+            0x01 | 0xd0..=0xd8 => at += 2,
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                let header = bytes.get(at + 4..at + 10).ok_or_else(truncated)?;
+                let word = |high: usize| u32::from(header[high]) << 8 | u32::from(header[high + 1]);
+                return Ok(Frame {
+                    size: Size { width: word(3), height: word(1), bit_depth: header[0] },
+                    components: header[5],
+                    buffered: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
+                    lossless: matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf),
+                });
+            }
+            0xd9 | 0xda => return Err(Reason::Damaged("no frame header before the picture data".to_owned())),
+            _ => {
+                let length = bytes.get(at + 2..at + 4).ok_or_else(truncated)?;
+                at += 2 + (usize::from(length[0]) << 8 | usize::from(length[1])).max(2);
+            }
+        }
+    }
+}
+
+pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {
+    let bytes = source.bytes(limits)?;
+    let frame = frame(&bytes)?;
+    let size = frame.size;
+    admit(size, limits)?;
+    if size.bit_depth != 8 {
+        return Err(Reason::Unsupported(format!("JPEG with {} bits per channel", size.bit_depth)).at(size));
+    }
+    let denominator = if frame.lossless { 1 } else { denominator(size) };
+    let scaled = |length: u32| length.div_ceil(denominator);
+    let pixels = u64::from(size.width) * u64::from(size.height);
+    let output = u64::from(scaled(size.width)) * u64::from(scaled(size.height)) * 4;
+    let coefficients = if frame.buffered { pixels * u64::from(frame.components) * 2 } else { 0 };
+    afford(output + coefficients, size, limits)?;
+
+    let failed = |error: turbojpeg::Error| classify(error).at(size);
+    let mut decompressor = Decompressor::new().map_err(failed)?;
+    decompressor.set_scan_limit(limits.max_scans).map_err(failed)?;
+    let header = decompressor.read_header(&bytes).map_err(failed)?;
+    decompressor.set_scaling_factor(ScalingFactor::new(1, denominator as usize)).map_err(failed)?;
+    let (format, layout) = match header.colorspace {
+        Colorspace::CMYK | Colorspace::YCCK => (PixelFormat::CMYK, Layout::InvertedCmyk),
+        _ => (PixelFormat::RGB, Layout::Rgb { samples: 3 }),
+    };
+    let (width, height) = (scaled(size.width) as usize, scaled(size.height) as usize);
+    let pitch = width * format.size();
+    let mut image = Image { pixels: vec![128; pitch * height], width, pitch, height, format };
+    match decompressor.decompress(&bytes, image.as_deref_mut()) {
+        Ok(()) => {}
+        // What could be decoded of a damaged file is in the buffer, and may well be recognised.
+        Err(turbojpeg::Error::TurboJpegError(message)) if is_warning(&message) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut reducer = Reducer::new(width as u32, height as u32);
+    let mut rgb = Vec::new();
+    for (y, row) in (0u32..).zip(image.pixels.chunks_exact(pitch)) {
+        rgb.clear();
+        layout.to_rgb(row, &mut rgb);
+        reducer.add(0, y, 1, &rgb);
+    }
+    let mut reduced = reducer.finish();
+    // The last column and row of a scaled picture stand for less than `denominator` pixels.
+    let part = |length: u32| f64::from(length) / f64::from(denominator) / f64::from(scaled(length));
+    reduced.extent.0 *= part(size.width);
+    reduced.extent.1 *= part(size.height);
+    Ok((size, reduced))
+}
+
+/// The strongest scaling that leaves enough to look at.
+fn denominator(size: Size) -> u32 {
+    let (longer, shorter) = (size.width.max(size.height), size.width.min(size.height));
+    [8, 4, 2].into_iter().find(|by| longer / by >= LONGER && shorter / by >= SHORTER).unwrap_or(1)
+}
+
+fn is_warning(message: &str) -> bool {
+    // The warnings of libjpeg's jerror.h about data that it has decoded all the same.
+    ["Premature end of JPEG file", "Corrupt JPEG data", "Inconsistent progression sequence", "Invalid SOS parameters"]
+        .iter()
+        .any(|warning| message.contains(warning))
+}
+
+fn classify(error: turbojpeg::Error) -> Reason {
+    match error {
+        turbojpeg::Error::TurboJpegError(message) if message.contains("Unsupported") => Reason::Unsupported(message),
+        turbojpeg::Error::TurboJpegError(message) => Reason::Damaged(message),
+        other => Reason::DecoderFailed(other.to_string()),
+    }
+}
+
+/// A JPEG of `width` by `height` pixels of red, green and blue; `quality` on libjpeg's scale of 1 to 100.
+///
+/// # Errors
+/// The encoder's message.
+pub(crate) fn encode(rgb: &[u8], width: u32, height: u32, quality: i32) -> Result<Vec<u8>, String> {
+    let (width, height) = (width as usize, height as usize);
+    if rgb.len() < width * height * 3 {
+        return Err("too few pixels".to_owned());
+    }
+    let image = Image { pixels: rgb, width, pitch: width * 3, height, format: PixelFormat::RGB };
+    let compress = || {
+        let mut compressor = Compressor::new()?;
+        compressor.set_quality(quality)?;
+        compressor.set_subsamp(Subsamp::Sub2x2)?;
+        compressor.compress_to_vec(image)
+    };
+    compress().map_err(|error: turbojpeg::Error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: u32, height: u32) -> Vec<u8> {
+        let pixel = |index: u32| {
+            let (x, y) = (index % width, index / width);
+            [(x * 255 / width) as u8, (y * 255 / height) as u8, if (x / 16 + y / 16) % 2 == 0 { 40 } else { 200 }]
+        };
+        (0..width * height).flat_map(pixel).collect()
+    }
+
+    #[test]
+    fn a_picture_is_scaled_and_keeps_its_size() {
+        let bytes = encode(&picture(2050, 1501), 2050, 1501, 90).unwrap();
+        let (size, reduced) = decode(Source::Memory(&bytes), &Limits::default()).unwrap();
+        assert_eq!(size, Size { width: 2050, height: 1501, bit_depth: 8 });
+        assert!(reduced.width < 1024 && reduced.extent.0 <= reduced.width as f64);
+    }
+
+    #[test]
+    fn what_a_truncated_file_still_shows_is_kept() {
+        let bytes = encode(&picture(800, 600), 800, 600, 90).unwrap();
+        assert!(decode(Source::Memory(&bytes[..bytes.len() * 3 / 4]), &Limits::default()).is_ok());
+        let reason = decode(Source::Memory(&bytes[..100]), &Limits::default()).err().unwrap().reason;
+        assert!(matches!(reason, Reason::Truncated(_)), "{reason}");
+    }
+
+    #[test]
+    fn a_huge_header_is_refused_before_anything_is_allocated() {
+        let mut bytes = encode(&picture(64, 64), 64, 64, 90).unwrap();
+        let at = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        bytes[at + 5..at + 9].copy_from_slice(&[0xff; 4]);
+        let failure = decode(Source::Memory(&bytes), &Limits::default()).err().unwrap();
+        assert_eq!(failure.size, Some(Size { width: 65535, height: 65535, bit_depth: 8 }));
+        assert!(matches!(failure.reason, Reason::TooManyPixels { .. }));
+    }
+}

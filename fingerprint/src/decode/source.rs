@@ -1,0 +1,117 @@
+//! Where a decoder reads from.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
+use super::Failure;
+use crate::measure::{Limits, Reason};
+
+/// The bytes of a file: in memory, or still on disk.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// All bytes.
+    Memory(&'a [u8]),
+    /// The file, with its size in bytes.
+    File {
+        /// Open for reading.
+        file: &'a File,
+        /// In bytes.
+        size: u64,
+    },
+}
+
+impl<'a> Source<'a> {
+    /// All bytes at once, for decoders that need them so.
+    pub(super) fn bytes(self, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
+        match self {
+            Source::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
+            Source::File { file, size } => {
+                if size > limits.max_memory {
+                    return Err(Reason::TooMuchMemory { bytes: size, limit: limits.max_memory }.into());
+                }
+                let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+                file.read_exact_at(&mut bytes, 0).map_err(|error| Reason::Truncated(error.to_string()))?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// A reader over them.
+    pub(super) fn reader(self) -> Reader<'a> {
+        match self {
+            Source::Memory(bytes) => Reader::Memory(Cursor::new(bytes)),
+            Source::File { file, size } => {
+                Reader::File(BufReader::with_capacity(256 * 1024, Positioned { file, size, position: 0 }))
+            }
+        }
+    }
+}
+
+/// A file read at a position of its own, so that the descriptor's offset stays where it is.
+pub(super) struct Positioned<'a> {
+    file: &'a File,
+    size: u64,
+    position: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.read_at(buffer, self.position)?;
+        self.position += got as u64;
+        Ok(got)
+    }
+}
+
+impl Seek for Positioned<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.size.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.position)
+    }
+}
+
+/// Reads from either.
+pub(super) enum Reader<'a> {
+    Memory(Cursor<&'a [u8]>),
+    File(BufReader<Positioned<'a>>),
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Reader::Memory(reader) => reader.read(buffer),
+            Reader::File(reader) => reader.read(buffer),
+        }
+    }
+}
+
+impl io::BufRead for Reader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Reader::Memory(reader) => reader.fill_buf(),
+            Reader::File(reader) => reader.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match self {
+            Reader::Memory(reader) => reader.consume(amount),
+            Reader::File(reader) => reader.consume(amount),
+        }
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Reader::Memory(reader) => reader.seek(to),
+            Reader::File(reader) => reader.seek(to),
+        }
+    }
+}

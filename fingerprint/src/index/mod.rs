@@ -1,0 +1,255 @@
+//! The masters: kept in an SQLite file, found through tables in memory.
+
+mod lookup;
+mod store;
+mod types;
+
+pub use types::{Entry, IndexError, Kind, Known, Master, Match, Problem, Stats};
+
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::measure::{Content, Measurement, Picture};
+use lookup::{Candidate, Lookup};
+use store::Store;
+
+/// Hashes of one picture differ in fewer bits than this, of 256. Generous: two unrelated hashes come this
+/// near once in 100,000 pairs, and every candidate is verified by its pixels.
+const NEAR: u32 = 92;
+/// Most candidates that are verified, nearest first.
+const CANDIDATES: usize = 64;
+
+/// All masters, on disk and in memory.
+///
+/// Shared between threads: writers wait for each other, readers only for moments in memory. One process
+/// writes; others may open the same file to read and see it as it was when they opened it.
+/// In memory lie about 130 bytes a master.
+pub struct Index {
+    store: Store,
+    lookup: RwLock<Lookup>,
+}
+
+impl Index {
+    /// Opens or creates the index in the file `path`.
+    ///
+    /// # Errors
+    /// The file cannot be opened or created, is no index, one of another version, or damaged.
+    pub fn open(path: &Path) -> Result<Index, IndexError> {
+        Index::load(Store::open(path)?)
+    }
+
+    /// Opens the index in the file `path` for reading only.
+    ///
+    /// # Errors
+    /// There is no such file, it cannot be opened, is no index, one of another version, or damaged.
+    pub fn open_read_only(path: &Path) -> Result<Index, IndexError> {
+        Index::load(Store::open_read_only(path)?)
+    }
+
+    /// An index that lasts as long as the value.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn in_memory() -> Result<Index, IndexError> {
+        Index::load(Store::in_memory()?)
+    }
+
+    fn load(store: Store) -> Result<Index, IndexError> {
+        let mut lookup = Lookup::default();
+        store.each_key(|key| lookup.put(key))?;
+        Ok(Index { store, lookup: RwLock::new(lookup) })
+    }
+
+    /// Registers a master, or replaces what is known under the same path. Returns its id, which stays the
+    /// same for a path until it is removed.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub fn insert(&self, entry: &Entry) -> Result<i64, IndexError> {
+        Ok(self.insert_all(std::slice::from_ref(entry))?.first().copied().unwrap_or_default())
+    }
+
+    /// Registers many masters, all or none of them; much faster than one by one.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub fn insert_all(&self, entries: &[Entry]) -> Result<Vec<i64>, IndexError> {
+        let keys = self.store.insert(entries, |keys| {
+            let mut lookup = self.writing();
+            keys.iter().for_each(|key| lookup.put(*key));
+        })?;
+        Ok(keys.iter().map(|key| key.id).collect())
+    }
+
+    /// Forgets the master at `path`. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub fn remove(&self, path: &Path) -> Result<bool, IndexError> {
+        Ok(self.store.remove(path, false, |ids| self.forget(ids))? > 0)
+    }
+
+    /// Forgets all masters below the directory `dir` (not one whose path is `dir`). Returns how many.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub fn remove_below(&self, dir: &Path) -> Result<usize, IndexError> {
+        self.store.remove(dir, true, |ids| self.forget(ids))
+    }
+
+    /// Follows a rename of a file, or of a directory and all that lies below it; masters that were at the
+    /// new path are forgotten. Returns how many masters have moved.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<usize, IndexError> {
+        self.store.rename(from, to, |gone| self.forget(gone))
+    }
+
+    /// What is known of the file at `path`: enough to see without opening it that it has not changed.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn get(&self, path: &Path) -> Result<Option<Known>, IndexError> {
+        self.store.known(path)
+    }
+
+    /// The master that is this inode, under whatever name; answered from memory.
+    #[must_use]
+    pub fn at_inode(&self, device: u64, inode: u64) -> Option<i64> {
+        self.reading().at_inode(device, inode)
+    }
+
+    /// The master with this id.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn master(&self, id: i64) -> Result<Option<Master>, IndexError> {
+        self.store.master(id)
+    }
+
+    /// Masters that the measured file is, or was made from, best first: exact ones, then derivatives by score.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn find(&self, measurement: &Measurement) -> Result<Vec<Match>, IndexError> {
+        let exact = self.reading().with_digest(&measurement.digest);
+        let mut matches = Vec::new();
+        for id in exact {
+            // In memory lie only eight bytes of each digest.
+            if self.store.digest(id)? == Some(measurement.digest)
+                && let Some(master) = self.store.master(id)?
+            {
+                matches.push(Match { master, kind: Kind::Exact, scale: 1.0, coverage: 1.0, score: 1.0 });
+            }
+        }
+        if let Content::Picture(picture) = &measurement.content {
+            let mut derivatives = self.derivatives(picture, &matches)?;
+            derivatives.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.master.id.cmp(&b.master.id)));
+            matches.append(&mut derivatives);
+        }
+        Ok(matches)
+    }
+
+    fn derivatives(&self, picture: &Picture, known: &[Match]) -> Result<Vec<Match>, IndexError> {
+        if !picture.fingerprint.is_recognisable() {
+            return Ok(Vec::new());
+        }
+        let mut candidates = self.reading().near(&picture.fingerprint, NEAR);
+        candidates.sort_by_key(|candidate| candidate.distance);
+        candidates.truncate(CANDIDATES);
+        let mut matches: Vec<Match> = Vec::new();
+        for Candidate { id, orientation, .. } in candidates {
+            if known.iter().any(|exact| exact.master.id == id) {
+                continue;
+            }
+            let Some(sketch) = self.store.sketch(id)? else { continue };
+            let query = picture.fingerprint.sketch().detail(orientation);
+            let Some(score) = sketch.detail(crate::perceptual::Orientation::UPRIGHT).agreement(&query).score() else {
+                continue;
+            };
+            if let Some(found) = matches.iter_mut().find(|found| found.master.id == id) {
+                found.score = found.score.max(score);
+            } else if let Some(master) = self.store.master(id)? {
+                let pixels = |width: u32, height: u32| f64::from(width) * f64::from(height);
+                let area = pixels(picture.width, picture.height) / pixels(master.width, master.height).max(1.0);
+                matches.push(Match { master, kind: Kind::Derivative, scale: area.sqrt(), coverage: 1.0, score });
+            }
+        }
+        Ok(matches)
+    }
+
+    /// The thumbnail of a master, a JPEG.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn thumbnail(&self, id: i64) -> Result<Option<Vec<u8>>, IndexError> {
+        self.store.thumbnail(id)
+    }
+
+    /// Counts and sizes.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn stats(&self) -> Result<Stats, IndexError> {
+        self.store.stats()
+    }
+
+    /// Reads everything and checks every checksum; an empty list is good news. Takes a while.
+    ///
+    /// # Errors
+    /// The index cannot be read at all.
+    pub fn verify(&self) -> Result<Vec<Problem>, IndexError> {
+        self.store.verify()
+    }
+
+    /// Shows `visit` the path of every master below `dir` (`/` for all), in the order of their bytes, with
+    /// what is known of the file, until it breaks off.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn each_below(
+        &self,
+        dir: &Path,
+        visit: &mut dyn FnMut(&Path, &Known) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        self.store.each_below(dir, visit)
+    }
+
+    /// How many masters there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.reading().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn forget(&self, ids: &[i64]) {
+        let mut lookup = self.writing();
+        ids.iter().for_each(|id| lookup.remove(*id));
+    }
+
+    // Nothing that holds the lock can panic half-way in a way that leaves the tables unusable.
+    fn reading(&self) -> RwLockReadGuard<'_, Lookup> {
+        self.lookup.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> RwLockWriteGuard<'_, Lookup> {
+        self.lookup.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A path as its bytes: names need not be UTF-8.
+fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}

@@ -1,0 +1,317 @@
+//! The index on disk: one SQLite file in WAL mode, one connection that writes, a few that read.
+
+mod row;
+mod verify;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+
+use self::row::Row;
+use super::lookup::Key;
+use super::{Entry, IndexError, Known, Master, Stats, path_bytes, path_from};
+use crate::exact::Digest;
+use crate::perceptual::Sketch;
+
+/// "VtrI": marks the file as ours (SQLite's `application_id`).
+const APPLICATION: i64 = 0x5674_7249;
+/// Of the tables below, and of the algorithms whose results they hold.
+const VERSION: i64 = 1;
+/// How long one connection waits for another process to finish writing.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Readers that are kept open.
+const READERS: usize = 4;
+
+const TABLES: &str = "
+    CREATE TABLE master (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path BLOB NOT NULL UNIQUE,
+        collection TEXT NOT NULL,
+        object TEXT,
+        device INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        hash BLOB,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        bit_depth INTEGER NOT NULL,
+        checksum BLOB NOT NULL
+    ) STRICT;
+    -- Apart, so that opening the index reads the narrow rows only.
+    CREATE TABLE looks (
+        id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE,
+        sketch BLOB NOT NULL,
+        thumbnail BLOB NOT NULL,
+        checksum BLOB NOT NULL
+    ) STRICT;
+";
+
+pub(super) struct Store {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    /// Idle readers; none for an index in memory, which has one connection only.
+    readers: Option<Mutex<Vec<Connection>>>,
+}
+
+impl Store {
+    pub(super) fn open(path: &Path) -> Result<Store, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(PATIENCE)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?; // A lost tail is fingerprinted again.
+            connection.pragma_update(None, "foreign_keys", true)?;
+            connection.pragma_update(None, "cache_size", -4096)?; // KiB: memory is dear, the page cache is there
+            Ok(connection)
+        };
+        let connection = open().map_err(|source| problem(path, source))?;
+        let readers = Some(Mutex::default());
+        Store { path: path.to_owned(), writer: Mutex::new(connection), readers }.prepared(true)
+    }
+
+    pub(super) fn open_read_only(path: &Path) -> Result<Store, IndexError> {
+        let connection = reader(path).map_err(|source| problem(path, source))?;
+        let readers = Some(Mutex::default());
+        Store { path: path.to_owned(), writer: Mutex::new(connection), readers }.prepared(false)
+    }
+
+    pub(super) fn in_memory() -> Result<Store, IndexError> {
+        let path = PathBuf::from(":memory:");
+        let connection = Connection::open_in_memory().map_err(|source| problem(&path, source))?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(|source| problem(&path, source))?;
+        Store { path, writer: Mutex::new(connection), readers: None }.prepared(true)
+    }
+
+    /// Creates the tables of a new file, and refuses what is no index of this version.
+    fn prepared(self, create: bool) -> Result<Store, IndexError> {
+        let number =
+            |connection: &Connection, name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (application, version, objects) = self.write(|tx| {
+            let objects = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+            if objects == 0 && create {
+                tx.execute_batch(TABLES)?;
+                tx.pragma_update(None, "application_id", APPLICATION)?;
+                tx.pragma_update(None, "user_version", VERSION)?;
+            }
+            Ok((number(tx, "application_id")?, number(tx, "user_version")?, objects))
+        })?;
+        if application != APPLICATION || (objects == 0 && !create) {
+            return Err(IndexError::NotAnIndex { path: self.path });
+        }
+        if version != VERSION {
+            return Err(IndexError::Version { path: self.path, found: version, expected: VERSION });
+        }
+        Ok(self)
+    }
+
+    /// Everything that `change` does, or nothing.
+    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        let mut writer = self.writer();
+        let run = || {
+            let tx = writer.transaction()?;
+            let result = change(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        };
+        run().map_err(|source| problem(&self.path, source))
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
+        let failed = |source| problem(&self.path, source);
+        let Some(readers) = &self.readers else { return look(&self.writer()).map_err(failed) };
+        let idle = || readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reused = idle().pop();
+        let connection = match reused {
+            Some(connection) => connection,
+            None => reader(&self.path).map_err(failed)?,
+        };
+        let result = look(&connection).map_err(failed);
+        let mut idle = idle();
+        if idle.len() < READERS {
+            idle.push(connection);
+        }
+        result
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner) // A broken transaction was rolled back.
+    }
+
+    /// The keys of all masters; refuses the index if one of them is damaged.
+    pub(super) fn each_key(&self, mut put: impl FnMut(Key)) -> Result<(), IndexError> {
+        let damaged = self.read(|connection| {
+            let mut statement = connection.prepare(&format!("SELECT {} FROM master", Row::COLUMNS))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                match Row::read(row)? {
+                    row if row.is_intact() => put(row.key()),
+                    row => return Ok(Some(row.id)),
+                }
+            }
+            Ok(None)
+        })?;
+        match damaged {
+            None => Ok(()),
+            Some(id) => {
+                let detail = format!("the entry of master {id} does not have its checksum");
+                Err(IndexError::Damaged { path: self.path.clone(), detail })
+            }
+        }
+    }
+
+    /// Inserts all or none; `then` runs after the commit, before the next writer.
+    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&[Key])) -> Result<Vec<Key>, IndexError> {
+        let mut writer = self.writer();
+        let mut run = || {
+            let tx = writer.transaction()?;
+            let keys = entries.iter().map(|entry| row::insert(&tx, entry)).collect::<Result<Vec<Key>, _>>()?;
+            tx.commit()?;
+            Ok(keys)
+        };
+        let keys = run().map_err(|source| problem(&self.path, source))?;
+        then(&keys);
+        Ok(keys)
+    }
+
+    /// Removes the master at `path`, or all below it.
+    pub(super) fn remove(&self, path: &Path, below: bool, then: impl FnOnce(&[i64])) -> Result<usize, IndexError> {
+        let ids = self.write(|tx| {
+            let rows = if below { Row::below(tx, path)? } else { Row::at(tx, path)?.into_iter().collect() };
+            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+            let mut statement = tx.prepare_cached("DELETE FROM master WHERE id = ?1")?;
+            ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
+            Ok(ids)
+        })?;
+        then(&ids);
+        Ok(ids.len())
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path, gone: impl FnOnce(&[i64])) -> Result<usize, IndexError> {
+        if from == to {
+            return Ok(0);
+        }
+        let (moved, replaced) = self.write(|tx| {
+            let collect = |path: &Path| -> rusqlite::Result<Vec<Row>> {
+                Ok(Row::at(tx, path)?.into_iter().chain(Row::below(tx, path)?).collect())
+            };
+            let rows = collect(from)?;
+            if rows.is_empty() {
+                return Ok((0, Vec::new()));
+            }
+            let moving: Vec<i64> = rows.iter().map(|row| row.id).collect();
+            let replaced: Vec<i64> = collect(to)?.iter().map(|row| row.id).filter(|id| !moving.contains(id)).collect();
+            let mut delete = tx.prepare_cached("DELETE FROM master WHERE id = ?1")?;
+            replaced.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
+            for mut row in rows.iter().cloned() {
+                let rest = row.path.split_off(path_bytes(from).len());
+                row.path = [path_bytes(to), &rest].concat();
+                row.move_to(tx)?;
+            }
+            Ok((rows.len(), replaced))
+        })?;
+        gone(&replaced);
+        Ok(moved)
+    }
+
+    pub(super) fn known(&self, path: &Path) -> Result<Option<Known>, IndexError> {
+        self.read(|connection| Ok(Row::at(connection, path)?.map(|row| row.known())))
+    }
+
+    pub(super) fn digest(&self, id: i64) -> Result<Option<Digest>, IndexError> {
+        self.read(|connection| Ok(Row::with_id(connection, id)?.map(|row| row.digest)))
+    }
+
+    pub(super) fn master(&self, id: i64) -> Result<Option<Master>, IndexError> {
+        self.read(|connection| Ok(Row::with_id(connection, id)?.map(Row::into_master)))
+    }
+
+    pub(super) fn sketch(&self, id: i64) -> Result<Option<Sketch>, IndexError> {
+        let bytes: Option<Vec<u8>> = self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT sketch FROM looks WHERE id = ?1")?;
+            statement.query_row([id], |row| row.get(0)).optional()
+        })?;
+        Ok(bytes.and_then(|bytes| Sketch::from_bytes(&bytes)))
+    }
+
+    pub(super) fn thumbnail(&self, id: i64) -> Result<Option<Vec<u8>>, IndexError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT thumbnail FROM looks WHERE id = ?1")?;
+            statement.query_row([id], |row| row.get(0)).optional()
+        })
+    }
+
+    pub(super) fn each_below(
+        &self,
+        dir: &Path,
+        visit: &mut dyn FnMut(&Path, &Known) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        self.read(|connection| {
+            let (from, to) = row::range(dir);
+            let sql = "SELECT path, id, size, mtime_ns, inode, device FROM master
+                       WHERE path >= ?1 AND path < ?2 ORDER BY path";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![from, to])?;
+            while let Some(row) = rows.next()? {
+                let known = Known {
+                    id: row.get(1)?,
+                    size: row.get::<_, i64>(2)? as u64,
+                    mtime_ns: row.get(3)?,
+                    inode: row.get::<_, i64>(4)? as u64,
+                    device: row.get::<_, i64>(5)? as u64,
+                };
+                if visit(&path_from(row.get(0)?), &known).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn stats(&self) -> Result<Stats, IndexError> {
+        let mut stats = self.read(|connection| {
+            let sql = "SELECT collection, count(*), count(hash), sum(size) FROM master GROUP BY collection";
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            let mut stats = Stats::default();
+            while let Some(row) = rows.next()? {
+                let masters = row.get::<_, i64>(1)? as u64;
+                stats.masters += masters;
+                stats.pictures += row.get::<_, i64>(2)? as u64;
+                stats.master_bytes += row.get::<_, i64>(3)? as u64;
+                stats.collections.insert(row.get(0)?, masters);
+            }
+            Ok(stats)
+        })?;
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        if self.readers.is_some() {
+            let mut wal = self.path.clone().into_os_string();
+            wal.push("-wal");
+            stats.index_bytes = size(&self.path) + size(Path::new(&wal));
+        }
+        Ok(stats)
+    }
+}
+
+/// A connection that only reads.
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    Ok(connection)
+}
+
+fn problem(path: &Path, source: rusqlite::Error) -> IndexError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => IndexError::NotAnIndex { path },
+        Some(ErrorCode::DatabaseCorrupt) => IndexError::Damaged { path, detail: source.to_string() },
+        _ => IndexError::Database { path, source },
+    }
+}

@@ -1,0 +1,227 @@
+//! One row of the table `master`.
+
+use std::path::Path;
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
+
+use super::super::lookup::Key;
+use super::super::{Entry, Known, Master, path_bytes, path_from};
+use crate::exact::Digest;
+use crate::measure::Content;
+use crate::perceptual::Hash;
+
+/// A master as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) path: Vec<u8>,
+    collection: String,
+    object: Option<String>,
+    device: i64,
+    inode: i64,
+    size: i64,
+    mtime_ns: i64,
+    pub(super) digest: Digest,
+    hash: Option<Hash>,
+    width: u32,
+    height: u32,
+    bit_depth: u8,
+    checksum: Vec<u8>,
+}
+
+impl Row {
+    pub(super) const COLUMNS: &'static str = "id, path, collection, object, device, inode, size, mtime_ns, digest, \
+                                              hash, width, height, bit_depth, checksum";
+
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+        Ok(Row {
+            id: row.get(0)?,
+            path: row.get(1)?,
+            collection: row.get(2)?,
+            object: row.get(3)?,
+            device: row.get(4)?,
+            inode: row.get(5)?,
+            size: row.get(6)?,
+            mtime_ns: row.get(7)?,
+            digest: Digest::from(row.get::<_, [u8; 32]>(8)?),
+            hash: row.get::<_, Option<[u8; 32]>>(9)?.map(|bytes| Hash::from_bytes(&bytes)),
+            width: row.get(10)?,
+            height: row.get(11)?,
+            bit_depth: row.get(12)?,
+            checksum: row.get(13)?,
+        })
+    }
+
+    fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Row>> {
+        let sql = format!("SELECT {} FROM master WHERE {condition}", Row::COLUMNS);
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_map(values, Row::read)?.collect()
+    }
+
+    pub(super) fn with_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<Row>> {
+        Ok(Row::select(connection, "id = ?1", &[&id])?.pop())
+    }
+
+    pub(super) fn at(connection: &Connection, path: &Path) -> rusqlite::Result<Option<Row>> {
+        Ok(Row::select(connection, "path = ?1", &[&path_bytes(path)])?.pop())
+    }
+
+    pub(super) fn below(connection: &Connection, dir: &Path) -> rusqlite::Result<Vec<Row>> {
+        let (from, to) = range(dir);
+        Row::select(connection, "path >= ?1 AND path < ?2", &[&from, &to])
+    }
+
+    fn new(entry: &Entry) -> Row {
+        let (width, height, bit_depth, hash) = match &entry.measurement.content {
+            Content::Picture(picture) => {
+                let hash = picture.fingerprint.is_recognisable().then(|| picture.fingerprint.hash());
+                (picture.width, picture.height, picture.bit_depth, hash)
+            }
+            Content::Unscanned(unscanned) => {
+                unscanned.size.map_or((0, 0, 0, None), |size| (size.width, size.height, size.bit_depth, None))
+            }
+            Content::Other => (0, 0, 0, None),
+        };
+        Row {
+            id: 0,
+            path: path_bytes(&entry.path).to_vec(),
+            collection: entry.collection.clone(),
+            object: entry.object.clone(),
+            // SQLite's integers are signed; the bits stay.
+            device: entry.device as i64,
+            inode: entry.inode as i64,
+            size: entry.size as i64,
+            mtime_ns: entry.mtime_ns,
+            digest: entry.measurement.digest,
+            hash,
+            width,
+            height,
+            bit_depth,
+            checksum: Vec::new(),
+        }
+    }
+
+    /// The first 8 bytes of BLAKE3 over every field, each with its length. SQLite checks the structure of
+    /// its pages only, not what stands in them.
+    fn sum(&self) -> [u8; 8] {
+        let object = self.object.as_deref().map(str::as_bytes);
+        let hash = self.hash.map(Hash::to_bytes);
+        let numbers = [self.device, self.inode, self.size, self.mtime_ns].map(i64::to_le_bytes).concat();
+        let picture = [self.width, self.height, u32::from(self.bit_depth)].map(u32::to_le_bytes).concat();
+        sum([
+            Some(self.path.as_slice()),
+            Some(self.collection.as_bytes()),
+            object,
+            Some(&numbers),
+            Some(self.digest.as_bytes()),
+            hash.as_ref().map(<[u8; 32]>::as_slice),
+            Some(&picture),
+        ])
+    }
+
+    pub(super) fn is_intact(&self) -> bool {
+        self.checksum == self.sum()
+    }
+
+    /// Writes a new path.
+    pub(super) fn move_to(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE master SET path = ?2, checksum = ?3 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![self.id, self.path, self.sum()]).map(drop)
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key {
+            id: self.id,
+            digest: self.digest,
+            hash: self.hash.unwrap_or(Hash::NONE),
+            device: self.device as u64,
+            inode: self.inode as u64,
+        }
+    }
+
+    pub(super) fn known(&self) -> Known {
+        Known {
+            id: self.id,
+            size: self.size as u64,
+            mtime_ns: self.mtime_ns,
+            inode: self.inode as u64,
+            device: self.device as u64,
+        }
+    }
+
+    pub(super) fn into_master(self) -> Master {
+        Master {
+            id: self.id,
+            path: path_from(self.path),
+            collection: self.collection,
+            object: self.object,
+            width: self.width,
+            height: self.height,
+            bit_depth: self.bit_depth,
+        }
+    }
+}
+
+/// Inserts a master, or replaces the one at the same path, which keeps its id.
+pub(super) fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<Key> {
+    let mut row = Row::new(entry);
+    let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, hash, width,
+                                   height, bit_depth, checksum)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+               ON CONFLICT (path) DO UPDATE SET
+                   collection = excluded.collection, object = excluded.object, device = excluded.device,
+                   inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
+                   digest = excluded.digest, hash = excluded.hash, width = excluded.width,
+                   height = excluded.height, bit_depth = excluded.bit_depth, checksum = excluded.checksum
+               RETURNING id";
+    let values = params![
+        row.path,
+        row.collection,
+        row.object,
+        row.device,
+        row.inode,
+        row.size,
+        row.mtime_ns,
+        row.digest.as_bytes(),
+        row.hash.map(Hash::to_bytes),
+        row.width,
+        row.height,
+        row.bit_depth,
+        row.sum(),
+    ];
+    row.id = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([row.id])?;
+    if let Content::Picture(picture) = &entry.measurement.content {
+        let sketch = picture.fingerprint.sketch().to_bytes();
+        let checksum = sum([Some(sketch.as_slice()), Some(&picture.thumbnail)]);
+        let sql = "INSERT INTO looks (id, sketch, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4)";
+        connection.prepare_cached(sql)?.execute(params![row.id, sketch, picture.thumbnail, checksum])?;
+    }
+    Ok(row.key())
+}
+
+/// First 8 bytes of BLAKE3 over fields with their lengths; an absent field differs from an empty one.
+pub(super) fn sum<const N: usize>(fields: [Option<&[u8]>; N]) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    for field in fields {
+        let length = field.map_or(u64::MAX, |bytes| bytes.len() as u64);
+        hasher.update(&length.to_le_bytes()).update(field.unwrap_or_default());
+    }
+    let mut first = [0; 8];
+    hasher.finalize_xof().fill(&mut first);
+    first
+}
+
+/// Paths below `dir` lie between these two, the second one excluded: from "dir/" to "dir0", for `0` is
+/// the byte behind the slash.
+pub(super) fn range(dir: &Path) -> (Vec<u8>, Vec<u8>) {
+    let mut from = path_bytes(dir).to_vec();
+    while from.last() == Some(&b'/') {
+        from.pop();
+    }
+    let mut to = from.clone();
+    from.push(b'/');
+    to.push(b'/' + 1);
+    (from, to)
+}

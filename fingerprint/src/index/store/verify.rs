@@ -1,0 +1,52 @@
+//! Reading all of an index to see whether it can be trusted.
+
+use rusqlite::Connection;
+
+use super::super::{IndexError, Problem, path_from};
+use super::Store;
+use super::row::{Row, sum};
+
+/// Most problems that are told of.
+const TOLD: usize = 100;
+
+impl Store {
+    pub(in super::super) fn verify(&self) -> Result<Vec<Problem>, IndexError> {
+        let found = self.read(|connection| {
+            let mut problems = structure(connection)?;
+            entries(connection, &mut problems)?;
+            Ok(problems)
+        });
+        match found {
+            Err(IndexError::Damaged { detail, .. }) => Ok(vec![Problem::Structure(detail)]),
+            other => other,
+        }
+    }
+}
+
+fn structure(connection: &Connection) -> rusqlite::Result<Vec<Problem>> {
+    let mut statement = connection.prepare(&format!("PRAGMA integrity_check({TOLD})"))?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let told = lines.filter(|line| !matches!(line, Ok(line) if line == "ok"));
+    told.map(|line| line.map(Problem::Structure)).collect()
+}
+
+fn entries(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
+    let mut rows = connection.prepare(&format!("SELECT {} FROM master", Row::COLUMNS))?;
+    let mut looks = connection.prepare("SELECT sketch, thumbnail, checksum FROM looks WHERE id = ?1")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let row = Row::read(row)?;
+        let mut looks = looks.query([row.id])?;
+        let looks_intact = match looks.next()? {
+            None => true,
+            Some(looks) => {
+                let (sketch, thumbnail): (Vec<u8>, Vec<u8>) = (looks.get(0)?, looks.get(1)?);
+                looks.get::<_, Vec<u8>>(2)? == sum([Some(&sketch), Some(&thumbnail)])
+            }
+        };
+        if !(row.is_intact() && looks_intact) && problems.len() < TOLD {
+            problems.push(Problem::Entry { id: row.id, path: path_from(row.path) });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Measuring one file: what it is, how large, and its fingerprints, from one reading.
+
+mod limits;
+mod picture;
+
+pub use limits::Limits;
+pub use picture::Picture;
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decode::{self, Failure, Format, Source};
+use crate::exact::{self, Digest};
+
+/// What one file is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measurement {
+    /// BLAKE3 of all its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// What the bytes are.
+    pub content: Content,
+}
+
+/// What the bytes of a file are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// A picture that was decoded.
+    Picture(Picture),
+    /// A picture that was not decoded, and why.
+    Unscanned(Unscanned),
+    /// No picture of a format that is known here.
+    Other,
+}
+
+/// A picture that was not decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unscanned {
+    /// Its format, by its first bytes.
+    pub format: Format,
+    /// Why it was not decoded.
+    pub reason: Reason,
+    /// What its header says of its size, where the header could be read.
+    pub size: Option<Size>,
+}
+
+/// The size of a picture as its header states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Bits per channel.
+    pub bit_depth: u8,
+}
+
+impl Size {
+    /// Width times height, in millions of pixels.
+    #[must_use]
+    pub fn megapixels(&self) -> f64 {
+        f64::from(self.width) * f64::from(self.height) / 1e6
+    }
+}
+
+/// Why a picture was not decoded: one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// [`Limits::max_bytes`].
+    #[error("the file has {bytes} bytes; pictures are decoded up to {limit}")]
+    TooManyBytes {
+        /// Of the file.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// [`Limits::max_pixels`].
+    #[error("the picture has {pixels} pixels; pictures are decoded up to {limit}")]
+    TooManyPixels {
+        /// By the header.
+        pixels: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// [`Limits::max_memory`].
+    #[error("decoding would take {bytes} bytes of memory; {limit} are allowed")]
+    TooMuchMemory {
+        /// The estimate made from the header.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It ends too early.
+    #[error("the file is truncated: {0}")]
+    Truncated(String),
+    /// A variant that is not decoded here.
+    #[error("this kind of picture is not supported: {0}")]
+    Unsupported(String),
+    /// Against its format.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// The decoder failed by a mistake of its own.
+    #[error("the decoder failed: {0}")]
+    DecoderFailed(String),
+}
+
+/// Why a file could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// Reading failed, or the file vanished.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// Size or time of modification changed meanwhile; measure again later.
+    #[error("the file changed while it was read")]
+    Changed,
+    /// A directory, FIFO, socket or device.
+    #[error("only regular files are measured")]
+    NotAFile,
+}
+
+/// Reads `file` from its first byte (whatever its offset, which stays) and measures it: once for all
+/// layers where it is small; pictures above [`Limits::keep_bytes`] are decoded by a second, streaming pass.
+///
+/// It never blocks on a FIFO, and is bounded in memory by `limits`; its time is proportional to the size
+/// of the file (a sparse one may be huge) and the pixels of the picture, so the caller sets the deadline.
+///
+/// # Errors
+/// Only where the file itself is at fault; a picture that cannot be decoded is [`Content::Unscanned`].
+pub fn measure(file: &File, limits: &Limits) -> Result<Measurement, MeasureError> {
+    let before = file.metadata()?;
+    if !before.is_file() {
+        return Err(MeasureError::NotAFile);
+    }
+    let whole = exact::read(file, before.size(), limits.keep_bytes)?;
+    if whole.bytes != before.size() || changed(&before, &file.metadata()?) {
+        return Err(MeasureError::Changed);
+    }
+    let content = match Format::of(&whole.kept) {
+        None => Content::Other,
+        Some(format) => {
+            let source = if whole.kept.len() as u64 == whole.bytes {
+                Source::Memory(&whole.kept)
+            } else {
+                Source::File { file, size: whole.bytes }
+            };
+            scan(format, source, whole.bytes, limits)
+        }
+    };
+    if changed(&before, &file.metadata()?) {
+        return Err(MeasureError::Changed);
+    }
+    Ok(Measurement { digest: whole.digest, bytes: whole.bytes, content })
+}
+
+fn scan(format: Format, source: Source<'_>, bytes: u64, limits: &Limits) -> Content {
+    if bytes > limits.max_bytes {
+        let reason = Reason::TooManyBytes { bytes, limit: limits.max_bytes };
+        return Content::Unscanned(Unscanned { format, reason, size: None });
+    }
+    match decode::decode(format, source, limits).and_then(Picture::new) {
+        Ok(picture) => Content::Picture(picture),
+        Err(Failure { reason, size }) => Content::Unscanned(Unscanned { format, reason, size }),
+    }
+}
+
+fn changed(before: &Metadata, after: &Metadata) -> bool {
+    // Not the time of inode change: permissions and links may change without the content.
+    (before.size(), before.mtime(), before.mtime_nsec()) != (after.size(), after.mtime(), after.mtime_nsec())
+}
