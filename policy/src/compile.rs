@@ -35,8 +35,13 @@ impl Policy {
         }
         let document = document::read(text, &mut mistakes);
         let ends = text.match_indices('\n').map(|(end, _)| end).collect();
-        let policy = Compiler { ends, document: &document, mistakes: &mut mistakes }.policy();
-        if mistakes.is_empty() { Ok(policy) } else { Err(mistakes.report(file_name, text)) }
+        let mut doubts = Mistakes::default();
+        let compiler = Compiler { ends, document: &document, mistakes: &mut mistakes, doubts: &mut doubts };
+        let policy = compiler.policy();
+        if !mistakes.is_empty() {
+            return Err(mistakes.report(file_name, text));
+        }
+        Ok(Policy { doubts: doubts.report(file_name, text), ..policy })
     }
 }
 
@@ -45,6 +50,8 @@ struct Compiler<'a> {
     ends: Vec<usize>,
     document: &'a Document,
     mistakes: &'a mut Mistakes,
+    /// What is allowed, and probably not meant.
+    doubts: &'a mut Mistakes,
 }
 
 impl Compiler<'_> {
@@ -252,13 +259,24 @@ impl Compiler<'_> {
             let object = collection.object.as_ref().and_then(|object| self.object(object));
             let opened_by = collection.opened_by.as_ref().map(|programs_named| {
                 for program in programs_named {
-                    self.reference(program, "program", &programs, "a [[program]] of that name");
+                    self.opener(program, &programs);
                 }
                 programs_named.iter().map(|program| program.value.clone()).collect()
             });
             collections.push(Collection { name: collection.name.value.clone(), opened_by, roots, include, object });
         }
         collections
+    }
+
+    /// A vault may name a program that this workstation does not have; a name that is nearly another one is
+    /// a slip of the pen.
+    fn opener(&mut self, program: &At<String>, known: &[&str]) {
+        if self.mistakes.nearest(&program.value, known.iter().copied()).is_some() || program.value.is_empty() {
+            self.reference(program, "program", known, "a [[program]] of that name");
+        } else {
+            let message = format!("there is no program `{}`: nobody is taken for it", program.value);
+            self.doubts.add(Mistake::at(&program.span, message).expected("a [[program]] of that name"));
+        }
     }
 
     fn include(&mut self, patterns: &[At<String>]) -> Option<globset::GlobSet> {

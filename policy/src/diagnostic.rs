@@ -35,7 +35,7 @@ pub struct Diagnostic {
 }
 
 /// Every mistake of one policy file, in the order of the file. Its `Display` is what people read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnostics {
     /// Name of the file, as it was given.
     pub file: String,

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::cases::Test;
 use crate::decision::Mode;
+use crate::diagnostic::Diagnostics;
 use crate::facts::{Ceiling, Destination, Measure, Tier};
 use crate::matcher::path::{lower, parts};
 use crate::matcher::{DestinationEntry, PathPattern, most_specific};
@@ -35,6 +36,8 @@ pub struct Policy {
     pub programs: Vec<ProgramEntry>,
     /// The policy's own tests, run by [`Policy::run_tests`].
     pub tests: Vec<Test>,
+    /// What is allowed to stand in the file, and probably not meant.
+    pub doubts: Diagnostics,
 }
 
 /// The directories that hold masters.
@@ -172,6 +175,7 @@ impl Policy {
             elsewhere: Ceiling::None,
             programs: Vec::new(),
             tests: Vec::new(),
+            doubts: Diagnostics::default(),
         }
     }
 

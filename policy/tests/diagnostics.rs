@@ -60,7 +60,7 @@ fn a_mistake_names_its_place_and_the_nearest_name() {
 fn every_mistake_is_told_at_once() {
     let text = MUSEUM
         .replace("max-scale = 0.6 ", "max-scale = 6.0 ")
-        .replace("name = \"gimp\"", "name = \"gmp\"")
+        .replace("name = \"gimp\"", "name = \"gmip\"")
         .replace("justify = true", "justfy = true");
     let told: Vec<String> = mistakes(&text).mistakes.into_iter().map(|mistake| mistake.message).collect();
     assert_eq!(
@@ -72,6 +72,15 @@ fn every_mistake_is_told_at_once() {
             "there is no program `gimp`",
         ]
     );
+}
+
+#[test]
+fn a_vault_may_name_a_program_that_is_not_there_but_the_author_is_told() {
+    let text = "version = 1\nmode = \"audit\"\n[[collection]]\nname = \"m\"\npaths = [\"/m\"]\nopened-by = [\"gimp\"]\n";
+    let policy = Policy::parse("policy.toml", text).expect("a policy");
+    assert_eq!(policy.doubts.mistakes.len(), 1);
+    assert_eq!(policy.doubts.mistakes[0].message, "there is no program `gimp`: nobody is taken for it");
+    assert!(Policy::parse("policy.toml", MUSEUM).expect("a policy").doubts.mistakes.is_empty());
 }
 
 #[test]
