@@ -1,1 +1,11 @@
-fn main() {}
+//! `vitrine-collector`: takes in the agents' records, keeps them, raises alerts and shows them.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

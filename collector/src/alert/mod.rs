@@ -1,0 +1,331 @@
+//! Alerts: what security staff look at. Notable records of one workstation, user and program within a
+//! quarter of an hour are one alert, however many files were tried.
+
+pub(crate) mod list;
+pub mod text;
+
+use serde::{Deserialize, Serialize};
+use vitrine_policy::facts::Measure;
+use vitrine_policy::record::{Disposition, Event, Notice, Record, Severity, Transfer};
+
+use text::line;
+
+/// An alert spans at most this long, in milliseconds by the records' own time.
+pub const WINDOW: i64 = 15 * 60 * 1000;
+/// Masters and destinations that an alert names; the rest are in its records.
+const NAMED: usize = 32;
+/// Longest name, in characters.
+const NAME: usize = 300;
+/// Longest explanation, in characters.
+const EXPLANATION: usize = 4_000;
+
+/// What an alert is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Labelled data was moved or opened, or somebody tried.
+    Transfer,
+    /// An agent tells of trouble.
+    Notice,
+    /// Records of an agent are missing.
+    Lost,
+}
+
+/// How far the staff are with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nobody has answered for it.
+    Open,
+    /// Somebody has.
+    Acknowledged,
+    /// It went away by itself: missing records arrived late.
+    Resolved,
+}
+
+impl State {
+    /// Its name in the database and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Open => "open",
+            State::Acknowledged => "acknowledged",
+            State::Resolved => "resolved",
+        }
+    }
+}
+
+/// One alert. All text in it is safe to show on a line: see [`text::line`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Number; rises with every new alert.
+    pub id: i64,
+    /// What it is about.
+    pub kind: Kind,
+    /// How far the staff are with it.
+    pub state: State,
+    /// How bad the worst of it is.
+    pub severity: Severity,
+    /// One line for a list or a subject.
+    pub title: String,
+    /// Name of the workstation.
+    pub host: String,
+    /// Its agent's id.
+    pub agent: String,
+    /// Login name, where it is known.
+    pub user: Option<String>,
+    /// Program, where it is known.
+    pub program: Option<String>,
+    /// Code of a notice.
+    pub code: Option<String>,
+    /// Earliest record, in milliseconds since 1970 by the workstation's clock.
+    pub first_seen: i64,
+    /// Latest record.
+    pub last_seen: i64,
+    /// When the collector last heard of it, by its own clock: the order of lists.
+    pub changed: i64,
+    /// Records in it.
+    pub records: u64,
+    /// Attempts that these stand for; of missing records: how many.
+    pub attempts: u64,
+    /// Paths of the masters, at most 32.
+    pub masters: Vec<String>,
+    /// Destinations, `name (target)`, at most 32.
+    pub destinations: Vec<String>,
+    /// Highest tier tried.
+    pub tier: Option<String>,
+    /// What was measured of the file of that tier.
+    pub measure: Option<Measure>,
+    /// How the worst attempt ended.
+    pub disposition: Option<Disposition>,
+    /// The decision in sentences, for the worst attempt.
+    pub explanation: String,
+    /// Thumbnails of the worst attempt.
+    pub evidence: Evidence,
+    /// Number of the record that the last fields tell of.
+    #[serde(default)]
+    pub lead: i64,
+    /// Who answered for it.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// BLAKE3 of thumbnails that the agent sends as evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The master.
+    pub master: Option<String>,
+    /// The file that was tried to be moved.
+    pub copy: Option<String>,
+}
+
+/// Who answered for an alert, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The console's user.
+    pub by: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// What the user wrote.
+    pub note: String,
+}
+
+/// What must be the same for two records to be one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) agent: String,
+    pub(crate) user: String,
+    pub(crate) program: String,
+    pub(crate) code: String,
+}
+
+/// Code of the alert about missing records.
+pub(crate) const LOST: &str = "records-lost";
+
+/// The group that a record belongs to, if it is one to raise an alert.
+pub(crate) fn group(record: &Record) -> Option<Group> {
+    let agent = record.host.agent.clone();
+    match &record.event {
+        Event::Transfer(transfer) if record.event.severity() >= Severity::Medium => Some(Group {
+            agent,
+            user: user(transfer).unwrap_or_default(),
+            program: program(transfer).unwrap_or_default(),
+            code: String::new(),
+        }),
+        Event::Notice(notice) if notice.severity >= Severity::High => {
+            Some(Group { agent, user: String::new(), program: String::new(), code: line(&notice.code, NAME) })
+        }
+        Event::Transfer(_) | Event::Notice(_) => None,
+    }
+}
+
+fn user(transfer: &Transfer) -> Option<String> {
+    transfer.user.as_ref().map(|user| line(&user.name, NAME))
+}
+
+fn program(transfer: &Transfer) -> Option<String> {
+    transfer.processes.first().map(|process| line(&process.name, NAME))
+}
+
+impl Alert {
+    fn new(host: &str, agent: &str, time: i64, received: i64) -> Alert {
+        Alert {
+            id: 0,
+            kind: Kind::Notice,
+            state: State::Open,
+            severity: Severity::Informational,
+            title: String::new(),
+            host: line(host, NAME),
+            agent: agent.into(),
+            user: None,
+            program: None,
+            code: None,
+            first_seen: time,
+            last_seen: time,
+            changed: received,
+            records: 0,
+            attempts: 0,
+            masters: Vec::new(),
+            destinations: Vec::new(),
+            tier: None,
+            measure: None,
+            disposition: None,
+            explanation: String::new(),
+            evidence: Evidence::default(),
+            lead: 0,
+            acknowledged: None,
+        }
+    }
+
+    /// An alert without any record yet.
+    pub(crate) fn of(record: &Record, received: i64) -> Alert {
+        Alert::new(&record.host.name, &record.host.agent, record.time, received)
+    }
+
+    /// An alert about records that never came.
+    pub(crate) fn lost(agent: &str, host: &str, received: i64) -> Alert {
+        let mut alert = Alert::new(host, agent, received, received);
+        alert.kind = Kind::Lost;
+        alert.severity = Severity::High;
+        alert.code = Some(LOST.into());
+        alert
+    }
+
+    /// Sets how many records are missing; none ends an open alert.
+    pub(crate) fn missing(&mut self, missing: u64, received: i64) {
+        self.last_seen = received;
+        self.changed = received;
+        if missing == 0 {
+            self.state = State::Resolved;
+            self.explanation = format!("All {} records that were missing have arrived.", self.attempts);
+            return;
+        }
+        self.attempts = missing;
+        let records = if missing == 1 { "record" } else { "records" };
+        self.title = format!("{missing} {records} lost on {}", self.host);
+        self.explanation = format!(
+            "The agent numbers its records without gaps, and {missing} of them never came. A full spool, a \
+             restored disk or somebody who wants them unseen can be the reason; look at the workstation. \
+             If they arrive late, this alert ends by itself."
+        );
+    }
+
+    /// Whether a record of the same group at `time` still belongs here.
+    pub(crate) fn spans(&self, time: i64) -> bool {
+        self.last_seen.max(time).saturating_sub(self.first_seen.min(time)) <= WINDOW
+    }
+
+    /// Adds a record of the same group.
+    pub(crate) fn add(&mut self, record: &Record, number: i64, received: i64) {
+        let leads = self.records == 0 || self.leads(record);
+        self.first_seen = self.first_seen.min(record.time);
+        self.last_seen = self.last_seen.max(record.time);
+        self.changed = received;
+        self.records += 1;
+        if leads {
+            self.severity = record.event.severity();
+            self.lead = number;
+        }
+        match &record.event {
+            Event::Transfer(transfer) => self.add_transfer(transfer, leads),
+            Event::Notice(notice) => self.add_notice(notice, leads),
+        }
+    }
+
+    /// The worst record tells the story; among equals one that has both pictures, then the latest.
+    fn leads(&self, record: &Record) -> bool {
+        let has_both = |evidence: &Evidence| evidence.master.is_some() && evidence.copy.is_some();
+        let theirs = match &record.event {
+            Event::Transfer(transfer) => has_both(&evidence(transfer)),
+            Event::Notice(_) => false,
+        };
+        (record.event.severity(), theirs) >= (self.severity, has_both(&self.evidence))
+    }
+
+    fn add_transfer(&mut self, transfer: &Transfer, leads: bool) {
+        self.kind = Kind::Transfer;
+        self.attempts = self.attempts.saturating_add(u64::from(transfer.attempts.max(1)));
+        for master in &transfer.masters {
+            name(&mut self.masters, line(&master.path, NAME));
+        }
+        if let Some(to) = &transfer.destination {
+            name(&mut self.destinations, line(&format!("{} ({})", to.name, to.target), NAME));
+        }
+        let tier = line(&transfer.tier, NAME);
+        if self.tier.as_deref().is_none_or(|old| rank(&tier, transfer.measure) >= rank(old, self.measure)) {
+            self.tier = Some(tier);
+            self.measure = transfer.measure.or(self.measure);
+        }
+        if leads {
+            self.user = user(transfer);
+            self.program = program(transfer);
+            self.title = line(&transfer.title(), NAME);
+            self.disposition = Some(transfer.disposition);
+            self.explanation = line(&transfer.explanation, EXPLANATION);
+            self.evidence = evidence(transfer);
+        }
+    }
+
+    fn add_notice(&mut self, notice: &Notice, leads: bool) {
+        self.attempts = self.attempts.saturating_add(notice.count.max(1));
+        if leads {
+            self.code = Some(line(&notice.code, NAME));
+            self.title = line(&format!("{}: {}", notice.code, notice.message), NAME);
+            self.explanation = match &notice.subject {
+                Some(subject) => line(&format!("{} ({subject})", notice.message), EXPLANATION),
+                None => line(&notice.message, EXPLANATION),
+            };
+        }
+    }
+
+    /// What is missing or was resolved is not the business of a window.
+    pub(crate) fn group(&self) -> Group {
+        Group {
+            agent: self.agent.clone(),
+            user: self.user.clone().unwrap_or_default(),
+            program: self.program.clone().unwrap_or_default(),
+            code: self.code.clone().unwrap_or_default(),
+        }
+    }
+}
+
+fn evidence(transfer: &Transfer) -> Evidence {
+    let digest = |digest: &Option<String>| digest.clone().filter(|digest| text::is_digest(digest));
+    Evidence {
+        master: transfer.masters.iter().find_map(|master| digest(&master.thumbnail)),
+        copy: digest(&transfer.file.thumbnail),
+    }
+}
+
+fn name(names: &mut Vec<String>, new: String) {
+    if names.len() < NAMED && !names.contains(&new) {
+        names.push(new);
+    }
+}
+
+/// Tiers of different policies have no common order. `master` is above all by definition; of the others
+/// the one with more pixels counts as higher.
+fn rank(tier: &str, measure: Option<Measure>) -> (bool, u64) {
+    let pixels = measure.map_or(0.0, |measure| measure.megapixels * 1e6);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, which is what is wanted
+    (tier == "master", pixels as u64)
+}

@@ -1,0 +1,272 @@
+//! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use vitrine_collector::alert::{Alert, text};
+use vitrine_collector::server::{self, Settings, StartError};
+use vitrine_collector::store::{AlertFilter, Role, Store, StoreError};
+
+const FOUND: u8 = 1;
+const MISUSE: u8 = 2;
+const CANNOT: u8 = 3;
+
+/// Takes in the agents' records, keeps them, raises alerts and shows them.
+#[derive(Parser)]
+#[command(version, after_help = "Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve agents and the console until stopped (SIGTERM, Ctrl-C).
+    #[command(after_help = "Examples:
+  vitrine-collector serve --data /var/lib/vitrine-collector --listen 127.0.0.1:8080
+  vitrine-collector serve --data DIR --listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem
+
+Webhook and e-mail are set in DIR/collector.toml:
+  [webhook]
+  url = \"https://alerts.museum.example/vitrine\"
+  secret-file = \"webhook.secret\"
+
+  [email]
+  server = \"mail.museum.example\"
+  from = \"Vitrine <vitrine@museum.example>\"
+  to = [\"security@museum.example\"]
+  tls = \"always\"    # or \"starttls\"; \"none\" only to localhost")]
+    Serve(Serve),
+    /// Make, list and revoke the tokens that agents and readers show.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// List alerts, the latest changed first; exits 1 if there are any, 0 if there are none.
+    #[command(after_help = "Examples:
+  vitrine-collector alerts --data /var/lib/vitrine-collector --open
+  vitrine-collector alerts --data DIR --json | jq '.alerts[].title'")]
+    Alerts(Alerts),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// The data directory; made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen; port 0 takes any free one. Without TLS only this machine.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Certificate chain, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is shown this once. It belongs to the first agent that uses it.
+    #[command(after_help = "Examples:
+  vitrine-collector token create --data DIR --name scan-07 > scan-07.token
+  vitrine-collector token create --data DIR --name siem --role reader --json")]
+    Create {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// A name to list and revoke it by.
+        #[arg(long, value_parser = proper_name)]
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum, default_value = "agent")]
+        role: RoleName,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List all tokens, without their secrets.
+    #[command(after_help = "Example:\n  vitrine-collector token list --data DIR --json")]
+    List {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a token worthless at once.
+    #[command(after_help = "Example:\n  vitrine-collector token revoke --data DIR --name scan-07")]
+    Revoke {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The token's name.
+        #[arg(long)]
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleName {
+    /// Send records, evidence and heartbeats of one agent.
+    Agent,
+    /// Read alerts, hosts and evidence.
+    Reader,
+}
+
+#[derive(Args)]
+struct Alerts {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only those that nobody has answered for.
+    #[arg(long)]
+    open: bool,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    /// Print JSON, as the API gives it.
+    #[arg(long)]
+    json: bool,
+}
+
+fn proper_name(name: &str) -> Result<String, String> {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err("expected 1 to 100 printable characters".into());
+    }
+    Ok(name.into())
+}
+
+/// Runs the command; gives the exit code.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("VITRINE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let outcome = tokio::runtime::Runtime::new()
+        .context("the runtime cannot start")
+        .and_then(|runtime| runtime.block_on(command(cli.command)));
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // A reader that has gone away (`| head`) is no failure.
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("vitrine-collector: {error:#}");
+            let misuse = matches!(error.downcast_ref(), Some(StoreError::Taken(_)))
+                || matches!(error.downcast_ref(), Some(StartError::Clear(_) | StartError::Config(_)));
+            ExitCode::from(if misuse { MISUSE } else { CANNOT })
+        }
+    }
+}
+
+async fn command(command: Command) -> Result<u8> {
+    match command {
+        Command::Serve(serve) => self::serve(serve).await,
+        Command::Token { command } => token(command).await,
+        Command::Alerts(alerts) => self::alerts(alerts).await,
+    }
+}
+
+async fn serve(arguments: Serve) -> Result<u8> {
+    let mut settings = Settings::new(arguments.data, arguments.listen);
+    settings.tls = arguments.tls_cert.zip(arguments.tls_key);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let running = server::start(settings).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", running.url)?;
+    if let Some(token) = &running.setup {
+        writeln!(out, "set-up token: {token} (open {}/setup?token={token})", running.url)?;
+    }
+    out.flush()?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    running.stop().await;
+    Ok(0)
+}
+
+async fn token(command: TokenCommand) -> Result<u8> {
+    let mut out = std::io::stdout();
+    match command {
+        TokenCommand::Create { data, name, role, json } => {
+            let role = match role {
+                RoleName::Agent => Role::Agent,
+                RoleName::Reader => Role::Reader,
+            };
+            let store = Store::open(&data)?;
+            let (token, secret) = store.create_token(name, role).await?;
+            store.close().await;
+            if json {
+                let token =
+                    serde_json::json!({"id": token.id, "name": token.name, "role": token.role, "token": secret});
+                writeln!(out, "{token}")?;
+            } else {
+                writeln!(out, "{secret}")?;
+                eprintln!("Token {:?} (role {}): keep it now, it is not shown again.", token.name, role.name());
+            }
+            Ok(0)
+        }
+        TokenCommand::List { data, json } => {
+            let tokens = Store::open_existing(&data)?.tokens().await?;
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&serde_json::json!({"tokens": tokens}))?)?;
+                return Ok(0);
+            }
+            for token in tokens {
+                let state = if token.revoked.is_some() { "revoked" } else { "valid" };
+                let agent = token.agent.as_deref().unwrap_or("-");
+                writeln!(out, "{:<8} {:<7} {:<24} agent {agent}", state, token.role.name(), token.name)?;
+            }
+            Ok(0)
+        }
+        TokenCommand::Revoke { data, name, json } => {
+            let store = Store::open_existing(&data)?;
+            let revoked = store.revoke_token(name.clone()).await?;
+            store.close().await;
+            if json {
+                writeln!(out, "{}", serde_json::json!({"name": name, "revoked": revoked}))?;
+            }
+            if !revoked {
+                eprintln!("vitrine-collector: no valid token is named {name:?}; `token list` shows them");
+            }
+            Ok(if revoked { 0 } else { MISUSE })
+        }
+    }
+}
+
+async fn alerts(arguments: Alerts) -> Result<u8> {
+    let store = Store::open_existing(&arguments.data)?;
+    let filter = AlertFilter { open: arguments.open, since: 0, limit: arguments.limit, skip: 0 };
+    let alerts = store.alerts(filter).await?;
+    let mut out = std::io::stdout();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&serde_json::json!({"alerts": alerts}))?)?;
+    } else {
+        for alert in &alerts {
+            print(&mut out, alert)?;
+        }
+    }
+    Ok(if alerts.is_empty() { 0 } else { FOUND })
+}
+
+fn print(out: &mut impl Write, alert: &Alert) -> Result<()> {
+    let severity = format!("{:?}", alert.severity).to_lowercase();
+    writeln!(out, "{:<6} {severity:<9} {:<12} {}", alert.id, alert.state.name(), text::line(&alert.title, 300))?;
+    let user = alert.user.as_deref().unwrap_or("-");
+    let plural = if alert.attempts == 1 { "" } else { "s" };
+    writeln!(out, "       {user} on {}, {} attempt{plural}", alert.host, alert.attempts)?;
+    Ok(())
+}

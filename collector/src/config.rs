@@ -1,0 +1,134 @@
+//! `collector.toml` in the data directory: the ways out. There is none until the file says so.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Name of the file in the data directory.
+pub const FILE: &str = "collector.toml";
+
+/// Shortest secret that signs webhooks, in bytes.
+const SHORTEST_SECRET: usize = 16;
+
+/// The file as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Where alerts are posted to.
+    pub webhook: Option<Webhook>,
+    /// To whom alerts are mailed.
+    pub email: Option<Email>,
+}
+
+/// `[webhook]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Webhook {
+    /// `https://` anywhere, `http://` only to this machine.
+    pub url: String,
+    /// File with the secret that signs; relative to the data directory.
+    pub secret_file: PathBuf,
+}
+
+/// `[email]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Email {
+    /// `host` or `host:port`.
+    pub server: String,
+    /// Sender.
+    pub from: String,
+    /// Receivers.
+    pub to: Vec<String>,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: MailTls,
+    /// Login name, where the server wants one.
+    pub username: Option<String>,
+    /// File with the password; relative to the data directory.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `tls = ` of `[email]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailTls {
+    /// TLS from the first byte (port 465).
+    #[default]
+    Always,
+    /// STARTTLS, and nothing without it (port 587).
+    Starttls,
+    /// In clear, only to this machine (port 25).
+    None,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// It is not TOML, or has keys that mean nothing.
+    #[error("{}: {error}", .path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says, with line and column.
+        error: Box<toml::de::Error>,
+    },
+    /// A value cannot be used.
+    #[error("{}: {reason}", .path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads the file of a data directory; none is an empty one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or says something that has no meaning.
+    pub fn read(data: &Path) -> Result<Config, ConfigError> {
+        let path = data.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+            Err(error) => return Err(ConfigError::Read { path, error }),
+        };
+        toml::from_str(&text).map_err(|error| ConfigError::Parse { path, error: Box::new(error) })
+    }
+}
+
+/// Reads a secret from a file of its own; a line break at its end does not belong to it.
+pub(crate) fn secret(data: &Path, file: &Path, strong: bool) -> Result<String, ConfigError> {
+    let path = data.join(file);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return Err(ConfigError::Read { path, error }),
+    };
+    let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+    if strong && secret.len() < SHORTEST_SECRET {
+        let reason = format!("a secret of {} bytes: make one of at least {SHORTEST_SECRET}", secret.len());
+        return Err(ConfigError::Value { path, reason });
+    }
+    Ok(secret)
+}
+
+/// A mistake in a value of the file.
+pub(crate) fn mistake(data: &Path, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value { path: data.join(FILE), reason: reason.into() }
+}
+
+/// Whether a name or address means this machine.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

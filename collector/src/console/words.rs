@@ -1,0 +1,59 @@
+//! What people read: decisions, severities, tiers and times in words.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use vitrine_policy::facts::Measure;
+use vitrine_policy::record::{Disposition, Severity};
+
+use crate::alert::Alert;
+
+/// How an attempt ended.
+pub(crate) fn disposition(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Allowed => "went through",
+        Disposition::Blocked => "refused before the first byte",
+        Disposition::Undone => "done and undone at once",
+        Disposition::Quarantined => "arrived and was taken away",
+        Disposition::WouldBlock => "went through: audit only, would be refused",
+        Disposition::Failed => "went through: could not be taken back",
+    }
+}
+
+pub(crate) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Informational => "informational",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+pub(crate) fn measure(measure: &Measure) -> String {
+    let depth = format!("{:.1} megapixels, {} bit", measure.megapixels, measure.bit_depth);
+    match measure.scale {
+        Some(scale) => format!("{:.0} % of the master, {depth}", scale * 100.0),
+        None => depth,
+    }
+}
+
+pub(crate) fn tier(alert: &Alert) -> String {
+    match (&alert.tier, &alert.measure) {
+        (None, _) => String::new(),
+        (Some(tier), None) => tier.clone(),
+        (Some(tier), Some(found)) => format!("{tier} ({})", measure(found)),
+    }
+}
+
+/// The time where the collector stands.
+pub(crate) fn time(milliseconds: i64) -> String {
+    match Timestamp::from_millisecond(milliseconds) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+        Err(_) => format!("{milliseconds} ms"),
+    }
+}
+
+/// The same for machines (HTML's `datetime`).
+pub(crate) fn machine_time(milliseconds: i64) -> String {
+    Timestamp::from_millisecond(milliseconds).map(|time| time.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,81 @@
+//! Heartbeats: an agent's short word that it is there, and the list of workstations made of it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use vitrine_policy::decision::Mode;
+
+use crate::enroll::{AgentToken, Reader, check_agent};
+use crate::refusal::Refusal;
+use crate::server::Collector;
+use crate::store::now;
+
+/// What an agent says of itself. Fields that this program does not know are ignored, so that newer
+/// agents are heard.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    /// The agent's id.
+    pub(crate) agent: String,
+    /// Name of the workstation.
+    pub(crate) host: String,
+    /// Version of the agent.
+    #[serde(default)]
+    pub(crate) agent_version: String,
+    /// The guard in force: `flow`, `gate` or `watch`.
+    pub(crate) guard: String,
+    /// The mode in force.
+    pub(crate) mode: Mode,
+    /// The policy in force: BLAKE3 of its text.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
+    /// Records that wait to be sent.
+    pub(crate) spool_depth: u64,
+    /// The last sequence number given out.
+    pub(crate) last_sequence: u64,
+    /// Milliseconds since 1970 by the workstation's clock.
+    #[serde(default)]
+    pub(crate) time: Option<i64>,
+}
+
+/// One workstation.
+#[derive(Debug, Serialize)]
+pub(crate) struct Host {
+    pub(crate) agent: String,
+    pub(crate) host: String,
+    pub(crate) first_seen: i64,
+    pub(crate) last_seen: i64,
+    /// Highest sequence number stored.
+    pub(crate) last_sequence: u64,
+    /// Records missing below it.
+    pub(crate) missing: u64,
+    /// The latest heartbeat, as the agent sent it.
+    pub(crate) heartbeat: Option<Box<RawValue>>,
+}
+
+pub(crate) async fn receive(
+    State(collector): State<Arc<Collector>>,
+    token: AgentToken,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let heartbeat: Heartbeat = serde_json::from_slice(&body?).map_err(|error| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("not a heartbeat: {error}"),
+            "JSON with agent, host, guard, mode, policy, spool_depth and last_sequence",
+        )
+    })?;
+    check_agent(&token.0, &heartbeat.agent)?;
+    let committed = collector.store.heartbeat(token.0.id, heartbeat).await?;
+    Ok(Json(json!({"time": now(), "committed": committed})))
+}
+
+pub(crate) async fn hosts(State(collector): State<Arc<Collector>>, _: Reader) -> Result<Json<Value>, Refusal> {
+    Ok(Json(json!({"hosts": collector.store.hosts().await?})))
+}

@@ -1,0 +1,17 @@
+//! Vitrine's collector: takes in the agents' records, keeps them, raises alerts, sends them out and shows
+//! them. `server.rs` has every route on one screen.
+
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod config;
+mod console;
+mod enroll;
+mod evidence;
+mod heartbeat;
+mod ingest;
+pub mod rate;
+mod refusal;
+pub mod server;
+pub mod sink;
+pub mod store;

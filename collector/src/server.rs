@@ -1,0 +1,332 @@
+//! The server: TLS, limits, and every route on one screen.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Config, ConfigError};
+use crate::rate::{Rate, Rates};
+use crate::refusal::Refusal;
+use crate::sink::{self, Pace, Sinks};
+use crate::store::{Claim, Store, StoreError};
+use crate::{alert, console, evidence, heartbeat, ingest};
+
+/// What scripts, styles, frames and forms the console's pages may use: its own style sheet, its own
+/// pictures, its own forms, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                      frame-ancestors 'none'; base-uri 'none'";
+/// Bytes of a form or a heartbeat.
+const SMALL: usize = 16 << 10;
+
+fn routes(collector: &Arc<Collector>) -> Router {
+    let agents = Router::new()
+        .route("/v1/records", post(ingest::records).layer(DefaultBodyLimit::max(ingest::MAX_WIRE)))
+        .route("/v1/heartbeat", post(heartbeat::receive))
+        .route(
+            "/v1/evidence/{digest}",
+            put(evidence::put).layer(DefaultBodyLimit::max(evidence::MAX)).head(evidence::has).get(evidence::show),
+        );
+    let readers = Router::new()
+        .route("/v1/alerts", get(alert::list::list))
+        .route("/v1/hosts", get(heartbeat::hosts))
+        .route("/healthz", get(healthz));
+    let pages = Router::new()
+        .route("/", get(console::alerts))
+        .route("/alerts/{id}/acknowledge", post(console::acknowledge))
+        .route("/login", get(console::login::page).post(console::login::log_in))
+        .route("/logout", post(console::login::log_out))
+        .route("/setup", get(console::setup::page).post(console::setup::set_up))
+        .route("/assets/console.css", get(console::style_sheet));
+    agents
+        .merge(readers)
+        .merge(pages)
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "no such address", "an address of README.md"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method", "a method of README.md")
+        })
+        .layer(DefaultBodyLimit::max(SMALL))
+        .layer(middleware::from_fn_with_state(Arc::clone(collector), guard))
+        .with_state(Arc::clone(collector))
+}
+
+/// How the server is to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where to listen; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// Certificate chain and key, in PEM files. Without them only this machine is listened to.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// What a client may take.
+    pub limits: Limits,
+    /// How messages go out.
+    pub pace: Pace,
+}
+
+impl Settings {
+    /// The settings of a server without TLS, with the limits that it is made for.
+    #[must_use]
+    pub fn new(data: PathBuf, listen: SocketAddr) -> Settings {
+        Settings { data, listen, tls: None, limits: Limits::default(), pace: Pace::default() }
+    }
+}
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections, all clients together.
+    pub connections: usize,
+    /// Requests under way, all clients together; one more is told to come back.
+    pub requests: usize,
+    /// Time for a TLS handshake, and for the head of each request.
+    pub head: Duration,
+    /// Time for a whole request with its answer.
+    pub request: Duration,
+    /// Requests of one agent.
+    pub agent: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            requests: 256,
+            head: Duration::from_secs(15),
+            request: Duration::from_secs(60),
+            agent: Rate { per_second: 50.0, burst: 500.0 },
+        }
+    }
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Tokens and passwords would cross a network in clear.
+    #[error(
+        "{0} can be reached from other machines, and without TLS every token and password would cross the \
+         network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"
+    )]
+    Clear(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("{address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error("{}: {reason}", .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What every request can reach.
+pub(crate) struct Collector {
+    pub(crate) store: Store,
+    pub(crate) rates: Rates,
+    pub(crate) unpacking: Semaphore,
+    pub(crate) hashing: Semaphore,
+    pub(crate) secure: bool,
+    requests: Semaphore,
+    limits: Limits,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// A server that runs.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The address of its console.
+    pub url: String,
+    /// The set-up token, while there is no user.
+    pub setup: Option<String>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    store: Store,
+    claim: Claim,
+}
+
+/// Starts a server in the background.
+///
+/// # Errors
+/// See [`StartError`]; nothing runs then.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
+        return Err(StartError::Clear(settings.listen));
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = settings.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
+    let config = Config::read(&settings.data)?;
+    let sinks = Sinks::new(&config, &settings.data)?;
+    let claim = Claim::take(&settings.data)?;
+    let store = Store::open_with(&settings.data, &sinks.channels())?;
+    let setup = store.new_setup_token().await?;
+    let failed = |error| StartError::Listen { address: settings.listen, error };
+    let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let secure = tls.is_some();
+    let collector = Arc::new(Collector {
+        store: store.clone(),
+        rates: Rates::new(settings.limits.agent),
+        unpacking: Semaphore::new(4),
+        hashing: Semaphore::new(2),
+        secure,
+        requests: Semaphore::new(settings.limits.requests),
+        limits: settings.limits,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = sink::start(sinks, &store, settings.pace, &stopped);
+    tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
+    let url = format!("{}://{address}", if secure { "https" } else { "http" });
+    Ok(Running { address, url, setup, stop, tasks, store, claim })
+}
+
+impl Running {
+    /// Ends the requests under way, writes everything to the disk and stops.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        self.store.close().await;
+        self.claim.release();
+    }
+}
+
+async fn listen(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            break;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: some will come back.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let app = app.clone().layer(Extension(Peer(peer)));
+        let (tls, watcher) = (tls.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            connect(stream, tls, app, limits, watcher).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(Duration::from_secs(10), graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests took too long to end");
+    }
+}
+
+async fn connect(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, limits: Limits, watcher: Watcher) {
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(stream, app, limits, watcher).await,
+        Some(tls) => match tokio::time::timeout(limits.head, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, app, limits, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+    }
+}
+
+async fn serve<S>(stream: S, app: Router, limits: Limits, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Around every request: how many at once, how long, and the headers of every answer.
+async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: Next) -> Response {
+    let mut response = match collector.requests.try_acquire() {
+        Ok(_permit) => match tokio::time::timeout(collector.limits.request, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long", "a whole request in time")
+                .into_response(),
+        },
+        Err(_) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once", "the same request later")
+            .retry_after(2)
+            .into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn healthz(State(collector): State<Arc<Collector>>) -> Result<&'static str, Refusal> {
+    collector.store.awaits_setup().await?;
+    Ok("ok\n")
+}
+
+fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, StartError> {
+    let wrong = |path: &Path, reason: String| StartError::Tls { path: path.to_owned(), reason };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(certificate, format!("no PEM certificates: {error}")))?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, format!("no PEM private key: {error}")))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| wrong(certificate, format!("cannot serve with it: {error}")))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,270 @@
+//! Alerts as they are stored: their key and what lists are ordered by in columns, the rest as JSON.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use vitrine_policy::record::{Record, Severity};
+
+use super::outbox::{self, Channel, Occasion};
+use super::{Store, StoreError, now};
+use crate::alert::{self, Acknowledgement, Alert, Group, State, WINDOW};
+
+/// Which alerts to list, the latest changed first.
+#[derive(Clone, Debug)]
+pub struct AlertFilter {
+    /// Only those that nobody has answered for.
+    pub open: bool,
+    /// Only those with a higher number.
+    pub since: i64,
+    /// At most so many.
+    pub limit: u32,
+    /// After leaving out so many.
+    pub skip: u32,
+}
+
+impl Store {
+    /// Alerts, the latest changed first.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn alerts(&self, filter: AlertFilter) -> Result<Vec<Alert>, StoreError> {
+        self.read(move |connection| list(connection, &filter)).await
+    }
+
+    /// As [`Store::alerts`], each with its records (the one that leads it first, then the latest) and the
+    /// digests of those of its thumbnails that have arrived.
+    pub(crate) async fn alerts_with_records(&self, filter: AlertFilter, records: u32) -> Result<Vec<Full>, StoreError> {
+        self.read(move |connection| {
+            list(connection, &filter)?
+                .into_iter()
+                .map(|alert| {
+                    let found = records_of(connection, &alert, records)?;
+                    let kept = kept(connection, &alert)?;
+                    Ok((alert, found, kept))
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// How many alerts wait for somebody.
+    pub(crate) async fn open_alerts(&self) -> Result<u64, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT count(*) FROM alerts WHERE state = 'open'")?;
+            Ok(query.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Notes that somebody answers for an alert; says whether it was open.
+    pub(crate) async fn acknowledge(&self, id: i64, by: String, note: String) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            let found = connection
+                .prepare_cached("SELECT id, body FROM alerts WHERE id = ? AND state = 'open'")?
+                .query_row([id], |row| Ok(read(row)))
+                .optional()?;
+            let Some(found) = found else {
+                return Ok(false);
+            };
+            let mut alert = found?;
+            alert.state = State::Acknowledged;
+            alert.acknowledged = Some(Acknowledgement { by, at: now(), note });
+            write(connection, &alert)?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// An alert, records of it, and the digests of its thumbnails that have arrived.
+pub(crate) type Full = (Alert, Vec<Record>, HashSet<String>);
+
+fn list(connection: &Connection, filter: &AlertFilter) -> Result<Vec<Alert>, StoreError> {
+    let mut query = connection.prepare_cached(if filter.open {
+        "SELECT id, body FROM alerts WHERE state = 'open' AND id > ? ORDER BY changed DESC, id DESC LIMIT ? OFFSET ?"
+    } else {
+        "SELECT id, body FROM alerts WHERE id > ? ORDER BY changed DESC, id DESC LIMIT ? OFFSET ?"
+    })?;
+    let mut rows = query.query(params![filter.since, filter.limit, filter.skip])?;
+    let mut alerts = Vec::new();
+    while let Some(row) = rows.next()? {
+        alerts.push(read(row)?);
+    }
+    Ok(alerts)
+}
+
+fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> Result<Vec<Record>, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT body FROM records WHERE alert = ? ORDER BY number = ? DESC, number DESC LIMIT ?")?;
+    let mut rows = query.query(params![alert.id, alert.lead, limit])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(records)
+}
+
+fn kept(connection: &Connection, alert: &Alert) -> Result<HashSet<String>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT digest FROM evidence WHERE digest IN (?, ?)")?;
+    let digests = query.query_map(params![alert.evidence.master, alert.evidence.copy], |row| row.get(0))?;
+    Ok(digests.collect::<Result<_, _>>()?)
+}
+
+fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
+    let mut alert: Alert = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+    alert.id = row.get(0)?;
+    Ok(alert)
+}
+
+fn write(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE alerts SET state = ?, severity = ?, first_seen = ?, last_seen = ?, changed = ?, body = ?
+             WHERE id = ?",
+        )?
+        .execute(params![
+            alert.state.name(),
+            alert.severity as u8,
+            alert.first_seen,
+            alert.last_seen,
+            alert.changed,
+            serde_json::to_string(alert)?,
+            alert.id
+        ])?;
+    Ok(())
+}
+
+/// The alerts that one batch touches, each read and written once.
+#[derive(Default)]
+pub(super) struct Groups {
+    touched: Vec<Touched>,
+}
+
+struct Touched {
+    group: Group,
+    alert: Alert,
+    /// How bad it was before the batch; none if it is new.
+    before: Option<Severity>,
+}
+
+impl Groups {
+    /// Puts a record into its alert, if it is one to raise any; gives the alert's number.
+    pub(super) fn add(
+        &mut self,
+        connection: &Connection,
+        record: &Record,
+        number: i64,
+        received: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let Some(group) = alert::group(record) else {
+            return Ok(None);
+        };
+        let at = match self.position(&group, record.time) {
+            Some(at) => at,
+            None => {
+                let found = self.find(connection, &group, record.time)?;
+                let touched = match found {
+                    Some(alert) => Touched { group, before: Some(alert.severity), alert },
+                    None => create(connection, group, Alert::of(record, received))?,
+                };
+                self.touched.push(touched);
+                self.touched.len() - 1
+            }
+        };
+        let Some(touched) = self.touched.get_mut(at) else {
+            return Ok(None);
+        };
+        touched.alert.add(record, number, received);
+        Ok(Some(touched.alert.id))
+    }
+
+    fn position(&self, group: &Group, time: i64) -> Option<usize> {
+        self.touched.iter().position(|touched| touched.group == *group && touched.alert.spans(time))
+    }
+
+    fn find(&self, connection: &Connection, group: &Group, time: i64) -> Result<Option<Alert>, StoreError> {
+        let mut query = connection.prepare_cached(
+            "SELECT id, body FROM alerts
+             WHERE state = 'open' AND agent = ?1 AND user = ?2 AND program = ?3 AND code = ?4
+               AND max(last_seen, ?5) - min(first_seen, ?5) <= ?6
+             ORDER BY id DESC",
+        )?;
+        let mut rows = query.query(params![group.agent, group.user, group.program, group.code, time, WINDOW])?;
+        while let Some(row) = rows.next()? {
+            let alert = read(row)?;
+            // What the batch has touched already is newer than the row, and did not fit.
+            if !self.touched.iter().any(|touched| touched.alert.id == alert.id) {
+                return Ok(Some(alert));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Raises, changes or ends the alert about an agent's missing records.
+    pub(super) fn missing(
+        &mut self,
+        connection: &Connection,
+        agent: &str,
+        host: &str,
+        missing: u64,
+        received: i64,
+    ) -> Result<(), StoreError> {
+        let mut alert = Alert::lost(agent, host, received);
+        let group = alert.group();
+        let found = connection
+            .prepare_cached("SELECT id, body FROM alerts WHERE state = 'open' AND agent = ? AND code = ?")?
+            .query_row(params![agent, alert::LOST], |row| Ok(read(row)))
+            .optional()?
+            .transpose()?;
+        let mut touched = match found {
+            Some(found) => Touched { group, before: Some(found.severity), alert: found },
+            None if missing == 0 => return Ok(()),
+            None => {
+                alert.missing(missing, received);
+                create(connection, group, alert)?
+            }
+        };
+        touched.alert.missing(missing, received);
+        self.touched.push(touched);
+        Ok(())
+    }
+
+    /// Writes the alerts back, and a message to every channel for each that is new or got worse. Says
+    /// whether there are messages.
+    pub(super) fn write(self, connection: &Connection, channels: &Arc<[Channel]>) -> Result<bool, StoreError> {
+        let mut posted = false;
+        for Touched { alert, before, .. } in self.touched {
+            write(connection, &alert)?;
+            let occasion = match before {
+                None => Occasion::Created,
+                Some(before) if alert.severity > before => Occasion::Worsened,
+                Some(_) => continue,
+            };
+            for channel in channels.iter() {
+                outbox::post(connection, *channel, occasion, &alert)?;
+                posted = true;
+            }
+        }
+        Ok(posted)
+    }
+}
+
+fn create(connection: &Connection, group: Group, mut alert: Alert) -> Result<Touched, StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO alerts (agent, user, program, code, state, severity, first_seen, last_seen, changed, body)
+             VALUES (?, ?, ?, ?, 'open', 0, ?, ?, ?, '')",
+        )?
+        .execute(params![
+            group.agent,
+            group.user,
+            group.program,
+            group.code,
+            alert.first_seen,
+            alert.last_seen,
+            alert.changed
+        ])?;
+    alert.id = connection.last_insert_rowid();
+    Ok(Touched { group, alert, before: None })
+}

@@ -1,0 +1,279 @@
+//! Records: stored once by agent and sequence, with what is missing between them.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use vitrine_policy::record::Record;
+
+use super::alerts::Groups;
+use super::{Store, StoreError, now, tokens};
+
+/// How far beyond the newest stored record the sequence of an unreadable line is believed.
+const BELIEVED: u64 = 500;
+/// Dead letters kept for one token; older ones give way.
+const DEAD_LETTERS: i64 = 10_000;
+
+/// One request's worth of records, read but not judged.
+pub(crate) struct Batch {
+    /// The token that sent it.
+    pub(crate) token: i64,
+    /// The agent that all `records` name.
+    pub(crate) agent: Option<String>,
+    /// The records, with the line (from 1) that each stood on and its text.
+    pub(crate) records: Vec<(usize, Record)>,
+    /// Lines that are no records.
+    pub(crate) poison: Vec<Poison>,
+}
+
+/// A line that is no record, or not one that can be stored.
+pub(crate) struct Poison {
+    /// Its number, from 1.
+    pub(crate) line: usize,
+    /// Why.
+    pub(crate) reason: String,
+    /// Its sequence number, where that can be guessed.
+    pub(crate) sequence: Option<u64>,
+    /// Its text, cut.
+    pub(crate) text: Vec<u8>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Committed {
+    /// Highest sequence number of the batch that is stored or laid aside for good; 0 if there is none.
+    pub committed: u64,
+    /// Lines that were laid aside as dead letters.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A line that was laid aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// Its number in the batch, from 1.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+}
+
+impl Store {
+    /// Stores a batch: new records once, known ones not again, unreadable lines as dead letters; notes
+    /// gaps in the sequence, fills old ones, and raises alerts. All or nothing, on the disk on return.
+    pub(crate) async fn append(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let channels = std::sync::Arc::clone(&self.channels);
+        let (committed, posted) = self
+            .write(move |connection| {
+                let mut groups = Groups::default();
+                let committed = append(connection, batch, &mut groups)?;
+                Ok((committed, groups.write(connection, &channels)?))
+            })
+            .await?;
+        if posted {
+            self.posted.notify_waiters();
+        }
+        Ok(committed)
+    }
+
+    /// Sequence numbers that are stored of one agent, rising.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn sequences(&self, agent: &str) -> Result<Vec<u64>, StoreError> {
+        let agent = agent.to_owned();
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT sequence FROM records JOIN agents ON agents.number = records.agent
+                 WHERE agents.id = ? ORDER BY sequence",
+            )?;
+            let numbers = query.query_map([agent], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(numbers)
+        })
+        .await
+    }
+
+    /// Dead letters, oldest first: reason and text.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn dead_letters(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT reason, line FROM dead_letters ORDER BY number")?;
+            let letters = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+            Ok(letters)
+        })
+        .await
+    }
+}
+
+fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<Committed, StoreError> {
+    let received = now();
+    let mut poison = batch.poison;
+    let mut stream = None;
+    let mut committed = 0;
+    if let (Some(agent), Some((_, newest))) = (&batch.agent, batch.records.last()) {
+        tokens::bind(connection, batch.token, agent)?;
+        stream = Some(Stream::of(connection, agent, newest, received)?);
+    }
+    if let Some(stream) = &mut stream {
+        for (line, record) in batch.records {
+            committed = committed.max(record.sequence);
+            match insert(connection, stream.number, &record, received)? {
+                Insert::New(number) => {
+                    stream.saw(connection, record.sequence)?;
+                    if let Some(alert) = groups.add(connection, &record, number, received)? {
+                        connection
+                            .prepare_cached("UPDATE records SET alert = ? WHERE number = ?")?
+                            .execute(params![alert, number])?;
+                    }
+                }
+                Insert::Known => {}
+                Insert::Another => poison.push(Poison {
+                    line,
+                    reason: format!(
+                        "record {} of this agent is stored already, with another id: its spool was reset or forged",
+                        record.sequence
+                    ),
+                    sequence: None,
+                    text: serde_json::to_vec(&record)?,
+                }),
+            }
+        }
+    }
+    poison.sort_by_key(|poison| poison.line);
+    for letter in &poison {
+        lay_aside(connection, batch.token, letter, received)?;
+        let (Some(stream), Some(sequence)) = (&mut stream, letter.sequence) else {
+            continue;
+        };
+        // A damaged line may carry any number: one far from the others must not acknowledge what never came.
+        if sequence > 0 && sequence <= stream.highest.saturating_add(BELIEVED) {
+            stream.saw(connection, sequence)?;
+            committed = committed.max(sequence);
+        }
+    }
+    if let Some(stream) = stream {
+        stream.write(connection, groups, received)?;
+    }
+    let rejected = poison.into_iter().map(|letter| Rejected { line: letter.line, reason: letter.reason }).collect();
+    Ok(Committed { committed, rejected })
+}
+
+enum Insert {
+    New(i64),
+    Known,
+    Another,
+}
+
+fn insert(connection: &Connection, agent: i64, record: &Record, received: i64) -> Result<Insert, StoreError> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO records (agent, sequence, id, time, received, severity, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (agent, sequence) DO NOTHING",
+        )?
+        .execute(params![
+            agent,
+            record.sequence,
+            record.id,
+            record.time,
+            received,
+            record.event.severity() as u8,
+            serde_json::to_string(record)?
+        ])?;
+    if inserted == 1 {
+        return Ok(Insert::New(connection.last_insert_rowid()));
+    }
+    let id: String = connection
+        .prepare_cached("SELECT id FROM records WHERE agent = ? AND sequence = ?")?
+        .query_row(params![agent, record.sequence], |row| row.get(0))?;
+    Ok(if id == record.id { Insert::Known } else { Insert::Another })
+}
+
+fn lay_aside(connection: &Connection, token: i64, letter: &Poison, received: i64) -> Result<(), StoreError> {
+    let digest = blake3::hash(&letter.text);
+    connection
+        .prepare_cached(
+            "INSERT INTO dead_letters (token, received, digest, reason, line) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (token, digest) DO NOTHING",
+        )?
+        .execute(params![token, received, digest.as_bytes(), letter.reason, letter.text])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM dead_letters WHERE token = ?1 AND number <=
+             (SELECT number FROM dead_letters WHERE token = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![token, DEAD_LETTERS])?;
+    Ok(())
+}
+
+/// One agent's stream of sequence numbers, contiguous from 1 where nothing is lost.
+struct Stream {
+    number: i64,
+    agent: String,
+    host: String,
+    highest: u64,
+    before: u64,
+    touched: bool,
+}
+
+impl Stream {
+    fn of(connection: &Connection, agent: &str, newest: &Record, received: i64) -> Result<Stream, StoreError> {
+        let number = super::hosts::see(connection, agent, &newest.host.name, received)?;
+        let highest = connection
+            .prepare_cached("SELECT highest FROM agents WHERE number = ?")?
+            .query_row([number], |row| row.get(0))?;
+        let host = newest.host.name.clone();
+        Ok(Stream { number, agent: agent.into(), host, highest, before: highest, touched: false })
+    }
+
+    /// Takes note of a number: what lies between it and the highest so far is missing, and if it was
+    /// missing itself, it no longer is.
+    fn saw(&mut self, connection: &Connection, sequence: u64) -> Result<(), StoreError> {
+        if sequence > self.highest {
+            if sequence > self.highest + 1 {
+                self.miss(connection, self.highest + 1, sequence - 1)?;
+            }
+            self.highest = sequence;
+            return Ok(());
+        }
+        let gap: Option<(u64, u64)> = connection
+            .prepare_cached("SELECT first, last FROM gaps WHERE agent = ?1 AND first <= ?2 AND last >= ?2")?
+            .query_row(params![self.number, sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((first, last)) = gap {
+            connection
+                .prepare_cached("DELETE FROM gaps WHERE agent = ? AND first = ?")?
+                .execute(params![self.number, first])?;
+            self.touched = true;
+            if first < sequence {
+                self.miss(connection, first, sequence - 1)?;
+            }
+            if sequence < last {
+                self.miss(connection, sequence + 1, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn miss(&mut self, connection: &Connection, first: u64, last: u64) -> Result<(), StoreError> {
+        self.touched = true;
+        connection.prepare_cached("INSERT INTO gaps (agent, first, last) VALUES (?, ?, ?)")?.execute(params![
+            self.number,
+            first,
+            last
+        ])?;
+        Ok(())
+    }
+
+    fn write(self, connection: &Connection, groups: &mut Groups, received: i64) -> Result<(), StoreError> {
+        if self.highest != self.before {
+            connection
+                .prepare_cached("UPDATE agents SET highest = ? WHERE number = ?")?
+                .execute(params![self.highest, self.number])?;
+        }
+        if self.touched {
+            let missing: u64 = connection
+                .prepare_cached("SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE agent = ?")?
+                .query_row([self.number], |row| row.get(0))?;
+            groups.missing(connection, &self.agent, &self.host, missing, received)?;
+        }
+        Ok(())
+    }
+}
