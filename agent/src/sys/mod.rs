@@ -1,0 +1,33 @@
+//! Safe wrappers of system calls that no library wraps. Unsafe code lives only here.
+#![allow(unsafe_code)]
+
+pub(crate) mod fanotify;
+pub(crate) mod stat;
+
+/// Ends the process at once, without destructors or handlers.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: takes an integer and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Lets a closed pipe end this process, as it ends other commands (Rust ignores SIGPIPE otherwise).
+pub(crate) fn end_quietly_on_a_closed_pipe() {
+    // SAFETY: sets a default disposition before any thread is made.
+    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+}
+
+/// As many descriptors as this process may have: each event of the kernel brings one.
+pub(crate) fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// Makes the directory of what nobody else may read.
+pub(crate) fn make_private(directory: &std::path::Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(|error| {
+        anyhow::anyhow!("the state directory {} cannot be made: {error}; give another one with --state", directory.display())
+    })
+}
