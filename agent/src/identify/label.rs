@@ -1,0 +1,198 @@
+//! What is known of files: which are masters, which are made from one.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use vitrine_fingerprint::Index;
+use vitrine_policy::Policy;
+use vitrine_policy::facts::{Label, Measure, Origin, Tier};
+use vitrine_policy::record::{Recognised, printable};
+
+use super::FileId;
+use crate::sys::stat::Stat;
+
+/// Files beside the masters whose labels are remembered; above it the inherited ones of long ago go first.
+const MAX_FILES: usize = 200_000;
+
+/// What is known of one file or, as taint, of one process.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Known {
+    pub(crate) tier: Tier,
+    pub(crate) origin: Origin,
+    /// Paths of the masters, the latest first.
+    pub(crate) masters: Vec<Arc<Path>>,
+    /// The file itself (of a process: the one read last).
+    pub(crate) file: Arc<Path>,
+    /// What was measured, where it was.
+    pub(crate) measured: Option<Arc<Measured>>,
+}
+
+/// What the reading of a file brought.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) measure: Option<Measure>,
+    pub(crate) digest: String,
+    pub(crate) bytes: u64,
+    /// BLAKE3 of its thumbnail in the spool.
+    pub(crate) thumbnail: Option<String>,
+    pub(crate) recognised: Option<Recognised>,
+}
+
+impl Known {
+    /// A master.
+    pub(crate) fn master(path: &Path, tier: Tier) -> Known {
+        let path: Arc<Path> = path.into();
+        Known { tier, origin: Origin::Measured, masters: vec![path.clone()], file: path, measured: None }
+    }
+
+    /// Taken over by something that `self` was written into.
+    pub(crate) fn inherited(&self, file: &Path) -> Known {
+        Known { origin: Origin::Inherited, file: file.into(), measured: None, ..self.clone() }
+    }
+
+    /// What a process carries that has read `self` after `earlier`: the higher tier, the masters of both,
+    /// at most [`Label::MASTERS`], the latest first.
+    pub(crate) fn after(&self, earlier: &Known) -> Known {
+        let mut joined = self.clone();
+        if earlier.tier > self.tier {
+            joined.tier = earlier.tier;
+            joined.file = earlier.file.clone();
+            joined.measured.clone_from(&earlier.measured);
+        }
+        if earlier.origin == Origin::Inherited {
+            joined.origin = Origin::Inherited;
+        }
+        for master in &earlier.masters {
+            if joined.masters.len() < Label::MASTERS && !joined.masters.contains(master) {
+                joined.masters.push(master.clone());
+            }
+        }
+        joined
+    }
+
+    /// The same in the words of the policy.
+    pub(crate) fn label(&self) -> Label {
+        let masters = self.masters.iter().map(|path| printable(path.as_os_str().as_bytes())).collect();
+        Label { tier: self.tier, origin: self.origin, masters }
+    }
+}
+
+/// The labels of files. Masters are the index's; this adds what was made from them.
+pub(crate) struct Labels {
+    index: Arc<Index>,
+    files: RwLock<HashMap<Lifetime, Arc<Known>>>,
+    /// The collection that each master lies in, so that a hard link elsewhere is judged like it.
+    collections: RwLock<HashMap<FileId, Arc<str>>>,
+    /// Sizes of masters, so that a file of another size need not be read to know that it is none.
+    sizes: RwLock<HashSet<u64>>,
+}
+
+/// A file from its creation to its end: an inode number is used again.
+type Lifetime = (FileId, Option<i64>);
+
+fn lifetime(stat: &Stat) -> Lifetime {
+    (stat.file, stat.born)
+}
+
+impl Labels {
+    /// Labels over an index of masters.
+    pub(crate) fn new(index: Arc<Index>) -> Labels {
+        Labels { index, files: RwLock::default(), collections: RwLock::default(), sizes: RwLock::default() }
+    }
+
+    /// What is known of a file. A file in a collection that is not yet read is a master by its path.
+    pub(crate) fn of(&self, policy: &Policy, stat: &Stat, path: &Path) -> Option<Arc<Known>> {
+        if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(&lifetime(stat)) {
+            return Some(known.clone());
+        }
+        let master = self.is_master(stat) || policy.collection_of(path).is_some();
+        master.then(|| Arc::new(Known::master(path, policy.master_tier())))
+    }
+
+    /// Whether a file, whatever its name here, is one of the masters.
+    pub(crate) fn is_master(&self, stat: &Stat) -> bool {
+        self.index.at_inode(stat.file.device, stat.file.inode).is_some()
+    }
+
+    /// A master was registered.
+    pub(crate) fn registered(&self, file: FileId, size: u64, collection: &str) {
+        self.sizes.write().unwrap_or_else(PoisonError::into_inner).insert(size);
+        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
+        // Names are few and masters many.
+        let name = collections.values().next().filter(|name| ***name == *collection).cloned();
+        collections.insert(file, name.unwrap_or_else(|| collection.into()));
+    }
+
+    /// Whether a master of this size was ever registered.
+    pub(crate) fn has_size(&self, size: u64) -> bool {
+        self.sizes.read().unwrap_or_else(PoisonError::into_inner).contains(&size)
+    }
+
+    /// The name of the collection that a master lies in, whatever its name here.
+    pub(crate) fn collection_of(&self, stat: &Stat) -> Option<Arc<str>> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections.get(&stat.file).filter(|_| self.is_master(stat)).cloned()
+    }
+
+    /// Sets the label of a file that is not a master.
+    pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) {
+        let file = lifetime(stat);
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if files.len() >= MAX_FILES && !files.contains_key(&file) {
+            files.retain(|_, known| known.origin == Origin::Measured);
+        }
+        files.insert(file, known);
+    }
+
+    /// A file is made from no master, or is gone.
+    pub(crate) fn clear(&self, stat: &Stat) {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
+    }
+
+    /// How many labelled files there are beside the masters.
+    pub(crate) fn len(&self) -> usize {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Takes the labels over into another policy: tiers keep their names; a name that is gone becomes the
+    /// highest tier.
+    pub(crate) fn translate(&self, from: &Policy, to: &Policy) {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        for known in files.values_mut() {
+            let measured = known.measured.as_ref().and_then(|measured| measured.measure);
+            let tier = match measured {
+                Some(measure) => to.tier_of(&measure),
+                None => to.tier_named(from.tier_name(known.tier)).unwrap_or_else(|| to.master_tier()),
+            };
+            *known = Arc::new(Known { tier, ..known.as_ref().clone() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(path: &str, tier: u8) -> Known {
+        Known::master(Path::new(path), Tier(tier))
+    }
+
+    #[test]
+    fn a_process_that_read_two_files_carries_the_higher_tier_and_both_masters() {
+        let public = known("/m/a.tif", 0).inherited(Path::new("/w/a.jpg"));
+        let master = known("/m/b.tif", 2);
+        let joined = public.after(&master);
+        assert_eq!(joined.tier, Tier(2));
+        assert_eq!(&*joined.file, Path::new("/m/b.tif"));
+        assert_eq!(joined.masters.len(), 2);
+        assert_eq!(&*joined.masters[0], Path::new("/m/a.tif"));
+    }
+
+    #[test]
+    fn the_number_of_masters_is_bounded() {
+        let many = (0..50).map(|n| known(&format!("/m/{n}.tif"), 2)).reduce(|earlier, later| later.after(&earlier));
+        assert_eq!(many.expect("some").masters.len(), Label::MASTERS);
+    }
+}

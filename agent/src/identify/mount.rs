@@ -1,0 +1,138 @@
+//! What is mounted, and what lies behind it: proc_pid_mountinfo(5) and sysfs.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use vitrine_policy::facts::{Mount, Usb};
+
+/// File systems whose bytes leave the workstation, as the kernel names their types.
+const NETWORK: [&str; 14] = [
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "ncpfs", "glusterfs", "lustre", "ocfs2", "gfs2", "davfs",
+];
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    pub(crate) mount: Mount,
+    pub(crate) device: u64,
+    pub(crate) read_only: bool,
+    /// Whether bytes written to it may leave the workstation: a removable or USB disk, a network share, a
+    /// loop device, a file system in user space.
+    pub(crate) external: bool,
+}
+
+/// Everything mounted, in the order of mounting.
+pub(crate) fn read() -> io::Result<Vec<Mounted>> {
+    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+}
+
+fn parse(table: &[u8]) -> Vec<Mounted> {
+    table.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+fn line(line: &[u8]) -> Option<Mounted> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let dash = fields.iter().position(|field| *field == b"-")?;
+    let (major, minor) = std::str::from_utf8(fields.get(2)?).ok()?.split_once(':')?;
+    let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+    let kind = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
+    let source = String::from_utf8_lossy(&unescape(fields.get(dash + 2)?)).into_owned();
+    let network = NETWORK.contains(&kind.as_str()) || kind == "fuse" || kind.starts_with("fuse.");
+    let device = device(major, minor);
+    let read_only = fields.get(5)?.split(|byte| *byte == b',').any(|option| option == b"ro");
+    Some(Mounted {
+        external: network || device.as_ref().is_some_and(|device| device.external),
+        mount: Mount {
+            point: PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.get(4)?))),
+            share: network.then_some(source),
+            usb: device.and_then(|device| device.usb),
+            kind,
+        },
+        device: libc::makedev(major, minor),
+        read_only,
+    })
+}
+
+/// Blanks, tabs, line ends and backslashes stand as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, behind @ ..] = rest {
+        let octal = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &behind[3..];
+            }
+            None => {
+                plain.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    plain
+}
+
+/// What lies behind a block device.
+struct Device {
+    external: bool,
+    usb: Option<Usb>,
+}
+
+/// Follows a block device to the disks below it (partitions, device mapper); none for no block device.
+fn device(major: u32, minor: u32) -> Option<Device> {
+    let path = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    Some(disk(&path, 0))
+}
+
+fn disk(path: &Path, depth: u8) -> Device {
+    let below = fs::read_dir(path.join("slaves")).into_iter().flatten().flatten();
+    if depth < 8 {
+        let below: Vec<_> = below.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
+        if !below.is_empty() {
+            let disks: Vec<_> = below.iter().map(|path| disk(path, depth + 1)).collect();
+            let external = disks.iter().any(|disk| disk.external);
+            return Device { external, usb: disks.into_iter().find_map(|disk| disk.usb) };
+        }
+    }
+    let whole = if path.join("partition").exists() { path.parent().unwrap_or(path) } else { path };
+    let removable = fs::read(whole.join("removable")).is_ok_and(|text| text.starts_with(b"1"));
+    let name = whole.file_name().unwrap_or_default().as_bytes();
+    let usb = whole.ancestors().find_map(usb);
+    Device { external: removable || usb.is_some() || name.starts_with(b"loop") || name.starts_with(b"nbd"), usb }
+}
+
+fn usb(directory: &Path) -> Option<Usb> {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).ok().map(|text| text.trim().to_owned());
+    Some(Usb {
+        vendor: read("idVendor")?.to_lowercase(),
+        product: read("idProduct")?.to_lowercase(),
+        serial: read("serial").unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_blanks_and_network_sources_are_read() {
+        let table = b"90 25 0:55 / /mnt/my\\040share rw,nosuid shared:1 - cifs //nas1/scans\\134x rw\nrubbish\n\
+            91 25 0:56 / /mnt/ro ro - fuse.sshfs host:/x ro\n92 25 0:57 / /dev/shm rw - tmpfs tmpfs rw\n";
+        let mounts = parse(table);
+        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts[0].mount.point, Path::new("/mnt/my share"));
+        assert_eq!(mounts[0].mount.share.as_deref(), Some("//nas1/scans\\x"));
+        assert!(mounts[0].external && !mounts[0].read_only);
+        assert!(mounts[1].read_only && mounts[1].external);
+        assert!(!mounts[2].external);
+    }
+
+    #[test]
+    fn this_machine_has_a_root() {
+        assert!(read().expect("mountinfo").iter().any(|mounted| mounted.mount.point == Path::new("/")));
+    }
+}

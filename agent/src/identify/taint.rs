@@ -1,0 +1,212 @@
+//! Which processes carry a label: those that open a labelled file, their children, and those that hold
+//! the reading end of their pipes (with the copies that these make of themselves, but not the other
+//! programs that they start). Known to one thread alone, so it needs no lock.
+//!
+//! User space sees a process only when it asks for something, so this is thinner than the kernel's own
+//! view: sockets between processes that are not parent and child, and shared memory made before the
+//! reading, are not followed (README, known limits).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vitrine_policy::Trust;
+
+use super::FileId;
+use super::label::Known;
+use super::process::{self, Process, ProcessId};
+
+/// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
+const AFTER_DEATH: Duration = Duration::from_secs(60);
+/// How many processes are looked at when a pipe is followed.
+const MAX_PROCESSES: usize = 4096;
+
+/// The taint of one process.
+struct Taint {
+    known: Arc<Known>,
+    uid: u32,
+    session: Option<u32>,
+    /// Only while it holds a labelled file open.
+    copier: bool,
+    /// Whether it opened a labelled file itself, and not only a pipe of somebody who did.
+    opened: bool,
+    /// Clock ticks since boot when it was last seen alive.
+    seen: u64,
+    died: Option<Instant>,
+}
+
+/// All tainted processes, and the pipes that they write.
+#[derive(Default)]
+pub(crate) struct Taints {
+    processes: HashMap<ProcessId, Taint>,
+    pipes: HashMap<FileId, (Arc<Known>, Instant)>,
+}
+
+impl Taints {
+    /// Whether nobody carries anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.pipes.is_empty()
+    }
+
+    /// How many living processes are tainted.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.processes.values().filter(|taint| taint.died.is_none()).count()
+    }
+
+    /// A process has read `known`.
+    pub(crate) fn add(&mut self, process: Process, known: &Known, trust: Trust) {
+        let joined = match self.processes.get(&process.id) {
+            Some(earlier) => known.after(&earlier.known),
+            None => known.clone(),
+        };
+        let joined = Arc::new(joined);
+        let taint = Taint {
+            known: joined.clone(),
+            uid: process.uid,
+            session: process.audit_session(),
+            copier: trust == Trust::Copier,
+            opened: true,
+            seen: process.id.start,
+            died: None,
+        };
+        self.processes.insert(process.id, taint);
+        self.follow_pipes(process, &joined);
+    }
+
+    /// Everybody who reads what `process` writes, over any number of pipes, is tainted as well.
+    fn follow_pipes(&mut self, process: Process, known: &Arc<Known>) {
+        for reader in self.reach(process, Some(known)) {
+            if let Some(reader) = Process::of_thread(reader) {
+                let earlier = self.processes.get(&reader.id);
+                let known = earlier.map_or_else(|| known.clone(), |earlier| Arc::new(known.after(&earlier.known)));
+                let opened = earlier.is_some_and(|earlier| earlier.opened);
+                let session = reader.audit_session();
+                let seen = reader.id.start;
+                self.processes.insert(reader.id, Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None });
+            }
+        }
+    }
+
+    /// The processes that read, over any number of pipes, what `process` writes. With `known`, the pipes are
+    /// remembered as carrying it.
+    pub(crate) fn reach(&mut self, process: Process, known: Option<&Arc<Known>>) -> Vec<i32> {
+        let mut pipes: HashSet<FileId> = written_pipes(process).collect();
+        if pipes.is_empty() {
+            return Vec::new();
+        }
+        let others: Vec<_> = process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES).filter_map(ends).collect();
+        let mut readers: Vec<i32> = Vec::new();
+        loop {
+            let next = others.iter().find(|other| !readers.contains(&other.pid) && other.reads.iter().any(|pipe| pipes.contains(pipe)));
+            let Some(next) = next else { break };
+            readers.push(next.pid);
+            pipes.extend(&next.writes);
+        }
+        if let Some(known) = known {
+            let now = Instant::now();
+            self.pipes.extend(pipes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
+        }
+        readers
+    }
+
+    /// What a process carries: its own, an ancestor's, that of a pipe which it reads, or that of a process
+    /// of the same user and login whose orphan it is.
+    pub(crate) fn of(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
+        if self.is_empty() {
+            return None;
+        }
+        let lineage = process.lineage();
+        for (generation, ancestor) in lineage.iter().enumerate() {
+            if let Some(taint) = self.processes.get(&ancestor.id) {
+                // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
+                // children nothing, unless they are copies of itself and have its memory.
+                if !taint.opened && lineage[..generation].iter().any(|child| child.executable() != ancestor.executable()) {
+                    continue;
+                }
+                if taint.copier && !holds_labelled(*ancestor) {
+                    self.processes.remove(&ancestor.id);
+                    continue;
+                }
+                return Some(taint.known.clone());
+            }
+        }
+        // A tainted process may have made its pipes after it was tainted.
+        let living: Vec<ProcessId> = self.processes.iter().filter(|(_, taint)| taint.died.is_none()).map(|(id, _)| *id).collect();
+        let now = Instant::now();
+        for id in living.into_iter().take(64) {
+            let (Some(process), Some(known)) = (Process::of_thread(id.pid), self.processes.get(&id).map(|taint| taint.known.clone())) else { continue };
+            self.pipes.extend(written_pipes(process).map(|pipe| (pipe, (known.clone(), now))));
+        }
+        let read = process.descriptors().filter(|descriptor| descriptor.pipe().is_some_and(|pipe| self.pipes.contains_key(&pipe)));
+        let pipe = read.filter(|descriptor| descriptor.ways().reads).find_map(|descriptor| descriptor.pipe());
+        if let Some((known, _)) = pipe.and_then(|pipe| self.pipes.get(&pipe)) {
+            return Some(known.clone());
+        }
+        let oldest = lineage.last()?;
+        let session = oldest.audit_session();
+        let parent = |taint: &&Taint| {
+            taint.died.is_some() && taint.opened && taint.uid == oldest.uid && taint.session == session && oldest.id.start <= taint.seen
+        };
+        let orphan = self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
+        orphan.map(|taint| taint.known.clone())
+    }
+
+    /// Takes leave of the dead. To be called about once a second; `ticks` is the time since boot in clock
+    /// ticks.
+    pub(crate) fn sweep(&mut self, ticks: u64) {
+        let now = Instant::now();
+        for (id, taint) in &mut self.processes {
+            if taint.died.is_none() {
+                if process::is_alive(*id) {
+                    taint.seen = ticks;
+                } else {
+                    taint.seen = ticks;
+                    taint.died = Some(now);
+                }
+            }
+        }
+        self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
+        let living = self.processes.values().any(|taint| taint.died.is_none());
+        self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
+    }
+}
+
+/// The pipes that a process can write to.
+fn written_pipes(process: Process) -> impl Iterator<Item = FileId> {
+    let pipes = process.descriptors().filter_map(|descriptor| Some((descriptor.pipe()?, descriptor)));
+    pipes.filter(|(_, descriptor)| descriptor.ways().writes).map(|(pipe, _)| pipe)
+}
+
+/// The pipes that a process reads and writes.
+struct Ends {
+    pid: i32,
+    reads: Vec<FileId>,
+    writes: Vec<FileId>,
+}
+
+fn ends(pid: i32) -> Option<Ends> {
+    let process = Process::of_thread(pid)?;
+    let mut ends = Ends { pid, reads: Vec::new(), writes: Vec::new() };
+    for descriptor in process.descriptors() {
+        let Some(pipe) = descriptor.pipe() else { continue };
+        let ways = descriptor.ways();
+        if ways.reads {
+            ends.reads.push(pipe);
+        }
+        if ways.writes {
+            ends.writes.push(pipe);
+        }
+    }
+    (!ends.reads.is_empty()).then_some(ends)
+}
+
+/// Clock ticks since boot, as `/proc` counts them (USER_HZ, 100 a second on every Linux).
+pub(crate) fn ticks() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    Duration::from_secs_f64(seconds.max(0.0)).as_millis().div_euclid(10).try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use vitrine_policy::facts::Tier;
+
+use super::*;
+
+/// Real processes, ended with the test.
+struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Processes {
+    fn start(&mut self, command: &mut Command) -> Process {
+        self.0.push(command.spawn().expect("a process"));
+        let pid = self.0.last().map(Child::id).expect("a child");
+        Process::of_thread(i32::try_from(pid).expect("a pid")).expect("the process")
+    }
+}
+
+fn master() -> Known {
+    Known::master(Path::new("/m/a.tif"), Tier(2))
+}
+
+fn tier_of(taints: &mut Taints, process: Process) -> Option<Tier> {
+    taints.of(process, |_| true).map(|known| known.tier)
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_child_carries_what_its_parent_read_and_a_stranger_does_not() {
+    let mut processes = Processes(Vec::new());
+    let shell = processes.start(Command::new("sh").args(["-c", "sleep 30; true"]).stdout(Stdio::null()).stderr(Stdio::null()));
+    let stranger = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
+    until(|| !process::children(shell.id.pid).is_empty());
+    let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
+    let mut taints = Taints::default();
+    taints.add(shell, &master(), Trust::None);
+    assert_eq!(tier_of(&mut taints, child), Some(Tier(2)));
+    assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
+    assert_eq!(tier_of(&mut taints, stranger), None);
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id.pid), nix::sys::signal::SIGKILL);
+}
+
+#[test]
+fn who_reads_from_a_tainted_pipe_is_tainted_over_two_pipes() {
+    let mut processes = Processes(Vec::new());
+    let mut first = Command::new("sleep").arg("30").stdout(Stdio::piped()).spawn().expect("first");
+    let pipe = first.stdout.take().expect("a pipe");
+    let mut second = Command::new("sleep").arg("30").stdin(pipe).stdout(Stdio::piped()).spawn().expect("second");
+    let pipe = second.stdout.take().expect("a pipe");
+    let third = processes.start(Command::new("sleep").arg("30").stdin(pipe).stdout(Stdio::null()));
+    let writer = Process::of_thread(i32::try_from(first.id()).expect("a pid")).expect("the process");
+    processes.0.extend([first, second]);
+    let mut taints = Taints::default();
+    taints.add(writer, &master(), Trust::None);
+    assert_eq!(tier_of(&mut taints, third), Some(Tier(2)));
+    // And the other way round: what comes in does not go out by itself.
+    let mut taints = Taints::default();
+    taints.add(third, &master(), Trust::None);
+    assert_eq!(tier_of(&mut taints, writer), None);
+}
+
+#[test]
+fn the_holder_of_a_pipe_does_not_taint_the_other_programs_that_it_starts() {
+    let mut processes = Processes(Vec::new());
+    let mut writer = Command::new("sleep").arg("30").stdout(Stdio::piped()).spawn().expect("a writer");
+    let pipe = writer.stdout.take().expect("a pipe");
+    let shell = processes.start(Command::new("sh").args(["-c", "sleep 30 < /dev/null; true"]).stdin(pipe).stdout(Stdio::null()).stderr(Stdio::null()));
+    let tainted = Process::of_thread(i32::try_from(writer.id()).expect("a pid")).expect("the process");
+    processes.0.push(writer);
+    until(|| process::children(shell.id.pid).first().and_then(|child| Process::of_thread(*child)?.executable()).is_some_and(|path| path != shell.executable().unwrap_or_default()));
+    let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
+    let mut taints = Taints::default();
+    taints.add(tainted, &master(), Trust::None);
+    assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
+    assert_eq!(tier_of(&mut taints, child), None);
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id.pid), nix::sys::signal::SIGKILL);
+}
+
+#[test]
+fn a_copier_is_tainted_only_while_it_holds_a_labelled_file() {
+    let mut processes = Processes(Vec::new());
+    let copier = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
+    let mut taints = Taints::default();
+    taints.add(copier, &master(), Trust::Copier);
+    assert!(taints.of(copier, |_| true).is_some());
+    assert!(taints.of(copier, |_| false).is_none());
+    assert!(taints.is_empty() || taints.of(copier, |_| true).is_none());
+}
+
+#[test]
+fn the_dead_are_forgotten_but_not_at_once() {
+    let mut processes = Processes(Vec::new());
+    let short = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
+    let mut taints = Taints::default();
+    taints.add(short, &master(), Trust::None);
+    assert_eq!(taints.len(), 1);
+    drop(processes);
+    taints.sweep(ticks());
+    assert_eq!(taints.len(), 0);
+    assert!(!taints.is_empty(), "its orphans are still to be told");
+}
