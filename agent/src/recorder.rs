@@ -1,0 +1,218 @@
+//! Decisions become records. This is where files are read, names are looked up and pictures are fetched,
+//! because nobody waits here: the kernel has had its answer.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use vitrine_fingerprint::Index;
+use vitrine_policy::decision::{Decision, Rule, Verdict};
+use vitrine_policy::explain;
+use vitrine_policy::facts::{self, Attempt, Facts};
+use vitrine_policy::record::{self, Disposition, Event, Operation, Transfer, printable};
+
+use crate::fail::{self, Failure};
+use crate::identify::label::Known;
+use crate::identify::process;
+use crate::spool::Spool;
+use crate::workstation::Snapshot;
+
+/// Decisions that wait to be recorded; those beyond it are counted and told of.
+const QUEUE: usize = 65_536;
+/// Within this time the same process, file, destination and outcome make one record.
+const SAME: Duration = Duration::from_secs(10);
+/// How many attempts are kept apart at a time.
+const MAX_SAME: usize = 4096;
+
+/// One decision and all that belongs to it.
+pub(crate) struct Seen {
+    pub(crate) operation: Operation,
+    pub(crate) guard: &'static str,
+    pub(crate) facts: Facts,
+    pub(crate) decision: Decision,
+    pub(crate) disposition: Disposition,
+    /// The process that acted and its parents; empty where nobody can know.
+    pub(crate) processes: Vec<record::Process>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) known: Arc<Known>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) bytes_arrived: Option<u64>,
+    /// A sentence more, if there is one to tell.
+    pub(crate) remark: Option<String>,
+}
+
+/// Hands decisions to the thread that records them. Never blocks.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    queue: SyncSender<Seen>,
+}
+
+impl Recorder {
+    /// Starts the thread. It ends when the last `Recorder` is dropped.
+    pub(crate) fn start(spool: Spool, index: Arc<Index>) -> Recorder {
+        let (queue, seen) = sync_channel(QUEUE);
+        std::thread::spawn(move || run(&seen, &spool, &index));
+        Recorder { queue }
+    }
+
+    /// Records a decision, some time soon.
+    pub(crate) fn record(&self, seen: Seen) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(seen) {
+            fail::count(Failure::SpoolFull, 1);
+        }
+    }
+}
+
+/// What makes two attempts the same.
+type Key = (i32, Operation, Arc<Path>, Option<String>, String);
+
+/// An attempt that was recorded, and how often it came again since.
+struct Repeated {
+    first: Instant,
+    again: u32,
+    transfer: Transfer,
+}
+
+fn run(seen: &Receiver<Seen>, spool: &Spool, index: &Index) {
+    let mut recent: HashMap<Key, Repeated> = HashMap::new();
+    let mut lost = 0;
+    loop {
+        match seen.recv_timeout(Duration::from_secs(1)) {
+            Ok(seen) => {
+                let key = key(&seen);
+                match recent.get_mut(&key) {
+                    Some(repeated) => repeated.again += 1,
+                    None => {
+                        let transfer = transfer(seen, spool, index);
+                        spool.push(Event::Transfer(Box::new(transfer.clone())));
+                        if recent.len() < MAX_SAME {
+                            recent.insert(key, Repeated { first: Instant::now(), again: 0, transfer });
+                        }
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                recent.into_values().for_each(|repeated| tell_again(repeated, spool));
+                return;
+            }
+        }
+        if recent.values().any(|repeated| repeated.first.elapsed() > SAME) {
+            let (over, rest) = recent.into_iter().partition(|(_, repeated)| repeated.first.elapsed() > SAME);
+            recent = rest;
+            let over: HashMap<Key, Repeated> = over;
+            over.into_values().for_each(|repeated| tell_again(repeated, spool));
+        }
+        let now = fail::counter(Failure::SpoolFull);
+        if now > lost {
+            spool.push(Failure::SpoolFull.notice(None, format_args!("{} decisions came faster than they could be recorded", now - lost)));
+            lost = now + 1;
+        }
+    }
+}
+
+fn tell_again(repeated: Repeated, spool: &Spool) {
+    if repeated.again > 0 {
+        let transfer = Transfer { attempts: repeated.again, ..repeated.transfer };
+        spool.push(Event::Transfer(Box::new(transfer)));
+    }
+}
+
+fn key(seen: &Seen) -> Key {
+    let pid = seen.processes.first().map_or(0, |process| process.pid);
+    let target = target(&seen.facts.attempt);
+    (pid, seen.operation, seen.known.file.clone(), target, format!("{:?}", seen.disposition))
+}
+
+fn target(attempt: &Attempt) -> Option<String> {
+    match attempt {
+        Attempt::Open { .. } => None,
+        Attempt::Transfer { destination: facts::Destination::Path { path, .. }, .. } => {
+            Some(printable(path.as_os_str().as_bytes()))
+        }
+        Attempt::Transfer { destination: facts::Destination::Host { name, address, port }, .. } => {
+            let host = name.clone().or_else(|| address.map(|address| address.to_string()));
+            Some(format!("{}:{port}", host.unwrap_or_default()))
+        }
+    }
+}
+
+fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
+    let policy = &seen.snapshot.policy;
+    let known = &seen.known;
+    let measured = known.measured.as_deref();
+    let mut explanation = explain(policy, &seen.facts, &seen.decision);
+    if let Some(remark) = &seen.remark {
+        explanation.push(' ');
+        explanation.push_str(remark);
+    }
+    let masters: Vec<_> = known.masters.iter().map(|path| master(path, known, &seen.snapshot, spool, index)).collect();
+    let own_picture = measured.and_then(|measured| measured.thumbnail.clone());
+    let is_master = known.masters.first().is_some_and(|master| *master == known.file);
+    let thumbnail = own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
+    let destination = target(&seen.facts.attempt).map(|target| record::Destination {
+        name: match &seen.decision.rule {
+            Rule::Ceiling { destination } | Rule::Justify { destination } | Rule::ObjectsPerDay { destination } | Rule::Coverage { destination } => destination.clone(),
+            _ => named(policy, &seen.facts.attempt),
+        },
+        target,
+        ceiling: seen.decision.ceiling.map_or_else(|| "none".to_owned(), |ceiling| policy.ceiling_name(ceiling)),
+        bytes_arrived: seen.bytes_arrived,
+    });
+    Transfer {
+        operation: seen.operation,
+        verdict: seen.decision.verdict,
+        disposition: seen.disposition,
+        rule: seen.decision.rule,
+        explanation,
+        mode: seen.decision.mode,
+        policy: seen.snapshot.digest.clone(),
+        guard: seen.guard.to_owned(),
+        processes: seen.processes,
+        user: seen.uid.map(process::user),
+        file: record::File {
+            path: printable(known.file.as_os_str().as_bytes()),
+            digest: measured.map(|measured| measured.digest.clone()),
+            bytes: measured.map(|measured| measured.bytes).or_else(|| std::fs::symlink_metadata(&known.file).ok().map(|metadata| metadata.len())),
+            thumbnail,
+        },
+        tier: policy.tier_name(known.tier).to_owned(),
+        origin: known.origin,
+        measure: measured.and_then(|measured| measured.measure),
+        masters,
+        destination,
+        attempts: 1,
+    }
+}
+
+fn named(policy: &vitrine_policy::Policy, attempt: &Attempt) -> String {
+    let entry = match attempt {
+        Attempt::Transfer { destination, .. } => policy.destination_of(destination),
+        Attempt::Open { .. } => None,
+    };
+    entry.map_or_else(|| vitrine_policy::policy::ELSEWHERE.to_owned(), |entry| entry.name.clone())
+}
+
+fn master(path: &Path, known: &Known, snapshot: &Snapshot, spool: &Spool, index: &Index) -> record::Master {
+    let collection = snapshot.policy.collection_of(path);
+    let picture = index.get(path).ok().flatten().and_then(|found| index.thumbnail(found.id).ok().flatten());
+    record::Master {
+        path: printable(path.as_os_str().as_bytes()),
+        collection: collection.map(|collection| collection.name.clone()).unwrap_or_default(),
+        object: collection.and_then(|collection| collection.object_of(path)),
+        thumbnail: picture.map(|jpeg| spool.evidence(jpeg)),
+        recognised: known.measured.as_ref().and_then(|measured| measured.recognised.clone()),
+    }
+}
+
+/// How an attempt ended that was judged `decision` and answered accordingly.
+pub(crate) fn disposition(decision: &Decision, denied: Disposition) -> Disposition {
+    match (decision.verdict, decision.answer()) {
+        (_, vitrine_policy::decision::Answer::Deny) => denied,
+        (Verdict::Block, _) => Disposition::WouldBlock,
+        _ => Disposition::Allowed,
+    }
+}
