@@ -1,0 +1,287 @@
+//! What goes over the wire to the collector, and what its answers mean.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::Deserialize;
+
+use super::Pace;
+use crate::config;
+
+/// Longest body that the collector takes, compressed.
+pub(super) const MAX_WIRE: usize = 1 << 20;
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Longest token that makes sense.
+const MAX_TOKEN: u64 = 4096;
+
+/// Why the collector cannot be talked to as it is set up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    #[error("collector.url {url:?} is no address: {why}; expected `https://HOST[:PORT]`")]
+    Address { url: String, why: String },
+    #[error(
+        "collector.url {url:?} would send token and records in clear text; expected `https://…`, or `http://` with \
+         127.0.0.1, [::1] or localhost"
+    )]
+    Clear { url: String },
+    #[error("cannot read {what} {path}: {source}; mend it, or name another file under [collector] in agent.toml")]
+    Unreadable { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(
+        "the token file {path} belongs to {owner} and has mode {mode:04o}, so that others may read it; expected mode \
+         0600 or 0400: `chmod 600 {path}`, and have a new token made if somebody may have read it"
+    )]
+    Exposed { path: PathBuf, owner: String, mode: u32 },
+    #[error(
+        "the token file {path} holds no token; expected one line of visible ASCII, as `vitrine-collector token` \
+         prints it"
+    )]
+    NoToken { path: PathBuf },
+    #[error("the certificates in {path} cannot be used: {source}; expected PEM with at least one certificate")]
+    Certificates { path: PathBuf, source: reqwest::Error },
+    #[error("the client for {url} cannot be made: {source}; check the system's certificates (package ca-certificates)")]
+    Client { url: String, source: reqwest::Error },
+}
+
+/// Why something did not arrive.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Not reached, failing, or answering what is no answer. Perhaps it says when to come back.
+    Away { why: String, after: Option<Duration> },
+    /// It wants something else; people have to do something.
+    Refused { status: StatusCode, why: String },
+    /// The body is too large for it, or for something between.
+    TooLarge,
+}
+
+/// The answer to a batch of records.
+#[derive(Debug, Deserialize)]
+pub(super) struct Committed {
+    /// Highest sequence number of the batch that is stored or laid aside.
+    pub(super) committed: u64,
+    /// Lines that it laid aside.
+    #[serde(default)]
+    pub(super) rejected: Vec<Rejected>,
+}
+
+/// A line that is no record for the collector.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rejected {
+    /// From 1.
+    pub(super) line: usize,
+    /// Why.
+    pub(super) reason: String,
+}
+
+/// A refusal in words.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    expected: Option<String>,
+}
+
+/// A connection to the collector.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    /// Reads token and certificates; talks to nobody yet.
+    pub(super) fn new(collector: &config::Collector, pace: &Pace) -> Result<Client, SetupError> {
+        let is_here = check(&collector.url)?;
+        let token = token(&collector.token_file)?;
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Already there: another thread was first, with the same one.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("vitrine/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none()) // the token goes nowhere else
+            .connect_timeout(pace.connect)
+            .timeout(pace.request)
+            .https_only(!is_here);
+        if is_here {
+            builder = builder.no_proxy();
+        }
+        if let Some(path) = &collector.ca_file {
+            let unreadable = |source| SetupError::Unreadable { what: "the CA file", path: path.clone(), source };
+            let pem = std::fs::read(path).map_err(unreadable)?;
+            let certificates = Certificate::from_pem_bundle(&pem)
+                .map_err(|source| SetupError::Certificates { path: path.clone(), source })?;
+            if certificates.is_empty() {
+                let source = std::io::Error::other("there is no certificate in it");
+                return Err(unreadable(source));
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        let http = builder.build().map_err(|source| SetupError::Client { url: collector.url.clone(), source })?;
+        Ok(Client { http, base: collector.url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// Sends records, one line each, compressed.
+    pub(super) async fn records(&self, body: Vec<u8>) -> Result<Committed, Trouble> {
+        let request = self
+            .http
+            .post(format!("{}/v1/records", self.base))
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header(CONTENT_ENCODING, "zstd")
+            .body(body);
+        let answer = self.send(request).await?;
+        serde_json::from_slice(&answer).map_err(|error| Trouble::Away {
+            why: format!("it answered what no collector answers ({error}): is something else at that address?"),
+            after: None,
+        })
+    }
+
+    /// Sends a picture.
+    pub(super) async fn evidence(&self, digest: &str, jpeg: Vec<u8>) -> Result<(), Trouble> {
+        let address = format!("{}/v1/evidence/{digest}", self.base);
+        self.send(self.http.put(address).header(CONTENT_TYPE, "image/jpeg").body(jpeg)).await.map(|_| ())
+    }
+
+    /// Says that the agent is there.
+    pub(super) async fn heartbeat(&self, heartbeat: &serde_json::Value) -> Result<(), Trouble> {
+        self.send(self.http.post(format!("{}/v1/heartbeat", self.base)).json(heartbeat)).await.map(|_| ())
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Trouble> {
+        let response = request.bearer_auth(&self.token).send().await.map_err(|error| away(&error))?;
+        let (status, after) = (response.status(), retry_after(&response));
+        let body = read(response).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            return Err(Trouble::TooLarge);
+        }
+        let words = match serde_json::from_slice::<Refusal>(&body) {
+            Ok(Refusal { error, expected: Some(expected) }) => format!(": {error}; expected {expected}"),
+            Ok(Refusal { error, expected: None }) => format!(": {error}"),
+            Err(_) => String::new(),
+        };
+        let why = format!("it answered {status}{words}");
+        let is_passing = status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
+        Err(if is_passing { Trouble::Away { why, after } } else { Trouble::Refused { status, why } })
+    }
+}
+
+/// Reads at most [`MAX_ANSWER`] bytes.
+async fn read(mut response: Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| away(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            let why = format!("its answer is longer than {MAX_ANSWER} bytes: is something else at that address?");
+            return Err(Trouble::Away { why, after: None });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The innermost cause says most: "connection refused", "certificate has expired".
+fn away(error: &reqwest::Error) -> Trouble {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let why = if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
+    Trouble::Away { why, after: None }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
+}
+
+/// Whether the address is on this machine. Clear text goes nowhere else.
+fn check(url: &str) -> Result<bool, SetupError> {
+    let wrong = |why: String| SetupError::Address { url: url.into(), why };
+    let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let host = parsed.host_str().ok_or_else(|| wrong("it names no host".into()))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
+        return Err(wrong("it holds more than host, port and path".into()));
+    }
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match (parsed.scheme(), address) {
+        ("https", _) => Ok(false),
+        ("http", Ok(address)) if address.is_loopback() => Ok(true),
+        ("http", Err(_)) if host == "localhost" => Ok(true),
+        ("http", _) => Err(SetupError::Clear { url: url.into() }),
+        (other, _) => Err(wrong(format!("{other} is not spoken here"))),
+    }
+}
+
+/// Reads the token from a file that nobody else can read.
+fn token(path: &Path) -> Result<String, SetupError> {
+    let unreadable = |source| SetupError::Unreadable { what: "the token file", path: path.into(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let uid = metadata.uid();
+        let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+        let owner = user.map_or_else(|| format!("user {uid}"), |user| user.name);
+        return Err(SetupError::Exposed { path: path.into(), owner, mode });
+    }
+    let mut text = String::new();
+    file.take(MAX_TOKEN).read_to_string(&mut text).map_err(unreadable)?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SetupError::NoToken { path: path.into() });
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_text_stays_on_this_machine() {
+        for here in ["http://127.0.0.1:8080", "http://[::1]:1", "http://localhost/", "http://127.8.8.8"] {
+            assert!(check(here).unwrap(), "{here}");
+        }
+        assert!(!check("https://collector.museum.example:8443/vitrine").unwrap());
+        for clear in
+            ["http://collector.museum.example", "http://10.0.0.1", "http://localhost.example", "http://0.0.0.0"]
+        {
+            assert!(matches!(check(clear), Err(SetupError::Clear { .. })), "{clear}");
+        }
+        for wrong in ["collector", "ftp://localhost", "https://", "https://user:secret@host", "https://host/?x=1"] {
+            assert!(matches!(check(wrong), Err(SetupError::Address { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_is_refused_with_owner_and_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, " vtr_abc\n").unwrap();
+        let set = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(0o640);
+        let refused = token(&path).unwrap_err().to_string();
+        let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+        assert!(refused.contains("0640") && refused.contains(&me), "{refused}");
+        set(0o400);
+        assert_eq!(token(&path).unwrap(), "vtr_abc");
+        set(0o600);
+        std::fs::write(&path, "\n").unwrap();
+        assert!(matches!(token(&path), Err(SetupError::NoToken { .. })));
+        assert!(matches!(token(&directory.path().join("none")), Err(SetupError::Unreadable { .. })));
+    }
+}
