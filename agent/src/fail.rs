@@ -138,9 +138,14 @@ pub(crate) fn count(failure: Failure, by: u64) {
     COUNTERS[failure as usize].fetch_add(by, Ordering::Relaxed);
 }
 
+/// How often a failure was counted.
+pub(crate) fn counter(failure: Failure) -> u64 {
+    COUNTERS[failure as usize].load(Ordering::Relaxed)
+}
+
 /// All counters that are not zero, by code.
 pub(crate) fn counters() -> Vec<(&'static str, u64)> {
-    let read = |failure: Failure| (failure.row().code, COUNTERS[failure as usize].load(Ordering::Relaxed));
+    let read = |failure: Failure| (failure.row().code, counter(failure));
     Failure::ALL.into_iter().map(read).filter(|(_, count)| *count > 0).collect()
 }
 

@@ -53,7 +53,8 @@ pub(crate) async fn run(workstation: Arc<Workstation>, mut arrivals: UnboundedRe
         tokio::spawn(async move {
             let path = arrival.path.clone();
             if let Err(error) = inspect(&workstation, arrival).await {
-                let failure = if error.kind() == io::ErrorKind::NotFound { Failure::Vanished } else { Failure::Unscanned };
+                let failure =
+                    if error.kind() == io::ErrorKind::NotFound { Failure::Vanished } else { Failure::Unscanned };
                 let what = format!("{} could not be inspected: {error}", path.display());
                 workstation.spool.push(failure.notice(Some(path.as_os_str().as_bytes()), what));
             }
@@ -191,7 +192,8 @@ fn label(
         recognised,
     });
     let Some(best) = matches.first() else {
-        return before.map(|before| Arc::new(Known { measured: Some(measured), file: path.into(), ..before.as_ref().clone() }));
+        return before
+            .map(|before| Arc::new(Known { measured: Some(measured), file: path.into(), ..before.as_ref().clone() }));
     };
     let tier = measure.map_or_else(|| policy.master_tier(), |measure| policy.tier_of(&measure));
     let masters = vec![best.master.path.as_path().into()];

@@ -1,1 +1,21 @@
-fn main() {}
+//! `vitrine`: the agent on the workstation, and the commands that look into it.
+
+mod cli;
+mod collection;
+mod config;
+mod fail;
+mod guard;
+mod identify;
+mod inspect;
+mod measure;
+mod pipeline;
+mod quarantine;
+mod recorder;
+mod spool;
+mod sys;
+mod upload;
+mod workstation;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -4,11 +4,12 @@
 //! The agent starts itself once more (`/proc/self/exe measure-worker`), with the open file as standard input.
 //! The worker gives up what it does not need, reads, and answers with one line of JSON.
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -129,16 +130,46 @@ pub(crate) async fn measure(
     }
 }
 
-/// [`measure`] for a program that does one thing after the other.
+/// A file that was measured: what it is on disk, and what it is.
+pub(crate) type Measured = Result<(Metadata, Measurement), MeasureFailed>;
+
+/// Opens and measures many files, `limits.parallel` at a time, for a command; `then` gets the results in the
+/// order of `paths`. What crashes its worker is known by its digest.
 ///
 /// # Errors
-/// As those of [`measure`].
-pub(crate) fn measure_blocking(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
-    runtime.block_on(measure(file, limits, false))
+/// No runtime could be started; what goes wrong with a file is its own result.
+pub(crate) fn measure_each(
+    paths: impl IntoIterator<Item = PathBuf>,
+    limits: MeasureLimits,
+    mut then: impl FnMut(PathBuf, Measured),
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut paths = paths.into_iter();
+    let mut under_way = VecDeque::new();
+    loop {
+        while under_way.len() < limits.parallel * 2
+            && let Some(path) = paths.next()
+        {
+            let named = path.clone();
+            under_way.push_back((path, runtime.spawn(async move { measure_path(&named, &limits).await })));
+        }
+        let Some((path, task)) = under_way.pop_front() else { return Ok(()) };
+        let measured = runtime.block_on(task);
+        then(path, measured.unwrap_or_else(|error| Err(MeasureFailed::NotStarted(error.to_string()))));
+    }
+}
+
+async fn measure_path(path: &Path, limits: &MeasureLimits) -> Measured {
+    let unreadable = |error: io::Error| MeasureFailed::Unreadable(error.to_string());
+    let file = open_regular(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let kept = file.try_clone().map_err(unreadable)?;
+    let measurement = match measure(file, limits, false).await {
+        Ok(measurement) => measurement,
+        Err(failed @ (MeasureFailed::Unreadable(_) | MeasureFailed::Changed)) => return Err(failed),
+        Err(failed) => digest_only(&kept, &failed).map_err(unreadable)?,
+    };
+    Ok((metadata, measurement))
 }
 
 /// What can be said of a file that no worker could measure: its digest, so that exact copies are found.
@@ -309,11 +340,16 @@ mod tests {
         said[start..].to_vec()
     }
 
+    fn measure_blocking(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(measure(file, limits, false))
+    }
+
     fn limits() -> MeasureLimits {
         MeasureLimits { seconds: 20, memory_mib: 512, parallel: 2 }
     }
 
-    fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let lab = tempfile::tempdir().unwrap();
         let path = lab.path().join("file");
         std::fs::write(&path, bytes).unwrap();
@@ -337,11 +373,17 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_memory_is_an_error_and_no_more() {
-        let (_lab, path) = written(&vec![0; 8 << 20]);
-        let starved = MeasureLimits { memory_mib: 1, ..limits() };
-        let failed = measure_blocking(open_regular(&path).unwrap(), &starved).unwrap_err();
-        assert_eq!(failed.failure(), Failure::WorkerFailed, "{failed}");
+    fn a_worker_that_is_killed_is_an_error_and_no_more() {
+        let (_lab, path) = written(b"");
+        File::options().write(true).open(&path).unwrap().set_len(1 << 43).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let failed = runtime.block_on(async {
+            let mut child = start(open_regular(&path).unwrap(), &limits(), false).unwrap();
+            let pid = nix::unistd::Pid::from_raw(child.id().unwrap().try_into().unwrap());
+            nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+            answer(&mut child, &limits()).await.unwrap_err()
+        });
+        assert_eq!((failed.failure(), failed), (Failure::WorkerFailed, MeasureFailed::Crashed("SIGKILL".to_owned())));
     }
 
     #[test]
@@ -352,6 +394,19 @@ mod tests {
         let hurried = MeasureLimits { seconds: 1, ..limits() };
         let failed = measure_blocking(open_regular(&path).unwrap(), &hurried).unwrap_err();
         assert_eq!(failed, MeasureFailed::TooSlow(1));
+    }
+
+    #[test]
+    fn many_files_come_back_in_their_order() {
+        let lab = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..20).map(|number| lab.path().join(number.to_string())).collect();
+        for path in &paths[1..] {
+            std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
+        }
+        let mut came = Vec::new();
+        measure_each(paths.clone(), limits(), |path, measured| came.push((path, measured.is_ok()))).unwrap();
+        let expected: Vec<_> = paths.into_iter().enumerate().map(|(number, path)| (path, number > 0)).collect();
+        assert_eq!(came, expected);
     }
 
     #[test]

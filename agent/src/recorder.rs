@@ -108,7 +108,10 @@ fn run(seen: &Receiver<Seen>, spool: &Spool, index: &Index) {
         }
         let now = fail::counter(Failure::SpoolFull);
         if now > lost {
-            spool.push(Failure::SpoolFull.notice(None, format_args!("{} decisions came faster than they could be recorded", now - lost)));
+            spool.push(
+                Failure::SpoolFull
+                    .notice(None, format_args!("{} decisions came faster than they could be recorded", now - lost)),
+            );
             lost = now + 1;
         }
     }
@@ -152,10 +155,14 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
     let masters: Vec<_> = known.masters.iter().map(|path| master(path, known, &seen.snapshot, spool, index)).collect();
     let own_picture = measured.and_then(|measured| measured.thumbnail.clone());
     let is_master = known.masters.first().is_some_and(|master| *master == known.file);
-    let thumbnail = own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
+    let thumbnail =
+        own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
     let destination = target(&seen.facts.attempt).map(|target| record::Destination {
         name: match &seen.decision.rule {
-            Rule::Ceiling { destination } | Rule::Justify { destination } | Rule::ObjectsPerDay { destination } | Rule::Coverage { destination } => destination.clone(),
+            Rule::Ceiling { destination }
+            | Rule::Justify { destination }
+            | Rule::ObjectsPerDay { destination }
+            | Rule::Coverage { destination } => destination.clone(),
             _ => named(policy, &seen.facts.attempt),
         },
         target,
@@ -176,7 +183,9 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         file: record::File {
             path: printable(known.file.as_os_str().as_bytes()),
             digest: measured.map(|measured| measured.digest.clone()),
-            bytes: measured.map(|measured| measured.bytes).or_else(|| std::fs::symlink_metadata(&known.file).ok().map(|metadata| metadata.len())),
+            bytes: measured
+                .map(|measured| measured.bytes)
+                .or_else(|| std::fs::symlink_metadata(&known.file).ok().map(|metadata| metadata.len())),
             thumbnail,
         },
         tier: policy.tier_name(known.tier).to_owned(),

@@ -184,18 +184,23 @@ async fn serve(arguments: Serve) -> Result<u8> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let running = server::start(settings).await?;
-    let mut out = std::io::stdout();
-    writeln!(out, "listening on {}", running.url)?;
-    if let Some(token) = &running.setup {
-        writeln!(out, "set-up token: {token} (open {}/setup?token={token})", running.url)?;
-    }
-    out.flush()?;
+    // Whoever started the server may have stopped listening to it: that must not end it.
+    let _ = announce(&running);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     running.stop().await;
     Ok(0)
+}
+
+fn announce(running: &server::Running) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", running.url)?;
+    if let Some(token) = &running.setup {
+        writeln!(out, "set-up token: {token} (open {}/setup?token={token})", running.url)?;
+    }
+    out.flush()
 }
 
 async fn token(command: TokenCommand) -> Result<u8> {

@@ -76,7 +76,8 @@ fn every_mistake_is_told_at_once() {
 
 #[test]
 fn a_vault_may_name_a_program_that_is_not_there_but_the_author_is_told() {
-    let text = "version = 1\nmode = \"audit\"\n[[collection]]\nname = \"m\"\npaths = [\"/m\"]\nopened-by = [\"gimp\"]\n";
+    let text =
+        "version = 1\nmode = \"audit\"\n[[collection]]\nname = \"m\"\npaths = [\"/m\"]\nopened-by = [\"gimp\"]\n";
     let policy = Policy::parse("policy.toml", text).expect("a policy");
     assert_eq!(policy.doubts.mistakes.len(), 1);
     assert_eq!(policy.doubts.mistakes[0].message, "there is no program `gimp`: nobody is taken for it");

@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Nothing,
     /// Nothing is there any more.
     Gone,
+    /// Something is there that is no master, whatever was there before.
+    NoMaster,
     /// A directory: everything below it is to be looked at.
     Directory,
     /// It is a master that had this name before.
@@ -124,9 +126,9 @@ fn look(index: &Index, policy: &Policy, path: &Path, tries: u8) -> Look {
         return Look::Done(if concerns { Outcome::Directory } else { Outcome::Nothing });
     }
     let Some(collection) = policy.collection_of(path) else { return Look::Done(Outcome::Nothing) };
-    if !metadata.is_file() {
-        // A link, FIFO, socket or device is no scan; what was a master before is one no more.
-        return Look::Done(if matches!(index.get(path), Ok(Some(_))) { Outcome::Gone } else { Outcome::Nothing });
+    // A link, FIFO, socket or device is no scan, and every empty file is an exact copy of every other.
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Look::Done(Outcome::NoMaster);
     }
     let file = match open_regular(path) {
         Ok(file) => file,
@@ -142,23 +144,26 @@ fn look(index: &Index, policy: &Policy, path: &Path, tries: u8) -> Look {
         return Look::Done(Outcome::Again { tries, pause: TICK });
     }
     match index.get(path) {
-        Ok(Some(known)) if is_same(&known, &metadata) => Look::Done(Outcome::Nothing),
-        Ok(None) if let Some(old) = old_name(index, policy, path, &metadata) => Look::Done(Outcome::RenamedFrom(old)),
-        Ok(_) => Look::Read(file, metadata, collection.name.clone(), collection.object_of(path)),
-        Err(error) => Look::Done(failed(Failure::IndexFailed, path, error)),
+        Ok(Some(known)) if is_same(&known, &metadata) => return Look::Done(Outcome::Nothing),
+        Ok(Some(_)) => {}
+        Ok(None) => match old_name(index, &metadata) {
+            // Registered under this name since the line above.
+            Some((old, _)) if old == path => return Look::Done(Outcome::Again { tries, pause: TICK }),
+            Some((old, known)) if may_rename(policy, &old, path, &known, &metadata) => {
+                return Look::Done(Outcome::RenamedFrom(old));
+            }
+            _ => {}
+        },
+        Err(error) => return Look::Done(failed(Failure::IndexFailed, path, error)),
     }
+    Look::Read(file, metadata, collection.name.clone(), collection.object_of(path))
 }
 
-/// Whether the index knows the file as it is.
-pub(super) fn is_same(known: &Known, now: &Metadata) -> bool {
-    (known.size, known.mtime_ns, known.inode, known.device) == (now.size(), mtime_ns(now), now.ino(), now.dev())
-}
-
-/// The name that a master had before it was renamed to `path`: nothing of it is read again then.
-fn old_name(index: &Index, policy: &Policy, path: &Path, now: &Metadata) -> Option<PathBuf> {
+/// The master that is the same inode, under whatever name.
+fn old_name(index: &Index, now: &Metadata) -> Option<(PathBuf, Known)> {
     let master = index.master(index.at_inode(now.dev(), now.ino())?).ok()??;
     let known = index.get(&master.path).ok()??;
-    may_rename(policy, &master.path, path, &known, now).then_some(master.path)
+    Some((master.path, known))
 }
 
 /// Whether the master known as `old` is now the file `new`, unchanged, and means the same there.

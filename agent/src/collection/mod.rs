@@ -34,8 +34,8 @@ use crate::fail::Failure;
 use agenda::Agenda;
 use clerk::{Chore, Clerk};
 use file::{Outcome, take_in};
-use scan::{Scanner, Walk};
 pub(crate) use place::existing;
+use scan::{Scanner, Walk};
 pub(crate) use store::open;
 use watch::{QUIET, Watch};
 
@@ -240,6 +240,7 @@ impl Keeper {
         match outcome {
             Outcome::Nothing => {}
             Outcome::Gone => work.bring(Chore::Gone { path, wanted: true }).await,
+            Outcome::NoMaster => work.bring(Chore::Gone { path, wanted: false }).await,
             Outcome::RenamedFrom(from) => work.bring(Chore::Renamed { from, to: path }).await,
             Outcome::Directory => {
                 // The scanner is far behind: one scan of everything replaces all that it is asked for.

@@ -159,6 +159,10 @@ fn what_changes_is_read_again_and_what_vanishes_is_forgotten() {
     });
     world.until_masters(2);
     fs::write(world.at("in/a.jpg"), "longer").unwrap();
+    fs::write(world.at("in/sub/b.jpg"), "").unwrap();
+    world.until_masters(1);
+    fs::write(world.at("in/sub/b.jpg"), "two again").unwrap();
+    world.until_masters(2);
     world.until("the new size", || world.index.get(&world.at("in/a.jpg")).unwrap().unwrap().size == 6);
     fs::remove_dir_all(world.at("in/sub")).unwrap();
     world.until_masters(1);
@@ -205,6 +209,7 @@ fn what_is_no_file_is_passed_by() {
     });
     nix::unistd::mkfifo(&world.at("in/fifo2.jpg"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink("/dev/zero", world.at("in/zero.jpg")).unwrap();
+    fs::write(world.at("in/empty.jpg"), "").unwrap();
     fs::write(world.at("in/real.jpg"), "real").unwrap();
     world.until_masters(1);
     assert!(world.knows(&world.at("in/real.jpg")));

@@ -32,9 +32,15 @@ pub(crate) struct Choice {
 /// Finds out by trying.
 pub(crate) fn choose(wanted: GuardChoice) -> Choice {
     let gate = || match Group::permission() {
-        Ok((_, true)) => Ok("the kernel asks before a file is opened, and before it is read or written where the file system supports it"),
-        Ok((_, false)) => Ok("the kernel asks before a file is opened; it is too old to ask before each read and write (6.14 does)"),
-        Err(error) => Err(format!("the kernel does not let this process answer file accesses ({error}): run it as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS")),
+        Ok((_, true)) => Ok(
+            "the kernel asks before a file is opened, and before it is read or written where the file system supports it",
+        ),
+        Ok((_, false)) => {
+            Ok("the kernel asks before a file is opened; it is too old to ask before each read and write (6.14 does)")
+        }
+        Err(error) => Err(format!(
+            "the kernel does not let this process answer file accesses ({error}): run it as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS"
+        )),
     };
     let watch = |why: String, degraded| Choice { guard: Guard::Watch, why, degraded };
     if wanted == GuardChoice::Watch {
@@ -42,6 +48,8 @@ pub(crate) fn choose(wanted: GuardChoice) -> Choice {
     }
     match gate() {
         Ok(why) => Choice { guard: Guard::Gate, why: why.into(), degraded: false },
-        Err(why) => watch(format!("{why}; copies are reported and taken back, not refused"), wanted == GuardChoice::Gate),
+        Err(why) => {
+            watch(format!("{why}; copies are reported and taken back, not refused"), wanted == GuardChoice::Gate)
+        }
     }
 }

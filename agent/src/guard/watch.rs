@@ -140,7 +140,9 @@ impl Running {
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_dir() {
                     directories.push(entry.path());
-                } else if metadata.is_file() && metadata.created().or(metadata.modified()).is_ok_and(|time| time >= since) {
+                } else if metadata.is_file()
+                    && metadata.created().or(metadata.modified()).is_ok_and(|time| time >= since)
+                {
                     self.due.insert(entry.path(), due);
                 }
             }

@@ -49,7 +49,8 @@ impl Destinations {
     /// policy nor on a mount whose bytes may leave.
     pub(crate) fn of(&self, path: &Path, device: Option<u64>) -> Option<Destination> {
         let mounted = self.mount_of(path, device);
-        let destination = Destination::Path { path: path.to_owned(), mount: mounted.map(|mounted| mounted.mount.clone()) };
+        let destination =
+            Destination::Path { path: path.to_owned(), mount: mounted.map(|mounted| mounted.mount.clone()) };
         let external = mounted.is_some_and(|mounted| mounted.external && !mounted.read_only);
         (external || self.policy.destination_of(&destination).is_some()).then_some(destination)
     }

@@ -9,7 +9,20 @@ use vitrine_policy::facts::{Mount, Usb};
 
 /// File systems whose bytes leave the workstation, as the kernel names their types.
 const NETWORK: [&str; 14] = [
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "ncpfs", "glusterfs", "lustre", "ocfs2", "gfs2", "davfs",
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "afs",
+    "ncpfs",
+    "glusterfs",
+    "lustre",
+    "ocfs2",
+    "gfs2",
+    "davfs",
 ];
 
 /// One mount.

@@ -81,7 +81,8 @@ impl Process {
         let path = record::printable(path.as_os_str().as_bytes());
         let mut line = fs::read(format!("/proc/{}/cmdline", self.id.pid)).unwrap_or_default();
         line.truncate(COMMAND_LINE);
-        let words: Vec<_> = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(record::printable).collect();
+        let words: Vec<_> =
+            line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(record::printable).collect();
         let name = named.unwrap_or_else(|| record::last_part(&path)).to_owned();
         record::Process { pid: self.id.pid, name, path, command_line: words.join(" ") }
     }
@@ -100,7 +101,9 @@ impl Process {
     /// Files that it has mapped shared and writable: stores into them raise no event at all.
     pub(crate) fn shared_mappings(self) -> Vec<PathBuf> {
         let Ok(maps) = fs::read(format!("/proc/{}/maps", self.id.pid)) else { return Vec::new() };
-        let writable = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.starts_with(b"rw") && mode.ends_with(b"s"));
+        let writable = |line: &&[u8]| {
+            line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.starts_with(b"rw") && mode.ends_with(b"s"))
+        };
         maps.split(|byte| *byte == b'\n').filter(writable).filter_map(path_in_maps).collect()
     }
 
@@ -108,7 +111,8 @@ impl Process {
     /// of his own into it (`LD_PRELOAD`), and nobody steers it as a debugger.
     pub(crate) fn is_untouched(self) -> bool {
         let Ok(maps) = fs::read(format!("/proc/{}/maps", self.id.pid)) else { return false };
-        let executable = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.get(2) == Some(&b'x'));
+        let executable =
+            |line: &&[u8]| line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.get(2) == Some(&b'x'));
         let mut checked: Vec<PathBuf> = Vec::new();
         for path in maps.split(|byte| *byte == b'\n').filter(executable).filter_map(path_in_maps) {
             if checked.contains(&path) {
@@ -227,7 +231,9 @@ impl Access {
     /// thread may change, `io_uring` has none, and 32-bit programs number their calls otherwise.
     pub(crate) fn of_open(tid: i32) -> Access {
         match registers(tid) {
-            Some([libc::SYS_openat | libc::SYS_open_by_handle_at, _, _, flags, ..]) => Access::of_flags(flags.cast_unsigned()),
+            Some([libc::SYS_openat | libc::SYS_open_by_handle_at, _, _, flags, ..]) => {
+                Access::of_flags(flags.cast_unsigned())
+            }
             #[cfg(target_arch = "x86_64")]
             Some([libc::SYS_open, _, flags, ..]) => Access::of_flags(flags.cast_unsigned()),
             Some([libc::SYS_execve | libc::SYS_execveat, ..]) => Access::READ,
@@ -240,7 +246,17 @@ impl Access {
         match registers(tid) {
             // A private mapping never reaches the file; a shared one may be made writable later.
             Some([libc::SYS_mmap, _, _, _, flags]) if flags & i64::from(libc::MAP_SHARED) == 0 => Access::READ,
-            Some([libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 | libc::SYS_execve, ..]) => Access::READ,
+            Some(
+                [
+                    libc::SYS_read
+                    | libc::SYS_pread64
+                    | libc::SYS_readv
+                    | libc::SYS_preadv
+                    | libc::SYS_preadv2
+                    | libc::SYS_execve,
+                    ..,
+                ],
+            ) => Access::READ,
             _ => Access::UNKNOWN,
         }
     }

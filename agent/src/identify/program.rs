@@ -47,7 +47,10 @@ impl Programs {
                 Ok((stat, digest)) => {
                     let earlier = before.pinned.iter().find(|pinned| pinned.path == entry.path);
                     if earlier.is_some_and(|earlier| earlier.digest != digest) {
-                        let what = format!("the executable of program {:?} was replaced; if nobody updated it, look into it", entry.name);
+                        let what = format!(
+                            "the executable of program {:?} was replaced; if nobody updated it, look into it",
+                            entry.name
+                        );
                         events.push(Failure::ProgramChanged.notice(Some(subject), what));
                     }
                     programs.pinned.push(Pinned {
@@ -70,7 +73,9 @@ impl Programs {
 
     /// Whether an executable has been replaced since it was read (by an update, say).
     pub(crate) fn is_stale(&self) -> bool {
-        let current = |pinned: &Pinned| Stat::at(&pinned.path).is_ok_and(|stat| (stat.file, stat.changed) == (pinned.file, pinned.changed));
+        let current = |pinned: &Pinned| {
+            Stat::at(&pinned.path).is_ok_and(|stat| (stat.file, stat.changed) == (pinned.file, pinned.changed))
+        };
         !self.pinned.iter().all(current)
     }
 
@@ -109,7 +114,13 @@ mod tests {
 
     #[test]
     fn a_program_is_its_inode_and_not_its_name() {
-        let policy = |path: &str| Policy::parse("p", &format!("version = 1\nmode = \"audit\"\n[[program]]\nname = \"sh\"\npath = \"{path}\"\n")).expect("a policy");
+        let policy = |path: &str| {
+            Policy::parse(
+                "p",
+                &format!("version = 1\nmode = \"audit\"\n[[program]]\nname = \"sh\"\npath = \"{path}\"\n"),
+            )
+            .expect("a policy")
+        };
         let child = std::process::Command::new("/bin/sleep").arg("20").spawn().expect("sleep");
         let mut child = scopeguard(child);
         let process = Process::of_thread(i32::try_from(child.0.id()).expect("a pid")).expect("the process");

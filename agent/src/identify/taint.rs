@@ -83,7 +83,10 @@ impl Taints {
                 let opened = earlier.is_some_and(|earlier| earlier.opened);
                 let session = reader.audit_session();
                 let seen = reader.id.start;
-                self.processes.insert(reader.id, Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None });
+                self.processes.insert(
+                    reader.id,
+                    Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None },
+                );
             }
         }
     }
@@ -95,10 +98,13 @@ impl Taints {
         if pipes.is_empty() {
             return Vec::new();
         }
-        let others: Vec<_> = process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES).filter_map(ends).collect();
+        let others: Vec<_> =
+            process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES).filter_map(ends).collect();
         let mut readers: Vec<i32> = Vec::new();
         loop {
-            let next = others.iter().find(|other| !readers.contains(&other.pid) && other.reads.iter().any(|pipe| pipes.contains(pipe)));
+            let next = others
+                .iter()
+                .find(|other| !readers.contains(&other.pid) && other.reads.iter().any(|pipe| pipes.contains(pipe)));
             let Some(next) = next else { break };
             readers.push(next.pid);
             pipes.extend(&next.writes);
@@ -121,7 +127,9 @@ impl Taints {
             if let Some(taint) = self.processes.get(&ancestor.id) {
                 // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
                 // children nothing, unless they are copies of itself and have its memory.
-                if !taint.opened && lineage[..generation].iter().any(|child| child.executable() != ancestor.executable()) {
+                if !taint.opened
+                    && lineage[..generation].iter().any(|child| child.executable() != ancestor.executable())
+                {
                     continue;
                 }
                 if taint.copier && !holds_labelled(*ancestor) {
@@ -132,13 +140,20 @@ impl Taints {
             }
         }
         // A tainted process may have made its pipes after it was tainted.
-        let living: Vec<ProcessId> = self.processes.iter().filter(|(_, taint)| taint.died.is_none()).map(|(id, _)| *id).collect();
+        let living: Vec<ProcessId> =
+            self.processes.iter().filter(|(_, taint)| taint.died.is_none()).map(|(id, _)| *id).collect();
         let now = Instant::now();
         for id in living.into_iter().take(64) {
-            let (Some(process), Some(known)) = (Process::of_thread(id.pid), self.processes.get(&id).map(|taint| taint.known.clone())) else { continue };
+            let (Some(process), Some(known)) =
+                (Process::of_thread(id.pid), self.processes.get(&id).map(|taint| taint.known.clone()))
+            else {
+                continue;
+            };
             self.pipes.extend(written_pipes(process).map(|pipe| (pipe, (known.clone(), now))));
         }
-        let read = process.descriptors().filter(|descriptor| descriptor.pipe().is_some_and(|pipe| self.pipes.contains_key(&pipe)));
+        let read = process
+            .descriptors()
+            .filter(|descriptor| descriptor.pipe().is_some_and(|pipe| self.pipes.contains_key(&pipe)));
         let pipe = read.filter(|descriptor| descriptor.ways().reads).find_map(|descriptor| descriptor.pipe());
         if let Some((known, _)) = pipe.and_then(|pipe| self.pipes.get(&pipe)) {
             return Some(known.clone());
@@ -146,9 +161,14 @@ impl Taints {
         let oldest = lineage.last()?;
         let session = oldest.audit_session();
         let parent = |taint: &&Taint| {
-            taint.died.is_some() && taint.opened && taint.uid == oldest.uid && taint.session == session && oldest.id.start <= taint.seen
+            taint.died.is_some()
+                && taint.opened
+                && taint.uid == oldest.uid
+                && taint.session == session
+                && oldest.id.start <= taint.seen
         };
-        let orphan = self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
+        let orphan =
+            self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
         orphan.map(|taint| taint.known.clone())
     }
 

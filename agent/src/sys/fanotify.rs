@@ -262,7 +262,11 @@ impl Entry {
         // SAFETY: the descriptor was just made and belongs to nobody else.
         let directory = unsafe { OwnedFd::from_raw_fd(fd) };
         let directory = path_of(directory.as_fd()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(if self.name.is_empty() || self.name == b"." { directory } else { directory.join(OsStr::from_bytes(&self.name)) })
+        Ok(if self.name.is_empty() || self.name == b"." {
+            directory
+        } else {
+            directory.join(OsStr::from_bytes(&self.name))
+        })
     }
 }
 

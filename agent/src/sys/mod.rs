@@ -28,6 +28,9 @@ pub(crate) fn raise_descriptor_limit() {
 pub(crate) fn make_private(directory: &std::path::Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(|error| {
-        anyhow::anyhow!("the state directory {} cannot be made: {error}; give another one with --state", directory.display())
+        anyhow::anyhow!(
+            "the state directory {} cannot be made: {error}; give another one with --state",
+            directory.display()
+        )
     })
 }

@@ -75,9 +75,8 @@ fn statx(at: i32, path: &std::ffi::CStr, flags: i32) -> io::Result<Stat> {
     if unsafe { libc::statx(at, path.as_ptr(), flags, mask, &raw mut found) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    let nanoseconds = |time: libc::statx_timestamp| {
-        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
-    };
+    let nanoseconds =
+        |time: libc::statx_timestamp| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec));
     Ok(Stat {
         file: FileId { device: libc::makedev(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino },
         mode: u32::from(found.stx_mode),

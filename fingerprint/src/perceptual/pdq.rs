@@ -179,3 +179,67 @@ fn transform(cells: &[f32]) -> [f32; KEPT * KEPT] {
     }
     spectrum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture drawn by integer arithmetic, so that any program can draw the same one.
+    fn luminance(width: usize, height: usize) -> Vec<f32> {
+        let cell = |index: usize| {
+            let (x, y) = (index % width, index / width);
+            let red = (x * x / 50 + y * 3 + x * y / 97) % 256;
+            let green = (x * 2 + y * y / 40) % 256;
+            let blue = (x / 23 + y / 31) % 2 * 180 + 30;
+            0.299 * red as f32 + 0.587 * green as f32 + 0.114 * blue as f32
+        };
+        (0..width * height).map(cell).collect()
+    }
+
+    fn parse(hex: &str) -> Hash {
+        let byte = |index: usize| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).unwrap();
+        Hash::from_bytes(&std::array::from_fn(byte))
+    }
+
+    /// Made from the same pictures by Meta's C++ implementation (its Python binding `pdqhash` 0.2.8).
+    const REFERENCE: [(usize, usize, &str); 4] = [
+        (300, 200, "7eb0e48fc1f0cb0f9e5a1ea53c8e2db0c9e58f2f305fe3d87610e2f046b0e2a0"),
+        (517, 389, "ff2aff0aaa7faa7f82ffaefffff8a18035803d803d803d003d003f003f003f00"),
+        (64, 64, "4aa895f36b5cd4a2295d96a36d48ba95456a92d76929d7546bad94d26d256b28"),
+        (640, 480, "29ff2bffabfffbfffb800200d600b600fe80f602fc80f482f408bc82fc2af482"),
+    ];
+
+    #[test]
+    fn hashes_are_those_of_the_reference_implementation() {
+        for (width, height, reference) in REFERENCE {
+            let hash = Spectrum::of(&luminance(width, height), width, height).hash();
+            // Sums in another order may move a frequency that lies on the median.
+            let distance = hash.distance(&parse(reference));
+            assert!(distance <= 2, "{width}x{height}: {distance} bits from the reference");
+        }
+    }
+
+    #[test]
+    fn turning_the_spectrum_is_turning_the_picture() {
+        let (width, height) = (300, 200);
+        let spectrum = Spectrum::of(&luminance(width, height), width, height);
+        // The reference's hashes for quarter turn, half turn and the mirrored picture.
+        let turned = [
+            (true, false, true, "38d50f60c33c71d517c030b59c5fce2f6797d44ba58756c15a70a91f5a60a91f"),
+            (false, true, true, "7be5ce2594a561a5cb0fb40fe9db875abeb025a5650a49723f45485a73e5680a"),
+            (false, true, false, "236531da94a59e5ac30f4bf0699a78a59cb0da5a650ab68d2345b7a503e597f5"),
+        ];
+        for (transpose, mirror_x, mirror_y, reference) in turned {
+            let orientation = Orientation { transpose, mirror_x, mirror_y };
+            let distance = spectrum.oriented(orientation).hash().distance(&parse(reference));
+            assert!(distance <= 2, "{orientation:?}: {distance} bits from the reference");
+        }
+    }
+
+    #[test]
+    fn a_hash_survives_its_bytes() {
+        let hash = parse(REFERENCE[0].2);
+        assert_eq!(Hash::from_bytes(&hash.to_bytes()), hash);
+        assert_eq!(hash.distance(&Hash::NONE), hash.0.iter().map(|word| word.count_ones()).sum::<u32>());
+    }
+}

@@ -23,6 +23,12 @@ const BLOCKS: usize = 3;
 /// Two blocks agree above this correlation.
 const AGREES: f32 = 0.7;
 
+/// Two pictures are one from this share of agreeing blocks and this correlation on. Measured on 33 pictures,
+/// 36 changes each: down to 300 pixels 0.89 and 0.94 at least; between different pictures, pages of one
+/// manuscript among them, 0.62 and 0.78 at most, and 0.44 and 0.62 but for one manuscript.
+const SHARE: f32 = 0.75;
+const CORRELATION: f32 = 0.8;
+
 /// A picture in 128 x 128 cells of luminance, whatever its shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sketch {
@@ -157,7 +163,7 @@ impl Detail {
 impl Agreement {
     /// Whether the two pictures are one, and how certainly (0 to 1); none if they are not.
     pub(crate) fn score(self) -> Option<f64> {
-        let same = self.blocks >= BLOCKS && self.share >= 0.6 && self.correlation >= 0.7;
+        let same = self.blocks >= BLOCKS && self.share >= SHARE && self.correlation >= CORRELATION;
         same.then(|| f64::from(self.share.min(self.correlation).clamp(0.0, 1.0)))
     }
 }

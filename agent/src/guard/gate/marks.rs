@@ -16,8 +16,7 @@ use crate::workstation::Workstation;
 /// What is asked of every guarded file system.
 const CONTENT: u64 = libc::FAN_OPEN_PERM | libc::FAN_CLOSE_WRITE;
 /// What its directories report by name.
-const NAMES: u64 =
-    libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_CLOSE_WRITE | libc::FAN_ONDIR;
+const NAMES: u64 = libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_CLOSE_WRITE | libc::FAN_ONDIR;
 
 /// The two groups and what they mark.
 pub(crate) struct Marks {
@@ -56,7 +55,8 @@ impl Marks {
     pub(crate) fn update(&self, workstation: &Workstation) {
         let wanted = workstation.snapshot().destinations.guarded();
         let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<u64> = marked.keys().filter(|device| wanted.iter().all(|one| one.device != **device)).copied().collect();
+        let gone: Vec<u64> =
+            marked.keys().filter(|device| wanted.iter().all(|one| one.device != **device)).copied().collect();
         for device in gone {
             if let Some(old) = marked.remove(&device) {
                 // The mark went with the file system, if that was unmounted.
@@ -84,7 +84,8 @@ impl Marks {
         self.group.mark_filesystem(&wanted.path, CONTENT)?;
         // Every read and write is asked for where all of the file system is a destination; elsewhere the
         // cost would fall on everybody's work.
-        let pre_access = self.pre_access && wanted.whole && self.group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
+        let pre_access =
+            self.pre_access && wanted.whole && self.group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
         let named = self.names.mark_filesystem(&wanted.path, NAMES);
         let root = named.and_then(|()| Ok((fanotify::fsid(&wanted.path)?, File::open(&wanted.path)?)));
@@ -101,11 +102,14 @@ impl Marks {
     /// For people: what is guarded, and how.
     pub(crate) fn describe(&self) -> Vec<String> {
         let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lines: Vec<String> = marked.values().map(|marked| {
-            let what = if marked.pre_access { "opens, reads and writes" } else { "opens" };
-            let named = if marked.root.is_some() { "renames and links" } else { "no renames or links" };
-            format!("{}: {what}, {named}", marked.path.display())
-        }).collect();
+        let mut lines: Vec<String> = marked
+            .values()
+            .map(|marked| {
+                let what = if marked.pre_access { "opens, reads and writes" } else { "opens" };
+                let named = if marked.root.is_some() { "renames and links" } else { "no renames or links" };
+                format!("{}: {what}, {named}", marked.path.display())
+            })
+            .collect();
         lines.sort();
         lines
     }

@@ -160,4 +160,3 @@ fn give_up_if_hung(stop: &AtomicBool, busy: &AtomicU64, begun: Instant) {
         }
     }
 }
-

@@ -34,7 +34,9 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, stop: &Atomi
     while !stop.load(Ordering::Relaxed) {
         match marks.names().read(&mut buffer) {
             Ok(length) => buffer.named(length).iter().for_each(|event| one(workstation, marks, event)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => super::wait(marks.names(), Duration::from_millis(200)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                super::wait(marks.names(), Duration::from_millis(200))
+            }
             Err(_) => {}
         }
     }
@@ -50,7 +52,8 @@ fn one(workstation: &Arc<Workstation>, marks: &Marks, event: &Named) {
     let old = event.old.as_ref().and_then(|entry| marks.path(entry));
     let snapshot = workstation.snapshot();
     for path in [Some(&path), old.as_ref()].into_iter().flatten() {
-        let concerned = |collection: &vitrine_policy::Collection| collection.covers(path) || collection.covers_dir(path);
+        let concerned =
+            |collection: &vitrine_policy::Collection| collection.covers(path) || collection.covers_dir(path);
         if snapshot.policy.collections.iter().any(concerned) {
             workstation.touch(path);
         }
@@ -83,15 +86,22 @@ impl Moved<'_> {
         let Some(known) = labelled else { return };
         // Within one destination nothing goes anywhere.
         let from = self.old.and_then(|old| self.snapshot.destinations.of(old, Some(stat.file.device)));
-        let entry = |destination: &Destination| self.snapshot.policy.destination_of(destination).map(|entry| entry.name.clone());
+        let entry = |destination: &Destination| {
+            self.snapshot.policy.destination_of(destination).map(|entry| entry.name.clone())
+        };
         if from.is_some_and(|from| entry(&from).is_some() && entry(&from) == entry(&destination)) {
             return;
         }
         let process = Process::of_thread(self.event.pid);
         let named = process.and_then(|process| self.snapshot.programs.of(process).map(|(name, _)| name.to_owned()));
-        let lineage: Vec<record::Process> = process.map(|process| process.lineage().iter().map(|process| process.describe(None)).collect()).unwrap_or_default();
+        let lineage: Vec<record::Process> = process
+            .map(|process| process.lineage().iter().map(|process| process.describe(None)).collect())
+            .unwrap_or_default();
         let program = Program { named, path: lineage.first().map(|process| process.path.clone()).unwrap_or_default() };
-        let facts = Facts { program, attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() } };
+        let facts = Facts {
+            program,
+            attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
+        };
         let decision = judge(&self.snapshot.policy, &facts);
         let mut end = disposition(&decision, Disposition::Undone);
         let mut remark = None;
@@ -135,7 +145,8 @@ impl Moved<'_> {
                     return Err(quarantine::QuarantineError::Replaced);
                 }
                 let flags = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
-                nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, self.path, nix::fcntl::AT_FDCWD, old, flags).map_err(io::Error::from)?;
+                nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, self.path, nix::fcntl::AT_FDCWD, old, flags)
+                    .map_err(io::Error::from)?;
                 Ok(())
             }
             None => quarantine::unlink(self.path, stat),

@@ -80,7 +80,11 @@ impl Gate {
                 return Judged::allowed();
             }
             let access = Access::of_copy(event.tid, stat.file).unwrap_or_else(|| Access::of_use(event.tid));
-            return if access.writes { self.write(&snapshot, event.tid, &stat, &path, access) } else { Judged::allowed() };
+            return if access.writes {
+                self.write(&snapshot, event.tid, &stat, &path, access)
+            } else {
+                Judged::allowed()
+            };
         }
         let known = self.workstation.labels.of(&snapshot.policy, &stat, &path);
         if known.is_none() && self.taints.is_empty() {
@@ -114,7 +118,10 @@ impl Gate {
                 attempt: Attempt::Open { collection: collection.name.clone(), label: known.label() },
             };
             let mut decision = judge(&snapshot.policy, &facts);
-            if decision.verdict < vitrine_policy::decision::Verdict::Block && collection.opened_by.is_some() && !who.process.is_untouched() {
+            if decision.verdict < vitrine_policy::decision::Verdict::Block
+                && collection.opened_by.is_some()
+                && !who.process.is_untouched()
+            {
                 // Somebody else's code runs in the named program, so it is not the named program.
                 let unnamed = Facts { program: Program { named: None, ..who.program.clone() }, ..facts.clone() };
                 decision = judge(&snapshot.policy, &unnamed);
@@ -147,7 +154,12 @@ impl Gate {
 
     /// Whether the process, a descendant or a reader of its pipes holds a destination open for writing that
     /// may not receive `known`. What it holds on the workstation inherits the label.
-    fn holds_lower_destination(&mut self, snapshot: &Snapshot, who: &Who, known: &Arc<Known>) -> Option<(Facts, Decision)> {
+    fn holds_lower_destination(
+        &mut self,
+        snapshot: &Snapshot,
+        who: &Who,
+        known: &Arc<Known>,
+    ) -> Option<(Facts, Decision)> {
         let deadline = Instant::now() + self.workstation.config.deadline() / 2;
         let mut others = self.taints.reach(who.process, None);
         let mut parents = vec![who.process.id.pid];
@@ -170,7 +182,9 @@ impl Gate {
                 if descriptor.target.is_absolute() && descriptor.ways().writes {
                     match descriptor.stat() {
                         Some(stat) if stat.is_regular() => {
-                            if snapshot.destinations.of(&descriptor.target, Some(stat.file.device)).is_none() && process.id == who.process.id {
+                            if snapshot.destinations.of(&descriptor.target, Some(stat.file.device)).is_none()
+                                && process.id == who.process.id
+                            {
                                 self.inherit(&stat, &descriptor.target, known);
                             }
                             written.push(descriptor.target.clone());
@@ -202,7 +216,9 @@ impl Gate {
         let labels = &self.workstation.labels;
         let holds_labelled = |process: Process| {
             let mut files = process.descriptors().filter(|descriptor| descriptor.target.is_absolute());
-            files.any(|descriptor| descriptor.stat().is_some_and(|stat| labels.of(&snapshot.policy, &stat, &descriptor.target).is_some()))
+            files.any(|descriptor| {
+                descriptor.stat().is_some_and(|stat| labels.of(&snapshot.policy, &stat, &descriptor.target).is_some())
+            })
         };
         let Some(taint) = self.taints.of(process, holds_labelled) else { return judged };
         let Some(destination) = snapshot.destinations.of(path, Some(stat.file.device)) else {
@@ -285,11 +301,17 @@ impl Gate {
     pub(super) fn taint_those_who_hold_labelled_files(&mut self) {
         let snapshot = self.workstation.snapshot();
         for pid in process::all() {
-            let Some(process) = Process::of_thread(pid).filter(|process| !process::is_own(process.id.pid)) else { continue };
-            let held = process.descriptors().filter(|descriptor| descriptor.target.is_absolute()).find_map(|descriptor| {
-                let stat = descriptor.stat().filter(Stat::is_regular)?;
-                self.workstation.labels.of(&snapshot.policy, &stat, &descriptor.target).filter(|_| descriptor.ways().reads)
-            });
+            let Some(process) = Process::of_thread(pid).filter(|process| !process::is_own(process.id.pid)) else {
+                continue;
+            };
+            let held =
+                process.descriptors().filter(|descriptor| descriptor.target.is_absolute()).find_map(|descriptor| {
+                    let stat = descriptor.stat().filter(Stat::is_regular)?;
+                    self.workstation
+                        .labels
+                        .of(&snapshot.policy, &stat, &descriptor.target)
+                        .filter(|_| descriptor.ways().reads)
+                });
             let trust = snapshot.programs.of(process).map_or(Trust::None, |(_, trust)| trust);
             if let Some(known) = held.filter(|_| trust != Trust::Exempt) {
                 self.taints.add(process, &known, trust);
@@ -321,7 +343,14 @@ fn transfer(who: &Who, known: &Known, destination: Destination) -> Facts {
     Facts { program: who.program.clone(), attempt }
 }
 
-fn seen(snapshot: &Arc<Snapshot>, who: &Who, operation: Operation, facts: Facts, decision: Decision, known: Arc<Known>) -> Seen {
+fn seen(
+    snapshot: &Arc<Snapshot>,
+    who: &Who,
+    operation: Operation,
+    facts: Facts,
+    decision: Decision,
+    known: Arc<Known>,
+) -> Seen {
     Seen {
         operation,
         guard: GUARD,

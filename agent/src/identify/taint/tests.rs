@@ -44,7 +44,8 @@ fn until(mut done: impl FnMut() -> bool) {
 #[test]
 fn a_child_carries_what_its_parent_read_and_a_stranger_does_not() {
     let mut processes = Processes(Vec::new());
-    let shell = processes.start(Command::new("sh").args(["-c", "sleep 30; true"]).stdout(Stdio::null()).stderr(Stdio::null()));
+    let shell =
+        processes.start(Command::new("sh").args(["-c", "sleep 30; true"]).stdout(Stdio::null()).stderr(Stdio::null()));
     let stranger = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     until(|| !process::children(shell.id.pid).is_empty());
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
@@ -80,10 +81,21 @@ fn the_holder_of_a_pipe_does_not_taint_the_other_programs_that_it_starts() {
     let mut processes = Processes(Vec::new());
     let mut writer = Command::new("sleep").arg("30").stdout(Stdio::piped()).spawn().expect("a writer");
     let pipe = writer.stdout.take().expect("a pipe");
-    let shell = processes.start(Command::new("sh").args(["-c", "sleep 30 < /dev/null; true"]).stdin(pipe).stdout(Stdio::null()).stderr(Stdio::null()));
+    let shell = processes.start(
+        Command::new("sh")
+            .args(["-c", "sleep 30 < /dev/null; true"])
+            .stdin(pipe)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
     let tainted = Process::of_thread(i32::try_from(writer.id()).expect("a pid")).expect("the process");
     processes.0.push(writer);
-    until(|| process::children(shell.id.pid).first().and_then(|child| Process::of_thread(*child)?.executable()).is_some_and(|path| path != shell.executable().unwrap_or_default()));
+    until(|| {
+        process::children(shell.id.pid)
+            .first()
+            .and_then(|child| Process::of_thread(*child)?.executable())
+            .is_some_and(|path| path != shell.executable().unwrap_or_default())
+    });
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
     let mut taints = Taints::default();
     taints.add(tainted, &master(), Trust::None);
