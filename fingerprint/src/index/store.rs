@@ -53,9 +53,10 @@ const TABLES: &str = "
 
 pub(super) struct Store {
     path: PathBuf,
-    writer: Mutex<Connection>,
-    /// Idle readers; none for an index in memory, which has one connection only.
+    /// Idle readers; none for an index in memory, which has one connection only. They close before the
+    /// writer, which as the last one folds the write-ahead log into the file.
     readers: Option<Mutex<Vec<Connection>>>,
+    writer: Mutex<Connection>,
 }
 
 impl Store {
