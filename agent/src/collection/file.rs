@@ -22,6 +22,8 @@ use crate::measure::{MeasureFailed, digest_only, measure, open_regular};
 const TRIES: u8 = 6;
 /// The pause before the first retry; each one is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a master stays known that is gone from its place: it may be found at another one meanwhile.
+const GRACE: Duration = Duration::from_secs(1);
 /// A file system's clock ticks this slowly: what was modified more recently may change without a new time.
 const TICK: Duration = Duration::from_millis(40);
 
@@ -117,6 +119,9 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
 fn look(index: &Index, policy: &Policy, path: &Path, tries: u8) -> Look {
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
+        Err(error) if is_absence(&error) && tries == 0 => {
+            return Look::Done(Outcome::Again { tries: 1, pause: GRACE });
+        }
         Err(error) if is_absence(&error) => return Look::Done(Outcome::Gone),
         Err(_) if tries < TRIES => return Look::Done(again(tries)),
         Err(error) => return Look::Done(failed(Failure::Unscanned, path, error)),
@@ -173,6 +178,11 @@ pub(super) fn may_rename(policy: &Policy, old: &Path, new: &Path, known: &Known,
         _ => false,
     };
     means_the_same && is_same(known, now) && std::fs::symlink_metadata(old).is_err_and(|error| is_absence(&error))
+}
+
+/// Whether the index knows the file as it is.
+pub(super) fn is_same(known: &Known, now: &Metadata) -> bool {
+    (known.size, known.mtime_ns, known.inode, known.device) == (now.size(), mtime_ns(now), now.ino(), now.dev())
 }
 
 /// Whether the error says that nothing is there.

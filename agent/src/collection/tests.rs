@@ -139,15 +139,68 @@ fn directories_that_are_made_in_a_hurry_are_seen_all() {
     world.until_masters(500);
 }
 
-#[test]
-fn a_burst_of_files_is_measured_to_the_last() {
+fn burst(count: u32) {
     let world = World::of(&["in"], |lab| fs::create_dir(lab.join("in")).unwrap());
-    for number in 0..2_000u32 {
+    for number in 0..count {
         fs::write(world.at(format!("in/{number}.png")), [PIXEL, &number.to_le_bytes()].concat()).unwrap();
     }
-    world.until_masters(2_000);
+    world.until_masters(count.into());
     world.until("an empty agenda", || world.progress.pending.load(Ordering::Relaxed) == 0);
-    assert_eq!(world.progress.done.load(Ordering::Relaxed), 2_000, "each is read once");
+    assert_eq!(world.progress.done.load(Ordering::Relaxed), u64::from(count), "each is read once");
+}
+
+#[test]
+fn a_burst_of_files_is_measured_to_the_last() {
+    burst(2_000);
+}
+
+#[test]
+#[ignore = "takes two minutes"]
+fn a_burst_that_overflows_everything_is_measured_to_the_last() {
+    burst(50_000);
+}
+
+#[test]
+fn a_file_that_is_still_written_is_read_when_it_is_complete() {
+    use std::io::Write;
+    let world = World::of(&["in"], |lab| fs::create_dir(lab.join("in")).unwrap());
+    let mut file = fs::File::create(world.at("in/a.jpg")).unwrap();
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut size = 0;
+    while Instant::now() < end {
+        size += file.write(&[7; 4096]).unwrap() as u64;
+    }
+    drop(file);
+    world.until("its whole size", || {
+        world.index.get(&world.at("in/a.jpg")).unwrap().is_some_and(|known| known.size == size)
+    });
+}
+
+#[test]
+fn masters_of_a_disk_that_is_not_mounted_stay_known() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::of(&["in"], |lab| fs::create_dir(lab.join("in")).unwrap());
+    let here = fs::metadata(world.at("in")).unwrap().dev();
+    for (name, device) in [("in/gone.jpg", here), ("in/away.jpg", here + 1)] {
+        let measurement = vitrine_fingerprint::measure(
+            &fs::File::open("/proc/self/exe").unwrap(),
+            &vitrine_fingerprint::Limits::default(),
+        );
+        let entry = Entry {
+            path: world.at(name),
+            collection: "masters".to_owned(),
+            object: None,
+            device,
+            inode: 1,
+            size: 1,
+            mtime_ns: 1,
+            measurement: measurement.unwrap(),
+        };
+        world.index.insert(&entry).unwrap();
+    }
+    world.policy.send(Arc::new(policy(world.lab.path(), &["in"]))).unwrap();
+    world.until("the next scan", || !world.knows(&world.at("in/gone.jpg")));
+    assert!(world.knows(&world.at("in/away.jpg")));
 }
 
 #[test]
