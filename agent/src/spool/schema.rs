@@ -9,6 +9,8 @@ pub(super) const VERSION: i64 = 1;
 /// Files up to this size are checked in full when they are opened; larger ones would hold up the start, and
 /// what is wrong in them shows when it is read.
 const CHECKED: u64 = 256 << 20;
+/// SQLite takes a shorter file for an empty database (sqlite.org/fileformat2.html, 1.3.2).
+const SMALLEST_PAGE: u64 = 512;
 
 const TABLES: &str = "
     CREATE TABLE record (
@@ -42,6 +44,9 @@ pub(super) enum Found {
 
 /// Sets the connection up; makes the tables where there are none.
 pub(super) fn prepare(connection: &mut Connection, bytes: u64) -> rusqlite::Result<Found> {
+    if (1..SMALLEST_PAGE).contains(&bytes) {
+        return Ok(Found::Corrupt(format!("of the file, {bytes} bytes are left")));
+    }
     match tables(connection, bytes) {
         Err(error) if is_corrupt(&error) => Ok(Found::Corrupt(error.to_string())),
         other => other,

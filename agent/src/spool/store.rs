@@ -131,6 +131,8 @@ impl Store {
             Ok(saved) => (saved, why.to_owned()),
             Err(error) => (0, format!("{why}; then {error}")),
         };
+        // Made by the reading; only an index of the log.
+        let _ = std::fs::remove_file(super::place::beside(&path, "-shm"));
         let counted = self.count();
         self.last_sequence = self.last_sequence.max(last);
         counted.map_err(|error| self.failed(error))?;
