@@ -135,7 +135,9 @@ impl Client {
             .header(CONTENT_ENCODING, "zstd")
             .body(body);
         let answer = self.send(request).await?;
-        serde_json::from_slice(&answer).map_err(|error| Trouble::Away {
+        // Only an object will do: serde takes `[7]` for a struct, too.
+        let object = serde_json::from_slice::<serde_json::Map<_, _>>(&answer);
+        object.and_then(|object| serde_json::from_value(object.into())).map_err(|error| Trouble::Away {
             why: format!("it answered what no collector answers ({error}): is something else at that address?"),
             after: None,
         })
