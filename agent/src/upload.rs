@@ -433,7 +433,7 @@ fn is_about_the_picture(trouble: &Trouble) -> bool {
 fn what_to_do(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {
-            "The token is not known there: make one with `vitrine-collector token` and put it into the token file"
+            "The token is not known there: make one with `vitrine-collector token create` and put it into the token file"
         }
         StatusCode::FORBIDDEN => {
             "The token belongs to another agent or was revoked: give each workstation a token of its own"

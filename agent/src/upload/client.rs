@@ -39,7 +39,7 @@ pub(super) enum SetupError {
     )]
     Exposed { path: PathBuf, owner: String, mode: u32 },
     #[error(
-        "the token file {path} holds no token; expected one line of visible ASCII, as `vitrine-collector token` \
+        "the token file {path} holds no token; expected one line of visible ASCII, as `vitrine-collector token create` \
          prints it"
     )]
     NoToken { path: PathBuf },
