@@ -1,0 +1,86 @@
+//! Clients that are slow, many or cut off.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod world;
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use world::{World, blocked, lines, refused};
+
+async fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut text)).await.expect("an end");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off() {
+    let world = World::with(|settings| settings.limits.head = Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    let silent = TcpStream::connect(world.running.address).await.unwrap();
+    let mut dripping = TcpStream::connect(world.running.address).await.unwrap();
+    dripping.write_all(b"POST /v1/records HTTP/1.1\r\nHost: x\r\nX-Drip: ").await.unwrap();
+    let (silent, dripping) = tokio::join!(rest(silent), rest(dripping));
+    assert!(!silent.contains("200") && !dripping.contains("200"));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    world.send(&[blocked(1)]).await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_answered_408() {
+    let world = World::with(|settings| settings.limits.request = Duration::from_millis(300)).await;
+    let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+    let head = format!(
+        "POST /v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 100000\r\n\r\n{{",
+        world.agent
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_told_to_come_back() {
+    let world = World::with(|settings| settings.limits.requests = 0).await;
+    let response = world.send_lines(lines(&[blocked(1)])).await;
+    assert!(response.headers().contains_key("retry-after"));
+    refused(response, StatusCode::SERVICE_UNAVAILABLE).await;
+}
+
+#[tokio::test]
+async fn a_huge_header_is_refused() {
+    let world = World::new().await;
+    let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").await;
+    let _ = stream.write_all(&[b'x'; 200_000]).await;
+    assert!(!rest(stream).await.contains("200 OK"));
+    world.send(&[blocked(1)]).await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_end() {
+    let world = World::new().await;
+    let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+    let body = lines(&[blocked(1)]);
+    let head = format!(
+        "POST /v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        world.agent,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body: the request is under way.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let answer = async {
+        stream.write_all(&body).await.unwrap();
+        rest(stream).await
+    };
+    let (answer, ()) = tokio::join!(answer, world.running.stop());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
