@@ -33,6 +33,8 @@ def main() -> int:
     finally:
         for service in reversed(services):
             service.stop()
+        # packaging/try does it too; this is for the day when it was killed.
+        World(options.root, options.guard).remove()
 
 
 def end(number: int, _frame: object) -> None:

@@ -55,7 +55,7 @@ def wrong(attempt: Attempt, gate: bool) -> list[str]:
         faults.append(f"its record says {record['verdict']}, {record['disposition']}")
     if str(attempt.master) not in [master["path"] for master in record["masters"]]:
         faults.append(f"its record names the masters {[master['path'] for master in record['masters']]}")
-    if gate and not record["processes"]:
+    if gate and not (record["processes"] and record["processes"][0]["name"]):
         faults.append("its record names no program")
     return faults
 

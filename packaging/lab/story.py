@@ -113,11 +113,11 @@ class Story:
 
     def work_as_before(self, web: dict[Path, Path]) -> None:
         masters = list(web)
-        for tool, master in zip(["cp", "rsync", "mv"], masters):
-            self.copy("web copy", tool, self.spare(web[master], tool), master, "website", arrives=True)
-        if self.world.gate:
-            for master in self.world.sealed:
-                self.copy("web copy from the vault", "cp", web[master], master, "website", arrives=True)
+        tools = ["cp", "rsync", "dd", "cat >", "tar | tar", "python3"]
+        for number, master in enumerate(masters):
+            what = "web copy from the vault" if master in self.world.sealed else "web copy"
+            self.copy(what, tools[number % len(tools)], web[master], master, "website", arrives=True)
+        self.copy("web copy", "mv", self.spare(web[masters[0]], "mv"), masters[0], "website", arrives=True)
         self.copy("web copy", "tar | tar", web[masters[0]], masters[0], "museum's server", arrives=True)
         self.copy("master", "rsync", masters[0], masters[0], "archive", arrives=True)
         self.copy("holiday picture", "cp", self.world.holiday, None, "USB disk", arrives=True)

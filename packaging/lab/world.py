@@ -7,6 +7,7 @@ root the same places are plain directories.
 
 import os
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +80,13 @@ class World:
             private.mkdir(mode=0o700)
         self.make_pictures(find_pictures())
         self.policy.write_text(policy_text(self))
+
+    def remove(self) -> None:
+        """Leaves nothing of it."""
+        if self.gate:
+            for disk in [self.workstation, self.usb, self.server]:
+                subprocess.run(["umount", "--lazy", str(disk)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def hide_other_disks(self) -> None:
         """Takes the USB disks, shares and loop mounts of this machine out of the lab's mount namespace, and of
