@@ -30,7 +30,7 @@ use vitrine_policy::Policy;
 use vitrine_policy::record::Event;
 
 use crate::config::MeasureLimits;
-use crate::fail::Failure;
+use crate::fail::{Failure, count};
 use agenda::Agenda;
 use clerk::{Chore, Clerk};
 use file::{Outcome, take_in};
@@ -50,6 +50,8 @@ const BATCH: usize = 256;
 const BATCH_TIME: Duration = Duration::from_millis(200);
 /// Time between two scans of everything, for what no watcher tells (inotify(7), "Limitations and caveats").
 const SCAN_EVERY: Duration = Duration::from_secs(600);
+/// Time between two records that something was lost: a burst is one story.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Pause before a path is looked at once more that is being read already.
 const BUSY: Duration = Duration::from_millis(50);
 
@@ -106,6 +108,7 @@ struct Work {
     batch: Vec<Entry>,
     batch_due: Option<Instant>,
     next_scan: Instant,
+    told_lost: Option<Instant>,
 }
 
 /// Ends the threads with the keeper, however it ends.
@@ -203,14 +206,20 @@ impl Keeper {
             batch: Vec::new(),
             batch_due: None,
             next_scan: Instant::now() + SCAN_EVERY,
+            told_lost: None,
         }
     }
 
     /// Does all that is due now.
     async fn advance(&self, work: &mut Work) {
         if work.agenda.take_lost() {
-            let what = "changes in collections came faster than they could be followed";
-            (self.report)(Failure::WatchOverflow.notice(None, what));
+            if work.told_lost.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                work.told_lost = Some(Instant::now());
+                let what = "changes in collections came faster than they could be followed";
+                (self.report)(Failure::WatchOverflow.notice(None, what));
+            } else {
+                count(Failure::WatchOverflow, 1);
+            }
             work.scan();
         }
         if work.agenda.take_scan() || work.next_scan <= Instant::now() {
