@@ -11,8 +11,8 @@ pub(crate) struct Reducer {
     step_x: u32,
     step_y: u32,
     across: usize,
-    /// Red, green and blue of each cell. A cell has at most (2^32 / 512)^2 / 2^8 pixels of a picture that
-    /// limits admit (2^32 pixels in all: 2^14 a cell, or 2^23 where a side is short), so 32 bits hold the sum.
+    /// Red, green and blue of each cell. A side of 2^32 pixels makes cells of 2^23 pixels at most where the
+    /// other side is short, and a picture of 2^32 pixels cells of 2^14: 255 times that fits into 32 bits.
     sums: Vec<u32>,
 }
 

@@ -1,6 +1,7 @@
 //! TIFF and BigTIFF, strip by strip or tile by tile. The first picture of the file counts.
 
 mod directory;
+mod raw;
 
 use std::io;
 
@@ -34,12 +35,19 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let failed = |error: TiffError| classify(error).at(size);
     admit(size, limits)?;
     let (layout, inverted) = layout(&mut decoder, colour, interpretation).map_err(failed)?;
+    let mut picture = Picture { reducer: Reducer::new(width, height), layout, bits: size.bit_depth, ceiling: None };
+    if let Some(offsets) = raw::strips(&mut decoder, size).map_err(failed)? {
+        let samples = usize::from(colour.num_samples());
+        afford(u64::from(width) * samples as u64 * 4, size, limits)?;
+        let inverted = interpretation == Interpretation::WhiteIsZero;
+        raw::read(&mut decoder, &mut picture, size, samples, &offsets, inverted).map_err(failed)?;
+        return Ok((size, picture.reducer.finish()));
+    }
     let (chunk_width, chunk_height) = decoder.chunk_dimensions();
     let (chunk_width, chunk_height) = (chunk_width.min(width.max(4096)), chunk_height.min(height.max(4096)));
     let chunk = u64::from(chunk_width) * u64::from(chunk_height) * u64::from(colour.num_samples().max(1));
     afford(chunk * u64::from(size.bit_depth).div_ceil(8) * 2, size, limits)?;
 
-    let mut picture = Picture { reducer: Reducer::new(width, height), layout, bits: size.bit_depth, ceiling: None };
     let planes = if decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).map_err(failed)? == Some(2) {
         u32::from(colour.num_samples())
     } else {

@@ -34,6 +34,8 @@ pub(super) struct Lookup {
     inodes: Vec<(u64, u64)>,
     slots: HashMap<i64, u32>,
     by_inode: HashMap<(u64, u64), u32>,
+    /// Further masters that are hard links to the same inode: rare.
+    links: HashMap<(u64, u64), Vec<i64>>,
 }
 
 impl Lookup {
@@ -50,13 +52,17 @@ impl Lookup {
         self.hashes.push(key.hash);
         self.inodes.push((key.device, key.inode));
         self.slots.insert(key.id, slot);
-        self.by_inode.insert((key.device, key.inode), slot);
+        let inode = (key.device, key.inode);
+        if let Some(other) = self.at_inode(key.device, key.inode) {
+            self.links.entry(inode).or_default().push(other);
+        }
+        self.by_inode.insert(inode, slot);
     }
 
     pub(super) fn remove(&mut self, id: i64) {
         let Some(slot) = self.slots.remove(&id) else { return };
         let at = slot as usize;
-        self.forget_inode(self.inodes[at], slot);
+        self.forget_inode(self.inodes[at], slot, id);
         self.ids.swap_remove(at);
         self.digests.swap_remove(at);
         self.hashes.swap_remove(at);
@@ -72,12 +78,23 @@ impl Lookup {
         }
     }
 
-    /// Another hard link to the same inode may be a master of its own: it takes over.
-    fn forget_inode(&mut self, inode: (u64, u64), slot: u32) {
-        if self.by_inode.get(&inode) != Some(&slot) {
-            return;
+    /// Another hard link to the same inode takes over.
+    fn forget_inode(&mut self, inode: (u64, u64), slot: u32, id: i64) {
+        let mut heir = None;
+        if let Some(links) = self.links.get_mut(&inode) {
+            links.retain(|link| *link != id);
+            if self.by_inode.get(&inode) == Some(&slot) {
+                heir = links.pop();
+            }
+            if links.is_empty() {
+                self.links.remove(&inode);
+            }
         }
-        self.by_inode.remove(&inode);
+        match heir.and_then(|heir| self.slots.get(&heir)) {
+            Some(&slot) => drop(self.by_inode.insert(inode, slot)),
+            None if self.by_inode.get(&inode) == Some(&slot) => drop(self.by_inode.remove(&inode)),
+            None => {}
+        }
     }
 
     pub(super) fn at_inode(&self, device: u64, inode: u64) -> Option<i64> {
@@ -128,5 +145,18 @@ mod tests {
             assert_eq!(lookup.with_digest(&key(id).digest), Vec::from_iter(there.then_some(id)), "digest of {id}");
         }
         assert_eq!(lookup.len(), lookup.slots.len());
+    }
+
+    #[test]
+    fn a_hard_link_takes_over_when_another_goes() {
+        let link = |id: i64| Key { inode: 7, ..key(id) };
+        let mut lookup = Lookup::default();
+        (1..=3).for_each(|id| lookup.put(link(id)));
+        for gone in [3, 1] {
+            lookup.remove(gone);
+            assert_eq!(lookup.at_inode(1, 7), Some(2));
+        }
+        lookup.remove(2);
+        assert_eq!((lookup.at_inode(1, 7), lookup.links.len()), (None, 0));
     }
 }
