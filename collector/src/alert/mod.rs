@@ -289,7 +289,7 @@ impl Alert {
         self.attempts = self.attempts.saturating_add(notice.count.max(1));
         if leads {
             self.code = Some(line(&notice.code, NAME));
-            self.title = line(&format!("{}: {}", notice.code, notice.message), NAME);
+            self.title = line(&format!("{} on {}", notice.code, self.host), NAME);
             self.explanation = match &notice.subject {
                 Some(subject) => line(&format!("{} ({subject})", notice.message), EXPLANATION),
                 None => line(&notice.message, EXPLANATION),

@@ -11,6 +11,8 @@ use crate::alert::{Alert, Kind, State};
 
 /// Longest text from a record, in characters.
 const TEXT: usize = 1200;
+/// Destinations named before the details.
+const DESTINATIONS: usize = 3;
 
 pub(super) struct AlertView {
     pub(super) id: i64,
@@ -28,6 +30,7 @@ pub(super) struct AlertView {
     pub(super) decision: Option<&'static str>,
     pub(super) went_through: bool,
     pub(super) destinations: Vec<String>,
+    pub(super) more_destinations: usize,
     pub(super) masters: Vec<String>,
     pub(super) attempts: u64,
     pub(super) first: Time,
@@ -104,7 +107,8 @@ impl AlertView {
                         | vitrine_policy::record::Disposition::Failed
                 )
             ),
-            destinations: alert.destinations.clone(),
+            destinations: alert.destinations.iter().take(DESTINATIONS).cloned().collect(),
+            more_destinations: alert.destinations.len().saturating_sub(DESTINATIONS),
             masters: alert.masters.clone(),
             attempts: alert.attempts,
             first: Time::new(alert.first_seen),
