@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use vitrine_policy::explain;
 use vitrine_policy::facts::{self, Attempt, Facts};
 use vitrine_policy::record::{self, Disposition, Event, Operation, Transfer, printable};
 
-use crate::fail::{self, Failure};
+use crate::fail::Failure;
 use crate::identify::label::Known;
 use crate::identify::process;
 use crate::spool::Spool;
@@ -48,20 +49,24 @@ pub(crate) struct Seen {
 #[derive(Clone)]
 pub(crate) struct Recorder {
     queue: SyncSender<Seen>,
+    /// Decisions that the queue had no room for, and that no record has told of yet.
+    lost: Arc<AtomicU64>,
 }
 
 impl Recorder {
     /// Starts the thread. It ends when the last `Recorder` is dropped.
     pub(crate) fn start(spool: Spool, index: Arc<Index>) -> Recorder {
         let (queue, seen) = sync_channel(QUEUE);
-        std::thread::spawn(move || run(&seen, &spool, &index));
-        Recorder { queue }
+        let lost = Arc::new(AtomicU64::new(0));
+        let recorder = Recorder { queue, lost: lost.clone() };
+        std::thread::spawn(move || run(&seen, &lost, &spool, &index));
+        recorder
     }
 
     /// Records a decision, some time soon.
     pub(crate) fn record(&self, seen: Seen) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(seen) {
-            fail::count(Failure::SpoolFull, 1);
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -76,9 +81,8 @@ struct Repeated {
     transfer: Transfer,
 }
 
-fn run(seen: &Receiver<Seen>, spool: &Spool, index: &Index) {
+fn run(seen: &Receiver<Seen>, lost: &AtomicU64, spool: &Spool, index: &Index) {
     let mut recent: HashMap<Key, Repeated> = HashMap::new();
-    let mut lost = 0;
     loop {
         match seen.recv_timeout(Duration::from_secs(1)) {
             Ok(seen) => {
@@ -106,13 +110,10 @@ fn run(seen: &Receiver<Seen>, spool: &Spool, index: &Index) {
             let over: HashMap<Key, Repeated> = over;
             over.into_values().for_each(|repeated| tell_again(repeated, spool));
         }
-        let now = fail::counter(Failure::SpoolFull);
-        if now > lost {
-            spool.push(
-                Failure::SpoolFull
-                    .notice(None, format_args!("{} decisions came faster than they could be recorded", now - lost)),
-            );
-            lost = now + 1;
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let what = format_args!("{lost} decisions came faster than they could be recorded");
+            spool.push(Failure::SpoolFull.notice(None, what));
         }
     }
 }

@@ -31,8 +31,9 @@ struct Marked {
     path: PathBuf,
     whole: bool,
     pre_access: bool,
-    /// A directory on it, to open what the kernel names by handle.
-    root: Option<([u8; 8], File)>,
+    /// Its id, where what the kernel names by handle can be opened. No descriptor of it is kept: a disk that
+    /// is in use cannot be unmounted.
+    id: Option<[u8; 8]>,
 }
 
 impl Marks {
@@ -88,15 +89,15 @@ impl Marks {
             self.pre_access && wanted.whole && self.group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
         let named = self.names.mark_filesystem(&wanted.path, NAMES);
-        let root = named.and_then(|()| Ok((fanotify::fsid(&wanted.path)?, File::open(&wanted.path)?)));
-        Ok(Marked { path: wanted.path.clone(), whole: wanted.whole, pre_access, root: root.ok() })
+        let id = named.and_then(|()| fanotify::fsid(&wanted.path));
+        Ok(Marked { path: wanted.path.clone(), whole: wanted.whole, pre_access, id: id.ok() })
     }
 
     /// The path of a directory entry that the kernel names by handle.
     pub(crate) fn path(&self, entry: &Entry) -> Option<PathBuf> {
         let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        let root = marked.values().filter_map(|marked| marked.root.as_ref()).find(|(fsid, _)| *fsid == entry.fsid)?;
-        entry.path(root.1.as_fd()).ok()
+        let found = marked.values().find(|marked| marked.id == Some(entry.fsid))?;
+        entry.path(File::open(&found.path).ok()?.as_fd()).ok()
     }
 
     /// For people: what is guarded, and how.
@@ -106,7 +107,7 @@ impl Marks {
             .values()
             .map(|marked| {
                 let what = if marked.pre_access { "opens, reads and writes" } else { "opens" };
-                let named = if marked.root.is_some() { "renames and links" } else { "no renames or links" };
+                let named = if marked.id.is_some() { "renames and links" } else { "no renames or links" };
                 format!("{}: {what}, {named}", marked.path.display())
             })
             .collect();
@@ -118,7 +119,7 @@ impl Marks {
     pub(crate) fn not_covered(&self) -> Vec<String> {
         let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = vec!["network destinations: this guard sees files only".to_owned()];
-        lines.extend(marked.values().filter(|marked| marked.root.is_none()).map(|marked| {
+        lines.extend(marked.values().filter(|marked| marked.id.is_none()).map(|marked| {
             format!("{}: renames and hard links (its file system cannot be named by handle)", marked.path.display())
         }));
         lines

@@ -1,0 +1,176 @@
+//! The commands. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
+
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod fingerprint;
+pub(crate) mod index;
+pub(crate) mod policy;
+pub(crate) mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, GuardChoice};
+use crate::{measure, pipeline};
+
+/// Something was found, or a check failed.
+pub(crate) const FOUND: u8 = 1;
+/// The command cannot run on this machine, or as this user.
+pub(crate) const CANNOT_RUN: u8 = 3;
+
+/// Keeps masters from leaving: watches where scans are downsized, recognises what was made from a master,
+/// and refuses or reports copies to places that may not receive it.
+#[derive(Parser)]
+#[command(
+    name = "vitrine",
+    version,
+    after_help = "Exit status: 0 fine, 1 found something, 2 misuse, 3 cannot run here."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Guards this workstation until told to stop.
+    #[command(
+        after_help = "Examples:\n  vitrine run\n  vitrine run --policy policy.toml --state /var/tmp/vitrine --guard watch"
+    )]
+    Run {
+        #[command(flatten)]
+        place: Place,
+        /// The guard to use instead of the one in the settings.
+        #[arg(long, value_enum)]
+        guard: Option<GuardChoice>,
+    },
+    /// Says what the running agent guards, and what it does not.
+    #[command(after_help = "Examples:\n  vitrine status\n  vitrine status --json | jq .guard")]
+    Status {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Checks everything that protection depends on, and says how to mend what is missing.
+    #[command(after_help = "Examples:\n  vitrine doctor\n  vitrine doctor --json")]
+    Doctor {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what was recorded on this workstation.
+    #[command(after_help = "Examples:\n  vitrine events --follow\n  vitrine events --json --since 120")]
+    Events {
+        #[command(flatten)]
+        place: Place,
+        /// Go on with what comes.
+        #[arg(long)]
+        follow: bool,
+        /// Print one OCSF event a line.
+        #[arg(long)]
+        json: bool,
+        /// Begin behind this record, by the number that its line begins with.
+        #[arg(long, value_name = "NUMBER")]
+        since: Option<u64>,
+    },
+    /// Builds and checks an index of masters.
+    #[command(subcommand)]
+    Index(index::Command),
+    /// Prints what identifies files.
+    Fingerprint(fingerprint::Fingerprint),
+    /// Finds the masters that files were made from.
+    Match(fingerprint::Match),
+    /// Checks, explains and tests a policy file.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Reads one file from standard input; the agent starts it, nobody else.
+    #[command(name = measure::WORKER, hide = true)]
+    Worker,
+}
+
+/// Where settings, policy and state lie.
+#[derive(clap::Args)]
+struct Place {
+    /// The settings.
+    #[arg(long, value_name = "FILE", default_value = config::FILE)]
+    config: PathBuf,
+    /// The policy, instead of the one in the settings.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The directory of index, spool and quarantine, instead of the one in the settings.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl Place {
+    fn read(&self) -> Result<Config, config::ConfigError> {
+        let mut config = Config::read(&self.config)?;
+        if let Some(policy) = &self.policy {
+            config.policy.clone_from(policy);
+        }
+        if let Some(state) = &self.state {
+            config.state.clone_from(state);
+        }
+        Ok(config)
+    }
+}
+
+/// Reads the command line, does what it says, and tells how it went.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Worker = cli.command {
+        return measure::worker();
+    }
+    // A reader that has seen enough (`| head`) ends the command quietly.
+    crate::sys::end_quietly_on_a_closed_pipe();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vitrine: {error:#}");
+            ExitCode::from(CANNOT_RUN)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { place, guard } => {
+            let mut config = place.read()?;
+            if let Some(guard) = guard {
+                config.guard = guard;
+            }
+            guard_workstation(config)
+        }
+        Command::Status { place, json } => status::run(&place.read()?.state, json),
+        Command::Doctor { place, json } => doctor::run(&place.read()?, json),
+        Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
+        Command::Index(command) => index::run(command),
+        Command::Fingerprint(command) => fingerprint::fingerprint(command),
+        Command::Match(command) => fingerprint::find(command),
+        Command::Policy(command) => policy::run(command),
+        Command::Worker => Ok(measure::worker()),
+    }
+}
+
+fn guard_workstation(mut config: Config) -> anyhow::Result<ExitCode> {
+    config.policy = std::path::absolute(&config.policy)?;
+    config.state = std::path::absolute(&config.state)?;
+    // The log goes through a thread of its own: whoever reads it may wait for a file that we guard.
+    let (log, _flushed_at_the_end) = tracing_appender::non_blocking(std::io::stderr());
+    let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_writer(log).with_env_filter(level).with_ansi(false).init();
+    crate::sys::make_private(&config.state)?;
+    crate::sys::raise_descriptor_limit();
+    // reqwest is built without a provider of its own, so that the only cryptography here is ring's.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(pipeline::run(config))?;
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    Ok(ExitCode::SUCCESS)
+}

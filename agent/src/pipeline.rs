@@ -1,0 +1,284 @@
+//! The whole way in one function: every thread, task and channel of the agent is made here.
+//!
+//! ```text
+//! kernel -> guard (identify, judge, answer) -> recorder -> spool -> upload
+//!                    \-> inspect (measure, judge, take back) -/
+//! ```
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, watch};
+use vitrine_policy::Policy;
+use vitrine_policy::decision::Mode;
+use vitrine_policy::record::Host;
+
+use crate::cli::status::{self, Status};
+use crate::collection::{Change, Keeper, Progress};
+use crate::config::Config;
+use crate::fail::{self, Failure};
+use crate::guard::support::{self, Guard};
+use crate::guard::{gate, watch as watching};
+use crate::identify::FileId;
+use crate::identify::destination::Destinations;
+use crate::identify::program::Programs;
+use crate::spool::Spool;
+use crate::workstation::{Snapshot, Workstation, read_policy};
+use crate::{collection, inspect, upload};
+
+/// How often the state that people see is written, and the mounts and the policy file are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long the spool may take to write what is left at the end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The index of masters, below the state directory.
+pub(crate) const INDEX: &str = "index.db";
+/// The last policy that was good, below the state directory.
+const GOOD: &str = "policy.good.toml";
+
+/// Runs the agent until it is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// It cannot start: the state directory, the spool or the index cannot be used.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let started = jiff::Timestamp::now();
+    let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
+    let first = first_snapshot(&config, &spool)?;
+    let report: collection::Report = {
+        let spool = spool.clone();
+        Arc::new(move |event| spool.push(event))
+    };
+    let index = Arc::new(collection::open(&config.state.join(INDEX), &report)?);
+    let (arrivals, arrived) = mpsc::unbounded_channel();
+    let (touched, touches) = mpsc::unbounded_channel();
+    let workstation = Workstation::new(config.clone(), index.clone(), spool.clone(), first, arrivals, touched);
+
+    // The guard comes first: everything else can wait.
+    let stop = Arc::new(AtomicBool::new(false));
+    let choice = support::choose(config.guard);
+    let mut guard = choice.guard;
+    let mut why = choice.why;
+    let running = match guard {
+        Guard::Gate => gate::start(&workstation).map_err(|error| why = format!("the gate cannot start: {error}")).ok(),
+        Guard::Watch => None,
+    };
+    if running.is_none() {
+        guard = Guard::Watch;
+        let stop = stop.clone();
+        watching::start(&workstation, move || stop.load(Ordering::Relaxed))
+            .context("neither guard can start: the directories cannot be watched either")?;
+    }
+    if choice.degraded || (choice.guard != guard) {
+        spool.push(Failure::GuardDegraded.notice(None, &why));
+    }
+
+    let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
+    let progress = Arc::new(Progress::default());
+    tokio::spawn(inspect::run(workstation.clone(), arrived));
+    let keeper = Keeper {
+        index: index.clone(),
+        policy: policy_changes,
+        touched: touches,
+        limits: config.measure,
+        report,
+        on_change: {
+            let workstation = workstation.clone();
+            Arc::new(move |change| registered(&workstation, change))
+        },
+        progress: progress.clone(),
+    };
+    tokio::spawn(keeper.keep());
+    let contact = Arc::new(upload::Contact::default());
+    let (end, ended) = watch::channel(false);
+    let uploading = config.collector.clone().map(|collector| {
+        let heartbeat = {
+            let workstation = workstation.clone();
+            move || heartbeat(&workstation, guard)
+        };
+        tokio::spawn(upload::run(spool.clone(), collector, heartbeat, contact.clone(), ended))
+    });
+
+    spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {why}", guard.name())));
+    println!("guarding with {}: {why}", guard.name());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let mut looked = policy_stamp(&config.policy);
+    let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut last_error = None;
+    let mut ticks = tokio::time::interval(LOOK);
+    let mut signals = Signals::new()?;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            _ = ticks.tick() => {}
+        }
+        let stamp = policy_stamp(&config.policy);
+        if stamp != looked {
+            looked = stamp;
+            last_error = reload(&workstation).err();
+            let _ = policies.send(workstation.snapshot().policy.clone());
+        }
+        let now = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        if now != mounts || workstation.snapshot().programs.is_stale() {
+            mounts = now;
+            workstation.refresh();
+        }
+        if let Some(running) = &running {
+            running.marks.update(&workstation);
+        }
+        let state = Status {
+            pid: std::process::id(),
+            started: started.to_string(),
+            guard: guard.name().to_owned(),
+            why: why.clone(),
+            mode: mode(&workstation.snapshot().policy).to_owned(),
+            policy: config.policy.display().to_string(),
+            policy_digest: workstation.snapshot().digest.clone(),
+            policy_error: last_error.clone(),
+            guarded: running.as_ref().map(|running| running.marks.describe()).unwrap_or_default(),
+            not_covered: match &running {
+                Some(running) => running.marks.not_covered(),
+                None => vec![
+                    "who did it, and anything before it has arrived: this guard only sees what reached a destination"
+                        .to_owned(),
+                ],
+            },
+            masters: progress.masters.load(Ordering::Relaxed),
+            pending: progress.pending.load(Ordering::Relaxed),
+            scanned: progress.is_complete.load(Ordering::Relaxed),
+            labelled: workstation.labels.len(),
+            spool_depth: spool.depth(),
+            last_sequence: spool.last_sequence(),
+            collector: config.collector.as_ref().map(|collector| collector.url.clone()),
+            collector_contact: contact.describe(),
+            counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
+        };
+        status::write(&config.state, &state)
+            .unwrap_or_else(|error| tracing::warn!("the status cannot be written: {error}"));
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop.store(true, Ordering::Relaxed);
+    drop(running);
+    spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
+    spool.flush(LAST_WORDS);
+    let _ = end.send(true);
+    if let Some(uploading) = uploading {
+        let _ = tokio::time::timeout(LAST_WORDS, uploading).await;
+    }
+    Ok(())
+}
+
+fn host(config: &Config) -> anyhow::Result<Host> {
+    let name = nix::unistd::gethostname().context("the host has no name")?;
+    Ok(Host {
+        agent: Spool::agent_id(&config.state).context("the agent's identity cannot be kept")?,
+        name: vitrine_policy::record::printable(name.as_bytes()),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
+/// says so loudly.
+fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<Snapshot> {
+    let subject = config.policy.as_os_str().as_bytes();
+    let (policy, digest) = match read_policy(&config.policy) {
+        Ok(good) => {
+            keep_good(config);
+            good
+        }
+        Err(why) => match read_policy(&config.state.join(GOOD)) {
+            Ok(earlier) => {
+                spool.push(Failure::PolicyRefused.notice(Some(subject), why));
+                earlier
+            }
+            Err(_) => {
+                spool.push(Failure::PolicyMissing.notice(Some(subject), why));
+                (Policy::fallback(), String::new())
+            }
+        },
+    };
+    let (programs, events) = Programs::pin(&policy, &Programs::default());
+    events.into_iter().for_each(|event| spool.push(event));
+    let policy = Arc::new(policy);
+    let destinations = Destinations::read(policy.clone()).context("/proc/self/mountinfo cannot be read")?;
+    Ok(Snapshot { policy, digest, destinations: Arc::new(destinations), programs: Arc::new(programs) })
+}
+
+fn keep_good(config: &Config) {
+    if let Err(error) = std::fs::copy(&config.policy, config.state.join(GOOD)) {
+        tracing::warn!("the good policy cannot be kept for the next start: {error}");
+    }
+}
+
+/// The guard follows the masters.
+fn registered(workstation: &Workstation, change: Change) {
+    if let Change::Added { path, device, inode } = change
+        && let Some(collection) = workstation.snapshot().policy.collection_of(&path)
+    {
+        let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        workstation.labels.registered(FileId { device, inode }, size, &collection.name);
+    }
+}
+
+/// What tells that a policy file was edited.
+fn policy_stamp(path: &Path) -> Option<crate::sys::stat::Stat> {
+    crate::sys::stat::Stat::at(path).ok()
+}
+
+/// Reads the edited policy. A bad one changes nothing; what is wrong with it is recorded and returned.
+fn reload(workstation: &Workstation) -> Result<(), String> {
+    let config = &workstation.config;
+    let subject = Some(config.policy.as_os_str().as_bytes());
+    let before = workstation.snapshot();
+    let (policy, digest) = read_policy(&config.policy).inspect_err(|why| {
+        workstation.spool.push(Failure::PolicyRefused.notice(subject, why));
+    })?;
+    let (programs, events) = Programs::pin(&policy, &before.programs);
+    events.into_iter().for_each(|event| workstation.spool.push(event));
+    let policy = Arc::new(policy);
+    let destinations = Destinations::read(policy.clone()).map(Arc::new).unwrap_or_else(|_| before.destinations.clone());
+    let what = format!("policy {digest} is in force, in mode {}", mode(&policy));
+    workstation.adopt(Snapshot { policy, digest, destinations, programs: Arc::new(programs) });
+    keep_good(config);
+    workstation.spool.push(Failure::PolicyLoaded.notice(subject, what));
+    Ok(())
+}
+
+fn mode(policy: &Policy) -> &'static str {
+    match policy.mode {
+        Mode::Audit => "audit",
+        Mode::Enforce => "enforce",
+    }
+}
+
+fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
+    let snapshot = workstation.snapshot();
+    upload::Heartbeat {
+        guard: guard.name().to_owned(),
+        mode: mode(&snapshot.policy).to_owned(),
+        policy: snapshot.digest.clone(),
+        counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
