@@ -1,0 +1,69 @@
+//! What must not hang, crash or go unseen.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::world::{World, is_refused, wait_until};
+
+#[test]
+fn a_pipe_a_socket_and_a_device_in_a_collection_hang_nobody() {
+    let Some(world) = World::builder().build() else { return };
+    world.sh("mkfifo ws/masters/fifo.tif; mknod ws/masters/null.tif c 1 3; ln -s /dev/zero ws/masters/zero.tif; \
+              python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('ws/masters/socket.tif')\"");
+    fs::copy(crate::world::picture("art_se__mark").expect("a picture"), world.path("ws/masters/KP9_0001.jpg"))
+        .expect("a master");
+    wait_until("fourth master", || (world.status()?["masters"].as_u64()? == 4).then_some(()));
+    assert!(!world.sh("timeout 2 cat ws/masters/KP1_0001.jpg > /dev/null").hung);
+}
+
+#[test]
+fn names_that_are_no_text_are_protected_like_others() {
+    let Some(world) = World::builder().build() else { return };
+    let name = std::ffi::OsStr::from_bytes(b"KP8_\xff\x1b[31m\n.jpg");
+    fs::copy(crate::world::picture("art_se__mark").expect("a picture"), world.path("ws/masters").join(name))
+        .expect("a master");
+    wait_until("fourth master", || (world.status()?["masters"].as_u64()? == 4).then_some(()));
+    assert!(!world.sh("cp ws/masters/KP8* usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+    let refused =
+        world.recorded("the copy", |transfer| transfer.masters.iter().any(|master| master.path.contains("KP8_")));
+    assert!(refused.masters[0].path.ends_with("KP8_\\xff\\u{1b}[31m\\u{a}.jpg"), "{}", refused.masters[0].path);
+}
+
+#[test]
+fn hostile_pictures_take_nothing_down() {
+    let Some(world) = World::builder().build() else { return };
+    // A PNG that says it has 100,000 x 100,000 pixels, a truncated JPEG, and rubbish.
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x01\x86\xa0\0\x01\x86\xa0\x08\x06\0\0\0".to_vec();
+    png.extend([0; 64]);
+    fs::write(world.path("ws/masters/huge.tif"), png).expect("a file");
+    let whole = fs::read(world.path("ws/masters/KP1_0001.jpg")).expect("a master");
+    fs::write(world.path("ws/masters/truncated.jpg"), &whole[..whole.len() / 3]).expect("a file");
+    fs::write(world.path("ws/masters/rubbish.jpg"), &whole[1000..9000]).expect("a file");
+    wait_until("the hostile files taken in or told of", || (world.status()?["masters"].as_u64()? >= 6).then_some(()));
+    assert!(!world.sh("cp ws/masters/huge.tif usb/").succeeded, "what cannot be measured is a master still");
+    world.noticed("unscanned");
+}
+
+#[test]
+fn one_big_file_does_not_stall_the_others() {
+    let Some(world) = World::builder().build() else { return };
+    world.sh("dd if=/dev/zero of=ws/masters/big.tif bs=1M count=200 status=none; cp ws/work/notes.txt ws/work/n2");
+    let begun = std::time::Instant::now();
+    for _ in 0..50 {
+        assert!(world.sh("cat ws/work/notes.txt > /dev/null").succeeded);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "50 readings took {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_full_disk_at_the_destination_and_a_vanished_file_are_no_trouble() {
+    let Some(world) = World::builder().build() else { return };
+    world.sh("dd if=/dev/zero of=usb/fill bs=1M status=none; cp ws/masters/KP1_0001.jpg usb/x; rm usb/fill");
+    for n in 0..20 {
+        world.sh(&format!("cp ws/work/notes.txt ws/masters/gone{n}.jpg; rm ws/masters/gone{n}.jpg"));
+    }
+    assert_eq!(world.bytes_in("usb"), 0);
+    world.recorded("the copy", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
+    assert!(world.status().is_some(), "the agent ended:\n{}", world.log());
+}

@@ -1,0 +1,10 @@
+//! The whole product on real files, a real kernel and real tools. A world is built, something is done in
+//! it, and what arrived and what was recorded is looked at.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
+
+mod faults;
+mod flow;
+mod gate;
+mod life;
+mod watch;
+mod world;
