@@ -9,6 +9,7 @@ mod identify;
 mod inspect;
 mod measure;
 mod pipeline;
+mod policy_file;
 mod quarantine;
 mod recorder;
 mod spool;

@@ -26,8 +26,9 @@ use crate::guard::{gate, watch as watching};
 use crate::identify::FileId;
 use crate::identify::destination::Destinations;
 use crate::identify::program::Programs;
+use crate::policy_file::read_good;
 use crate::spool::Spool;
-use crate::workstation::{Snapshot, Workstation, read_policy};
+use crate::workstation::{Snapshot, Workstation};
 use crate::{collection, inspect, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
@@ -183,12 +184,12 @@ fn host(config: &Config) -> anyhow::Result<Host> {
 /// says so loudly.
 fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<Snapshot> {
     let subject = config.policy.as_os_str().as_bytes();
-    let (policy, digest) = match read_policy(&config.policy) {
+    let (policy, digest) = match read_good(&config.policy) {
         Ok(good) => {
             keep_good(config);
             good
         }
-        Err(why) => match read_policy(&config.state.join(GOOD)) {
+        Err(why) => match read_good(&config.state.join(GOOD)) {
             Ok(earlier) => {
                 spool.push(Failure::PolicyRefused.notice(Some(subject), why));
                 earlier
@@ -232,7 +233,7 @@ fn reload(workstation: &Workstation) -> Result<(), String> {
     let config = &workstation.config;
     let subject = Some(config.policy.as_os_str().as_bytes());
     let before = workstation.snapshot();
-    let (policy, digest) = read_policy(&config.policy).inspect_err(|why| {
+    let (policy, digest) = read_good(&config.policy).inspect_err(|why| {
         workstation.spool.push(Failure::PolicyRefused.notice(subject, why));
     })?;
     let (programs, events) = Programs::pin(&policy, &before.programs);

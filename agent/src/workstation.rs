@@ -1,6 +1,5 @@
 //! What the agent knows of this workstation, shared by all that judge and record.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -99,24 +98,5 @@ impl Workstation {
     pub(crate) fn touch(&self, path: &Path) {
         // The receiver is gone only when the agent stops.
         let _ = self.touched.send(path.to_owned());
-    }
-}
-
-/// Reads a policy file, runs its own tests, and says what is wrong in one text.
-pub(crate) fn read_policy(path: &Path) -> Result<(Policy, String), String> {
-    let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = vitrine_policy::record::printable(path.as_os_str().as_bytes());
-    let digest = blake3::hash(&text).to_hex().to_string();
-    let text = String::from_utf8(text).map_err(|error| format!("{name}: {error}; expected UTF-8"))?;
-    let policy = Policy::parse(&name, &text).map_err(|mistakes| mistakes.to_string())?;
-    let failed: Vec<_> = policy.run_tests().into_iter().filter(|test| !test.passed).collect();
-    match failed.first() {
-        None => Ok((policy, digest)),
-        Some(first) => Err(format!(
-            "{name}:{}:1: {} of its [[test]] cases failed, the first: {}",
-            first.line,
-            failed.len(),
-            first.explanation
-        )),
     }
 }

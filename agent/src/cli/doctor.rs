@@ -12,11 +12,11 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access};
 use serde::Serialize;
-use vitrine_policy::Policy;
 
 use super::index::shown;
 use super::{CANNOT_RUN, FOUND};
 use crate::config::{Collector, Config, GuardChoice};
+use crate::policy_file;
 use crate::sys::fanotify::Group;
 
 /// Longest time that the collector may take to be reached.
@@ -222,20 +222,17 @@ fn number(path: &str) -> Option<u64> {
 fn policy(path: &Path) -> Check {
     let name = "policy";
     let file = shown(path);
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    match policy_file::read(path).map(|read| read.policy) {
         Err(error) => {
-            return fail(
-                name,
-                format!("{file} cannot be read ({error}): nothing is blocked"),
-                format!("write one; vitrine policy check {file}"),
-            );
+            let meaning = format!("{error}: nothing is blocked");
+            return fail(name, meaning, format!("write one; vitrine policy check {file}"));
         }
-    };
-    if let Err(mistakes) = Policy::parse(&file, &text) {
-        let count = mistakes.mistakes.len() + mistakes.more;
-        let meaning = format!("{file} has {count} mistake(s): the last good policy stays in force, or none");
-        return fail(name, meaning, format!("vitrine policy check {file}"));
+        Ok(Err(mistakes)) => {
+            let count = mistakes.mistakes.len() + mistakes.more;
+            let meaning = format!("{file} has {count} mistake(s): the last good policy stays in force, or none");
+            return fail(name, meaning, format!("vitrine policy check {file}"));
+        }
+        Ok(Ok(_)) => {}
     }
     // Who may write the file, or replace it in its directory, decides what is protected.
     for place in [Some(path), path.parent()].into_iter().flatten() {

@@ -15,6 +15,7 @@ use vitrine_policy::policy::MASTER;
 use super::FOUND;
 use super::index::{self, Built, build, limits, misuse, shown};
 use crate::measure::{MeasureFailed, measure_each};
+use crate::policy_file;
 
 /// The tiers where no policy is given.
 const DEFAULT_TIERS: &str = "version = 1\nmode = \"audit\"\n\
@@ -222,8 +223,8 @@ impl Match {
         let Some(path) = &self.policy else {
             return Policy::parse("the default tiers", DEFAULT_TIERS).map_err(|mistakes| mistakes.to_string());
         };
-        let text = fs::read_to_string(path).map_err(|error| format!("--policy {}: {error}", shown(path)))?;
-        Policy::parse(&shown(path), &text)
+        policy_file::read(path)?
+            .policy
             .map_err(|mistakes| format!("the policy has mistakes; `vitrine policy check` shows them all\n{mistakes}"))
     }
 }

@@ -1,6 +1,5 @@
 //! `vitrine policy`: checks, explains and tests a policy file without putting it in force.
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,10 +11,11 @@ use vitrine_policy::decision::{Answer, Verdict};
 use vitrine_policy::facts::{Attempt, Facts, History, Label, Origin, Program};
 use vitrine_policy::policy::{ELSEWHERE, MASTER};
 use vitrine_policy::record::printable;
-use vitrine_policy::{Diagnostic, Diagnostics, MAX_BYTES, Policy};
+use vitrine_policy::{Diagnostics, Policy};
 
 use super::FOUND;
 use super::index::misuse;
+use crate::policy_file::{PolicyFile, read};
 
 /// Checks, explains and tests a policy file.
 #[derive(Subcommand)]
@@ -80,58 +80,27 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Reads a policy; the inner result is what is wrong with its text.
-fn read(path: &Path) -> Result<Result<Policy, Diagnostics>, String> {
-    let name = printable(path.as_os_str().as_bytes());
-    let cannot = |why: String| format!("cannot read the policy {name}: {why}; give the name of a readable TOML file");
-    let metadata = fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(cannot("it is not a regular file".to_owned()));
-    }
-    if metadata.len() > MAX_BYTES as u64 {
-        return Err(cannot(format!("it has {} bytes, and at most {MAX_BYTES} are read", metadata.len())));
-    }
-    let bytes = fs::read(path).map_err(|error| cannot(error.to_string()))?;
-    Ok(match std::str::from_utf8(&bytes) {
-        Ok(text) => Policy::parse(&name, text),
-        Err(error) => Err(no_text(name, &bytes, error.valid_up_to())),
-    })
-}
-
-/// The mistake of a file that is no UTF-8 from the byte `at` on.
-fn no_text(file: String, bytes: &[u8], at: usize) -> Diagnostics {
-    let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let before = printable(&bytes[start..at]);
-    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
-    let mistake = Diagnostic {
-        line: bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1,
-        column: String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1,
-        message: format!("the byte 0x{:02x} is no UTF-8", bytes[at]),
-        excerpt: printable(&bytes[start..end]).chars().take(100).collect(),
-        carets: " ".repeat(before.chars().count()) + "^",
-        expected: Some("a file in UTF-8; save it with that encoding".to_owned()),
-        suggestion: None,
-    };
-    Diagnostics { file, mistakes: vec![mistake], more: 0 }
-}
-
 fn check(file: &File, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let policy = match read(&file.file) {
-        Ok(policy) => policy,
+        Ok(read) => read.policy,
         Err(error) => return misuse(error),
     };
     match (policy, file.json) {
         (Ok(_), true) => writeln!(out, "[]")?,
-        (Ok(policy), false) => writeln!(
-            out,
-            "{}: no mistake: {}, {}, {}, {}, {}",
-            printable(file.file.as_os_str().as_bytes()),
-            counted(policy.collections.len(), "collection"),
-            counted(policy.tiers.len(), "tier"),
-            counted(policy.destinations.len(), "destination"),
-            counted(policy.programs.len(), "program"),
-            counted(policy.tests.len(), "test")
-        )?,
+        (Ok(policy), false) => {
+            // What is allowed and probably not meant goes where people look, and not among the mistakes.
+            eprint!("{}", policy.doubts);
+            writeln!(
+                out,
+                "{}: no mistake: {}, {}, {}, {}, {}",
+                printable(file.file.as_os_str().as_bytes()),
+                counted(policy.collections.len(), "collection"),
+                counted(policy.tiers.len(), "tier"),
+                counted(policy.destinations.len(), "destination"),
+                counted(policy.programs.len(), "program"),
+                counted(policy.tests.len(), "test")
+            )?;
+        }
         (Err(mistakes), json) => return complain(&mistakes, json, out),
     }
     Ok(ExitCode::SUCCESS)
@@ -164,8 +133,8 @@ fn complain(mistakes: &Diagnostics, json: bool, out: &mut impl Write) -> anyhow:
 
 fn test(file: &File, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let policy = match read(&file.file) {
-        Ok(Ok(policy)) => policy,
-        Ok(Err(mistakes)) => return complain(&mistakes, file.json, out),
+        Ok(PolicyFile { policy: Ok(policy), .. }) => policy,
+        Ok(PolicyFile { policy: Err(mistakes), .. }) => return complain(&mistakes, file.json, out),
         Err(error) => return misuse(error),
     };
     let outcomes = policy.run_tests();
@@ -195,8 +164,8 @@ fn test(file: &File, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 impl Explain {
     fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let policy = match read(&self.file.file) {
-            Ok(Ok(policy)) => policy,
-            Ok(Err(mistakes)) => return complain(&mistakes, self.file.json, out),
+            Ok(PolicyFile { policy: Ok(policy), .. }) => policy,
+            Ok(PolicyFile { policy: Err(mistakes), .. }) => return complain(&mistakes, self.file.json, out),
             Err(error) => return misuse(error),
         };
         let facts = match self.facts(&policy) {
@@ -258,6 +227,8 @@ impl Explain {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::cli::index::MISUSE;
 

@@ -35,7 +35,7 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, stop: &Atomi
         match marks.names().read(&mut buffer) {
             Ok(length) => buffer.named(length).iter().for_each(|event| one(workstation, marks, event)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                super::wait(marks.names(), Duration::from_millis(200))
+                super::wait(marks.names(), Duration::from_millis(200));
             }
             Err(_) => {}
         }
