@@ -124,7 +124,10 @@ impl Failure {
             code: row.code.to_owned(),
             class: row.class,
             severity: row.severity,
-            message: format!("{what} (what follows: {})", row.operation),
+            message: match row.operation {
+                "none" => what.to_string(),
+                operation => format!("{what} (what follows: {operation})"),
+            },
             subject: subject.map(printable),
             count: 1,
         })

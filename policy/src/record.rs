@@ -324,6 +324,7 @@ impl Record {
                 "version": OCSF,
                 "uid": self.id,
                 "sequence": self.sequence,
+                "profiles": ["host"],
                 "product": {"name": "Vitrine", "vendor_name": "Vitrine", "version": self.host.agent_version},
             },
             "device": {"hostname": self.host.name, "uid": self.host.agent, "type_id": 2},

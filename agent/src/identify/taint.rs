@@ -48,12 +48,6 @@ impl Taints {
         self.processes.is_empty() && self.pipes.is_empty()
     }
 
-    /// How many living processes are tainted.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.processes.values().filter(|taint| taint.died.is_none()).count()
-    }
-
     /// A process has read `known`.
     pub(crate) fn add(&mut self, process: Process, known: &Known, trust: Trust) {
         let joined = match self.processes.get(&process.id) {
