@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
+use tokio::task::block_in_place;
 use vitrine_fingerprint::{Content, Format, Match, Measurement};
 use vitrine_policy::decision::Answer;
 use vitrine_policy::facts::{Attempt, Destination, Facts, History, Measure, Origin, Program};
@@ -52,7 +53,9 @@ pub(crate) async fn run(workstation: Arc<Workstation>, mut arrivals: UnboundedRe
         let workstation = workstation.clone();
         tokio::spawn(async move {
             let path = arrival.path.clone();
-            if let Err(error) = inspect(&workstation, arrival).await {
+            let inspected = inspect(&workstation, arrival).await;
+            workstation.looked_at();
+            if let Err(error) = inspected {
                 let failure =
                     if error.kind() == io::ErrorKind::NotFound { Failure::Vanished } else { Failure::Unscanned };
                 let what = format!("{} could not be inspected: {error}", path.display());
@@ -84,7 +87,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     };
     let before = workstation.labels.of(&snapshot.policy, &stat, &path);
     let mut head = [0; 64];
-    let read = file.read_at(&mut head, 0)?;
+    let read = block_in_place(|| file.read_at(&mut head, 0))?;
     let picture = Format::of(&head[..read]).is_some();
     if !picture && before.is_none() && !workstation.labels.has_size(stat.size) {
         return Ok(());
@@ -98,11 +101,11 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
             before.clone()
         }
     };
-    let Some(known) = known else {
-        workstation.labels.clear(&stat);
-        return Ok(());
-    };
-    workstation.labels.set(&stat, known.clone());
+    let is_as_read = Stat::of(file.as_fd()).is_ok_and(|now| (now.size, now.modified) == (stat.size, stat.modified));
+    if is_as_read {
+        workstation.labels.replace(&stat, before.as_ref(), known.clone());
+    }
+    let Some(known) = known else { return Ok(()) };
     let Some(destination) = destination else { return Ok(()) };
     let actor = arrival.actor;
     let facts = Facts {
@@ -115,7 +118,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     let mut arrived = Some(stat.size);
     if decision.answer() == Answer::Deny {
         let name = format!("{}-{}", uuid::Uuid::now_v7(), file_name(&path));
-        match quarantine::take(&workstation.config.state, &file, &path, &name) {
+        match block_in_place(|| quarantine::take(&workstation.config.state, &file, &path, &name)) {
             Ok(kept) => {
                 workstation.labels.clear(&stat);
                 remark = Some(format!("It is kept as {}.", kept.display()));
@@ -128,7 +131,8 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
                 remark = Some(format!("{error}."));
             }
         }
-    } else if before.is_some_and(|before| before.origin == Origin::Measured) && !decision.is_notable() {
+    } else if before.is_some() && !decision.is_notable() {
+        // Its opening for writing is on record.
         return Ok(());
     }
     workstation.recorder.record(Seen {

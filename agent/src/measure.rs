@@ -284,7 +284,7 @@ fn measured(memory_mib: u64) -> Result<Measurement, MeasureError> {
 /// Gives up all that reading one open file does not need.
 fn confine(memory_mib: u64, seconds: u64, background: bool) -> nix::Result<()> {
     if background {
-        step_back();
+        crate::sys::step_back();
     }
     let memory = memory_mib.saturating_mul(1024 * 1024);
     for (resource, soft, hard) in [
@@ -305,19 +305,6 @@ fn confine(memory_mib: u64, seconds: u64, background: bool) -> nix::Result<()> {
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
     prctl::set_pdeathsig(Signal::SIGKILL)
-}
-
-/// Lets everybody else go first: nice 10, and the idle class of the disk. Being refused that is no failure.
-#[allow(unsafe_code, reason = "no crate at hand wraps these two calls")]
-fn step_back() {
-    // `IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)` and `IOPRIO_WHO_PROCESS` of include/uapi/linux/ioprio.h.
-    let (idle, process) = (3 << 13, 1);
-    // SAFETY: both calls take plain integers, touch no memory, and mean the calling process where they are
-    // given 0 as its number.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
-        libc::syscall(libc::SYS_ioprio_set, process, 0, idle);
-    }
 }
 
 #[cfg(test)]

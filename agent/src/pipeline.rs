@@ -149,6 +149,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             masters: progress.masters.load(Ordering::Relaxed),
             pending: progress.pending.load(Ordering::Relaxed),
             scanned: progress.is_complete.load(Ordering::Relaxed),
+            measuring: workstation.measuring(),
             labelled: workstation.labels.len(),
             spool_depth: spool.depth(),
             last_sequence: spool.last_sequence(),
@@ -219,7 +220,7 @@ fn registered(workstation: &Workstation, change: Change) {
         && let Some(collection) = workstation.snapshot().policy.collection_of(&path)
     {
         let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        workstation.labels.registered(FileId { device, inode }, size, &collection.name);
+        workstation.labels.registered(FileId { device, inode }, size, &path, &collection.name);
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::sys::fanotify::Located;
 use crate::sys::stat::Stat;
 
 /// Bytes that the quarantine keeps free on its disk.
@@ -38,9 +39,8 @@ pub(crate) fn take(state: &Path, file: &File, path: &Path, name: &str) -> Result
     if room(&directory).map_err(place)? < seen.size.saturating_add(RESERVE) {
         return Err(QuarantineError::Full { bytes: seen.size });
     }
-    if !Stat::named(path).is_ok_and(|stat| stat.file == seen.file) {
-        return Err(QuarantineError::Replaced);
-    }
+    let entry = Located::of(path)?;
+    expect(&entry, &seen)?;
     let kept = directory.join(name);
     let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&kept).map_err(place)?;
     let mut source = file;
@@ -50,21 +50,30 @@ pub(crate) fn take(state: &Path, file: &File, path: &Path, name: &str) -> Result
         let _ = fs::remove_file(&kept);
         return Err(error.into());
     }
-    empty(path, &seen)?;
-    fs::remove_file(path)?;
+    // Where the file is not ours to write, taking its name away is what is left.
+    let _ = empty(&entry, &seen);
+    expect(&entry, &seen)?;
+    entry.unlink()?;
     Ok(kept)
 }
 
 /// Takes a name away again that is a second one of a file (a hard link); the file itself is untouched.
-pub(crate) fn unlink(path: &Path, expected: &Stat) -> Result<(), QuarantineError> {
-    if !Stat::named(path).is_ok_and(|stat| stat.file == expected.file) {
-        return Err(QuarantineError::Replaced);
-    }
-    Ok(fs::remove_file(path)?)
+pub(crate) fn unlink(entry: &Located, expected: &Stat) -> Result<(), QuarantineError> {
+    expect(entry, expected)?;
+    Ok(entry.unlink()?)
 }
 
-fn empty(path: &Path, expected: &Stat) -> Result<(), QuarantineError> {
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+/// The entry is still the file that was judged.
+pub(crate) fn expect(entry: &Located, expected: &Stat) -> Result<(), QuarantineError> {
+    if Stat::located(entry).is_ok_and(|stat| stat.file == expected.file) {
+        Ok(())
+    } else {
+        Err(QuarantineError::Replaced)
+    }
+}
+
+fn empty(entry: &Located, expected: &Stat) -> Result<(), QuarantineError> {
+    let file = entry.open_to_write()?;
     if Stat::of(file.as_fd())?.file != expected.file {
         return Err(QuarantineError::Replaced);
     }

@@ -1,6 +1,7 @@
 //! What the agent knows of this workstation, shared by all that judge and record.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,6 +16,9 @@ use crate::identify::program::Programs;
 use crate::inspect::Arrival;
 use crate::recorder::Recorder;
 use crate::spool::Spool;
+
+/// How many files that wait to be looked at are kept open.
+const MAX_OPEN_ARRIVALS: usize = 1024;
 
 /// Everything that one judgement needs, as it stood at one moment.
 pub(crate) struct Snapshot {
@@ -32,8 +36,9 @@ pub(crate) struct Workstation {
     pub(crate) labels: Labels,
     pub(crate) spool: Spool,
     pub(crate) recorder: Recorder,
-    /// Files that were written where somebody has to look.
-    pub(crate) arrivals: UnboundedSender<Arrival>,
+    arrivals: UnboundedSender<Arrival>,
+    /// How many of them wait.
+    waiting: AtomicUsize,
     /// Paths in collections at which something happened.
     pub(crate) touched: UnboundedSender<PathBuf>,
     current: RwLock<Arc<Snapshot>>,
@@ -56,6 +61,7 @@ impl Workstation {
             index,
             spool,
             arrivals,
+            waiting: AtomicUsize::new(0),
             touched,
             current: RwLock::new(Arc::new(first)),
         })
@@ -92,6 +98,26 @@ impl Workstation {
         };
         let next = Snapshot { policy: now.policy.clone(), digest: now.digest.clone(), destinations, programs };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    /// A file was written where somebody has to look. Only so many are kept open until then; a disk could not
+    /// be unmounted, and the kernel's own descriptors would run out.
+    pub(crate) fn arrived(&self, mut arrival: Arrival) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) > MAX_OPEN_ARRIVALS {
+            arrival.file = None;
+        }
+        // The receiver is gone only when the agent stops.
+        let _ = self.arrivals.send(arrival);
+    }
+
+    /// How many of them wait, or are being read.
+    pub(crate) fn measuring(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// One of them was looked at.
+    pub(crate) fn looked_at(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Something happened to a file of a collection.

@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) pending: u64,
     /// Whether the collections were scanned once since the start.
     pub(crate) scanned: bool,
+    /// Written files that wait to be measured.
+    pub(crate) measuring: usize,
     /// Files whose label is known.
     pub(crate) labelled: usize,
     /// Records that wait for the collector.

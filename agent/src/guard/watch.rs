@@ -155,9 +155,7 @@ impl Running {
         }
         let destination = self.workstation.snapshot().destinations.of(&path, None);
         if destination.is_some() {
-            let arrival = Arrival { path, file: None, destination, guard: GUARD, actor: None };
-            // The receiver is gone only when the agent stops.
-            let _ = self.workstation.arrivals.send(arrival);
+            self.workstation.arrived(Arrival { path, file: None, destination, guard: GUARD, actor: None });
         }
     }
 }

@@ -75,13 +75,13 @@ impl Destinations {
         });
         for mounted in external {
             if guarded.iter().all(|known| known.device != mounted.device) {
-                guarded.push(Guarded { path: mounted.mount.point.clone(), device: mounted.device, whole: true });
+                guarded.push(Guarded::of(mounted, true));
             }
         }
         for path in named {
             let Some(mounted) = self.mount_of(&path, None) else { continue };
             if guarded.iter().all(|known| known.device != mounted.device) {
-                guarded.push(Guarded { path: mounted.mount.point.clone(), device: mounted.device, whole: false });
+                guarded.push(Guarded::of(mounted, false));
             }
         }
         guarded
@@ -106,4 +106,13 @@ pub(crate) struct Guarded {
     pub(crate) device: u64,
     /// Whether all of it is a destination.
     pub(crate) whole: bool,
+    /// Whether a server or a daemon stands behind it.
+    pub(crate) remote: bool,
+}
+
+impl Guarded {
+    fn of(mounted: &Mounted, whole: bool) -> Guarded {
+        let Mounted { mount, device, .. } = mounted;
+        Guarded { path: mount.point.clone(), device: *device, whole, remote: mount.share.is_some() }
+    }
 }

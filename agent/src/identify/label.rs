@@ -83,10 +83,17 @@ impl Known {
 pub(crate) struct Labels {
     index: Arc<Index>,
     files: RwLock<HashMap<Lifetime, Arc<Known>>>,
-    /// The collection that each master lies in, so that a hard link elsewhere is judged like it.
-    collections: RwLock<HashMap<FileId, Arc<str>>>,
+    /// Where each master lies, so that a hard link elsewhere is judged and named like it.
+    masters: RwLock<HashMap<FileId, Registered>>,
     /// Sizes of masters, so that a file of another size need not be read to know that it is none.
     sizes: RwLock<HashSet<u64>>,
+}
+
+/// Where a master lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) path: Arc<Path>,
+    pub(crate) collection: Arc<str>,
 }
 
 /// A file from its creation to its end: an inode number is used again.
@@ -99,13 +106,16 @@ fn lifetime(stat: &Stat) -> Lifetime {
 impl Labels {
     /// Labels over an index of masters.
     pub(crate) fn new(index: Arc<Index>) -> Labels {
-        Labels { index, files: RwLock::default(), collections: RwLock::default(), sizes: RwLock::default() }
+        Labels { index, files: RwLock::default(), masters: RwLock::default(), sizes: RwLock::default() }
     }
 
     /// What is known of a file. A file in a collection that is not yet read is a master by its path.
     pub(crate) fn of(&self, policy: &Policy, stat: &Stat, path: &Path) -> Option<Arc<Known>> {
         if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(&lifetime(stat)) {
             return Some(known.clone());
+        }
+        if let Some(master) = self.registration(stat) {
+            return Some(Arc::new(Known::master(&master.path, policy.master_tier())));
         }
         let master = self.is_master(stat) || policy.collection_of(path).is_some();
         master.then(|| Arc::new(Known::master(path, policy.master_tier())))
@@ -117,12 +127,13 @@ impl Labels {
     }
 
     /// A master was registered.
-    pub(crate) fn registered(&self, file: FileId, size: u64, collection: &str) {
+    pub(crate) fn registered(&self, file: FileId, size: u64, path: &Path, collection: &str) {
         self.sizes.write().unwrap_or_else(PoisonError::into_inner).insert(size);
-        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
-        // Names are few and masters many.
-        let name = collections.values().next().filter(|name| ***name == *collection).cloned();
-        collections.insert(file, name.unwrap_or_else(|| collection.into()));
+        let mut masters = self.masters.write().unwrap_or_else(PoisonError::into_inner);
+        // Names of collections are few and masters many.
+        let name = masters.values().next().map(|master| master.collection.clone()).filter(|name| **name == *collection);
+        let collection = name.unwrap_or_else(|| collection.into());
+        masters.insert(file, Registered { path: path.into(), collection });
     }
 
     /// Whether a master of this size was ever registered.
@@ -130,10 +141,10 @@ impl Labels {
         self.sizes.read().unwrap_or_else(PoisonError::into_inner).contains(&size)
     }
 
-    /// The name of the collection that a master lies in, whatever its name here.
-    pub(crate) fn collection_of(&self, stat: &Stat) -> Option<Arc<str>> {
-        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        collections.get(&stat.file).filter(|_| self.is_master(stat)).cloned()
+    /// Where a master lies, whatever its name here.
+    pub(crate) fn registration(&self, stat: &Stat) -> Option<Registered> {
+        let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
+        masters.get(&stat.file).filter(|_| self.is_master(stat)).cloned()
     }
 
     /// Sets the label of a file that is not a master.
@@ -146,7 +157,24 @@ impl Labels {
         files.insert(file, known);
     }
 
-    /// A file is made from no master, or is gone.
+    /// Sets or takes away the label of a file that was measured, if it is still the one that the measuring
+    /// began with: who wrote more meanwhile has set another.
+    pub(crate) fn replace(&self, stat: &Stat, before: Option<&Arc<Known>>, after: Option<Arc<Known>>) -> bool {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same = match (files.get(&lifetime(stat)), before) {
+            (None, _) => true,
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            (Some(_), None) => false,
+        };
+        match after {
+            Some(after) if is_same => drop(files.insert(lifetime(stat), after)),
+            None if is_same => drop(files.remove(&lifetime(stat))),
+            _ => {}
+        }
+        is_same
+    }
+
+    /// A file is gone.
     pub(crate) fn clear(&self, stat: &Stat) {
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
     }

@@ -5,6 +5,7 @@ pub(crate) mod label;
 pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod recent;
 pub(crate) mod taint;
 
 use std::os::unix::fs::MetadataExt;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vitrine_policy::facts::{Mount, Usb};
 
 /// File systems whose bytes leave the workstation, as the kernel names their types.
-const NETWORK: [&str; 14] = [
+const NETWORK: [&str; 17] = [
     "nfs",
     "nfs4",
     "cifs",
@@ -23,6 +23,9 @@ const NETWORK: [&str; 14] = [
     "ocfs2",
     "gfs2",
     "davfs",
+    "virtiofs",
+    "vboxsf",
+    "beegfs",
 ];
 
 /// One mount.
@@ -54,7 +57,9 @@ fn line(line: &[u8]) -> Option<Mounted> {
     let kind = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
     let source = String::from_utf8_lossy(&unescape(fields.get(dash + 2)?)).into_owned();
     let network = NETWORK.contains(&kind.as_str()) || kind == "fuse" || kind.starts_with("fuse.");
-    let device = device(major, minor);
+    // btrfs and others have a number of their own; the disk stands in the source.
+    let disk = if major == 0 { device_of(Path::new(&source)) } else { Some((major, minor)) };
+    let device = disk.and_then(|(major, minor)| device(major, minor));
     let read_only = fields.get(5)?.split(|byte| *byte == b',').any(|option| option == b"ro");
     Some(Mounted {
         external: network || device.as_ref().is_some_and(|device| device.external),
@@ -89,6 +94,16 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// The number of a block device by its path.
+fn device_of(path: &Path) -> Option<(u32, u32)> {
+    if !path.starts_with("/dev") {
+        return None;
+    }
+    let metadata = fs::metadata(path).ok()?;
+    let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
+    Some((libc::major(number), libc::minor(number)))
+}
+
 /// What lies behind a block device.
 struct Device {
     external: bool,
@@ -115,7 +130,11 @@ fn disk(path: &Path, depth: u8) -> Device {
     let removable = fs::read(whole.join("removable")).is_ok_and(|text| text.starts_with(b"1"));
     let name = whole.file_name().unwrap_or_default().as_bytes();
     let usb = whole.ancestors().find_map(usb);
-    Device { external: removable || usb.is_some() || name.starts_with(b"loop") || name.starts_with(b"nbd"), usb }
+    let card = fs::read(whole.join("device/type")).is_ok_and(|text| text.starts_with(b"SD"));
+    Device {
+        external: removable || card || usb.is_some() || name.starts_with(b"loop") || name.starts_with(b"nbd"),
+        usb,
+    }
 }
 
 fn usb(directory: &Path) -> Option<Usb> {

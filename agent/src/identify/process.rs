@@ -29,6 +29,9 @@ pub(crate) struct ProcessId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     pub(crate) id: ProcessId,
+    /// The thread that was seen: a process whose first thread has ended shows nothing under its own number,
+    /// and threads may have descriptors of their own.
+    tid: i32,
     pub(crate) parent: i32,
     pub(crate) uid: u32,
     /// Whether another process traces it.
@@ -47,6 +50,7 @@ impl Process {
         let pid = i32::try_from(field("Tgid:")?).ok()?;
         Some(Process {
             id: ProcessId { pid, start: start_of(pid)? },
+            tid,
             parent: i32::try_from(field("PPid:")?).ok()?,
             uid: u32::try_from(field("Uid:")?).ok()?,
             traced: field("TracerPid:")? != 0,
@@ -67,19 +71,24 @@ impl Process {
 
     /// The path of its executable.
     pub(crate) fn executable(self) -> Option<PathBuf> {
-        fs::read_link(format!("/proc/{}/exe", self.id.pid)).ok()
+        fs::read_link(format!("/proc/{}/exe", self.tid)).ok()
+    }
+
+    /// What is known of its executable.
+    pub(crate) fn executable_stat(self) -> Option<Stat> {
+        Stat::at(&PathBuf::from(format!("/proc/{}/exe", self.tid))).ok()
     }
 
     /// The session number that the login gave it and nobody without privilege can change.
     pub(crate) fn audit_session(self) -> Option<u32> {
-        fs::read_to_string(format!("/proc/{}/sessionid", self.id.pid)).ok()?.trim().parse().ok()
+        fs::read_to_string(format!("/proc/{}/sessionid", self.tid)).ok()?.trim().parse().ok()
     }
 
     /// For the record: what it is and how it was called.
     pub(crate) fn describe(self, named: Option<&str>) -> record::Process {
         let path = self.executable().unwrap_or_default();
         let path = record::printable(path.as_os_str().as_bytes());
-        let mut line = fs::read(format!("/proc/{}/cmdline", self.id.pid)).unwrap_or_default();
+        let mut line = fs::read(format!("/proc/{}/cmdline", self.tid)).unwrap_or_default();
         line.truncate(COMMAND_LINE);
         let words: Vec<_> =
             line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(record::printable).collect();
@@ -89,7 +98,7 @@ impl Process {
 
     /// Its open descriptors, at most [`MAX_DESCRIPTORS`].
     pub(crate) fn descriptors(self) -> impl Iterator<Item = Descriptor> {
-        let pid = self.id.pid;
+        let pid = self.tid;
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         entries.take(MAX_DESCRIPTORS).filter_map(move |entry| {
             let target = fs::read_link(entry.path()).ok()?;
@@ -100,7 +109,7 @@ impl Process {
 
     /// Files that it has mapped shared and writable: stores into them raise no event at all.
     pub(crate) fn shared_mappings(self) -> Vec<PathBuf> {
-        let Ok(maps) = fs::read(format!("/proc/{}/maps", self.id.pid)) else { return Vec::new() };
+        let Ok(maps) = fs::read(format!("/proc/{}/maps", self.tid)) else { return Vec::new() };
         let writable = |line: &&[u8]| {
             line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.starts_with(b"rw") && mode.ends_with(b"s"))
         };
@@ -110,18 +119,20 @@ impl Process {
     /// Whether all code that it runs belongs to root and only root may change it: nobody slipped a library
     /// of his own into it (`LD_PRELOAD`), and nobody steers it as a debugger.
     pub(crate) fn is_untouched(self) -> bool {
-        let Ok(maps) = fs::read(format!("/proc/{}/maps", self.id.pid)) else { return false };
+        let Ok(maps) = fs::read(format!("/proc/{}/maps", self.tid)) else { return false };
         let executable =
             |line: &&[u8]| line.split(|byte| *byte == b' ').nth(1).is_some_and(|mode| mode.get(2) == Some(&b'x'));
-        let mut checked: Vec<PathBuf> = Vec::new();
-        for path in maps.split(|byte| *byte == b'\n').filter(executable).filter_map(path_in_maps) {
-            if checked.contains(&path) {
-                continue;
-            }
-            if !Stat::at(&path).is_ok_and(|stat| stat.only_root_may_change()) {
+        let ranges = maps.split(|byte| *byte == b'\n').filter(executable).filter(|line| path_in_maps(line).is_some());
+        for line in ranges {
+            let range = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+            // The link leads to the file itself, whatever is mounted over its path.
+            let file = Path::new("/proc")
+                .join(self.id.pid.to_string())
+                .join("map_files")
+                .join(std::ffi::OsStr::from_bytes(range));
+            if !Stat::at(&file).is_ok_and(|stat| stat.only_root_may_change()) {
                 return false;
             }
-            checked.push(path);
         }
         !self.traced
     }
@@ -236,6 +247,8 @@ impl Access {
             }
             #[cfg(target_arch = "x86_64")]
             Some([libc::SYS_open, _, flags, ..]) => Access::of_flags(flags.cast_unsigned()),
+            #[cfg(target_arch = "x86_64")]
+            Some([libc::SYS_creat, ..]) => Access { reads: false, writes: true, creates: true },
             Some([libc::SYS_execve | libc::SYS_execveat, ..]) => Access::READ,
             _ => Access::UNKNOWN,
         }

@@ -84,7 +84,11 @@ impl Programs {
         if self.pinned.is_empty() {
             return None;
         }
-        let stat = Stat::at(&PathBuf::from(format!("/proc/{}/exe", process.id.pid))).ok()?;
+        self.of_executable(&process.executable_stat()?)
+    }
+
+    /// The program that an executable is.
+    pub(crate) fn of_executable(&self, stat: &Stat) -> Option<(&str, Trust)> {
         let pinned = self.pinned.iter().find(|pinned| (pinned.file, pinned.changed) == (stat.file, stat.changed))?;
         Some((&pinned.name, pinned.trust))
     }

@@ -14,7 +14,7 @@ use vitrine_policy::Trust;
 
 use super::FileId;
 use super::label::Known;
-use super::process::{self, Process, ProcessId};
+use super::process::{self, Process, ProcessId, Ways};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
 const AFTER_DEATH: Duration = Duration::from_secs(60);
@@ -48,8 +48,9 @@ impl Taints {
         self.processes.is_empty() && self.pipes.is_empty()
     }
 
-    /// A process has read `known`.
-    pub(crate) fn add(&mut self, process: Process, known: &Known, trust: Trust) {
+    /// A process has opened `known`. Everybody who reads what it writes, over any number of pipes, carries
+    /// it as well.
+    pub(crate) fn add(&mut self, process: Process, known: &Known, trust: Trust, reach: Reach) {
         let joined = match self.processes.get(&process.id) {
             Some(earlier) => known.after(&earlier.known),
             None => known.clone(),
@@ -65,49 +66,19 @@ impl Taints {
             died: None,
         };
         self.processes.insert(process.id, taint);
-        self.follow_pipes(process, &joined);
-    }
-
-    /// Everybody who reads what `process` writes, over any number of pipes, is tainted as well.
-    fn follow_pipes(&mut self, process: Process, known: &Arc<Known>) {
-        for reader in self.reach(process, Some(known)) {
+        for reader in reach.readers {
             if let Some(reader) = Process::of_thread(reader) {
                 let earlier = self.processes.get(&reader.id);
-                let known = earlier.map_or_else(|| known.clone(), |earlier| Arc::new(known.after(&earlier.known)));
+                let known = earlier.map_or_else(|| joined.clone(), |earlier| Arc::new(joined.after(&earlier.known)));
                 let opened = earlier.is_some_and(|earlier| earlier.opened);
                 let session = reader.audit_session();
                 let seen = reader.id.start;
-                self.processes.insert(
-                    reader.id,
-                    Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None },
-                );
+                let taint = Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None };
+                self.processes.insert(reader.id, taint);
             }
         }
-    }
-
-    /// The processes that read, over any number of pipes, what `process` writes. With `known`, the pipes are
-    /// remembered as carrying it.
-    pub(crate) fn reach(&mut self, process: Process, known: Option<&Arc<Known>>) -> Vec<i32> {
-        let mut pipes: HashSet<FileId> = written_pipes(process).collect();
-        if pipes.is_empty() {
-            return Vec::new();
-        }
-        let others: Vec<_> =
-            process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES).filter_map(ends).collect();
-        let mut readers: Vec<i32> = Vec::new();
-        loop {
-            let next = others
-                .iter()
-                .find(|other| !readers.contains(&other.pid) && other.reads.iter().any(|pipe| pipes.contains(pipe)));
-            let Some(next) = next else { break };
-            readers.push(next.pid);
-            pipes.extend(&next.writes);
-        }
-        if let Some(known) = known {
-            let now = Instant::now();
-            self.pipes.extend(pipes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
-        }
-        readers
+        let now = Instant::now();
+        self.pipes.extend(reach.pipes.into_iter().map(|pipe| (pipe, (joined.clone(), now))));
     }
 
     /// What a process carries: its own, an ancestor's, that of a pipe which it reads, or that of a process
@@ -116,7 +87,7 @@ impl Taints {
         if self.is_empty() {
             return None;
         }
-        let lineage = process.lineage();
+        let mut lineage = process.lineage();
         for (generation, ancestor) in lineage.iter().enumerate() {
             if let Some(taint) = self.processes.get(&ancestor.id) {
                 // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
@@ -133,24 +104,17 @@ impl Taints {
                 return Some(taint.known.clone());
             }
         }
-        // A tainted process may have made its pipes after it was tainted.
-        let living: Vec<ProcessId> =
-            self.processes.iter().filter(|(_, taint)| taint.died.is_none()).map(|(id, _)| *id).collect();
-        let now = Instant::now();
-        for id in living.into_iter().take(64) {
-            let (Some(process), Some(known)) =
-                (Process::of_thread(id.pid), self.processes.get(&id).map(|taint| taint.known.clone()))
-            else {
-                continue;
-            };
-            self.pipes.extend(written_pipes(process).map(|pipe| (pipe, (known.clone(), now))));
+        let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
+        if !read.is_empty() {
+            self.look_at_pipes();
+            if let Some((known, _)) = read.iter().find_map(|pipe| self.pipes.get(pipe)) {
+                return Some(known.clone());
+            }
         }
-        let read = process
-            .descriptors()
-            .filter(|descriptor| descriptor.pipe().is_some_and(|pipe| self.pipes.contains_key(&pipe)));
-        let pipe = read.filter(|descriptor| descriptor.ways().reads).find_map(|descriptor| descriptor.pipe());
-        if let Some((known, _)) = pipe.and_then(|pipe| self.pipes.get(&pipe)) {
-            return Some(known.clone());
+        // A user's own service manager adopts the orphans of his session (systemd(1), `--user`).
+        let adopter = |process: &Process| process.executable().is_some_and(|path| path.ends_with("systemd"));
+        if lineage.len() > 1 && lineage.last().is_some_and(adopter) {
+            lineage.pop();
         }
         let oldest = lineage.last()?;
         let session = oldest.audit_session();
@@ -164,6 +128,17 @@ impl Taints {
         let orphan =
             self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
         orphan.map(|taint| taint.known.clone())
+    }
+
+    /// Remembers the pipes that tainted processes write: they may have made them after they were tainted.
+    fn look_at_pipes(&mut self) {
+        let now = Instant::now();
+        let living = self.processes.iter().filter(|(_, taint)| taint.died.is_none());
+        let known: Vec<_> = living.take(MAX_PROCESSES).map(|(id, taint)| (id.pid, taint.known.clone())).collect();
+        for (pid, known) in known {
+            let Some(process) = Process::of_thread(pid) else { continue };
+            self.pipes.extend(pipes(process, |ways| ways.writes).map(|pipe| (pipe, (known.clone(), now))));
+        }
     }
 
     /// Takes leave of the dead. To be called about once a second; `ticks` is the time since boot in clock
@@ -186,10 +161,45 @@ impl Taints {
     }
 }
 
-/// The pipes that a process can write to.
-fn written_pipes(process: Process) -> impl Iterator<Item = FileId> {
+/// Who reads what a process writes, over any number of pipes.
+#[derive(Default)]
+pub(crate) struct Reach {
+    pub(crate) readers: Vec<i32>,
+    pipes: HashSet<FileId>,
+    /// Whether time ran out before everybody was looked at.
+    pub(crate) is_partial: bool,
+}
+
+impl Reach {
+    /// Looks at the pipes of all processes, until `deadline`.
+    pub(crate) fn of(process: Process, deadline: Instant) -> Reach {
+        let mut reach = Reach { pipes: pipes(process, |ways| ways.writes).collect(), ..Reach::default() };
+        if reach.pipes.is_empty() {
+            return reach;
+        }
+        let mut others = Vec::new();
+        for pid in process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES) {
+            if Instant::now() > deadline {
+                reach.is_partial = true;
+                break;
+            }
+            others.extend(ends(pid));
+        }
+        loop {
+            let is_next = |other: &&Ends| {
+                !reach.readers.contains(&other.pid) && other.reads.iter().any(|pipe| reach.pipes.contains(pipe))
+            };
+            let Some(next) = others.iter().find(is_next) else { return reach };
+            reach.readers.push(next.pid);
+            reach.pipes.extend(&next.writes);
+        }
+    }
+}
+
+/// The pipes of a process that it holds in a certain way.
+fn pipes(process: Process, held: impl Fn(Ways) -> bool) -> impl Iterator<Item = FileId> {
     let pipes = process.descriptors().filter_map(|descriptor| Some((descriptor.pipe()?, descriptor)));
-    pipes.filter(|(_, descriptor)| descriptor.ways().writes).map(|(pipe, _)| pipe)
+    pipes.filter(move |(_, descriptor)| held(descriptor.ways())).map(|(pipe, _)| pipe)
 }
 
 /// The pipes that a process reads and writes.

@@ -3,7 +3,7 @@
 //! Two groups are needed because the kernel does not report names (`FAN_REPORT_DFID_NAME`) in a group
 //! that answers permission events (fanotify_init(2)).
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -77,7 +77,9 @@ impl Group {
             | libc::FAN_UNLIMITED_QUEUE
             | libc::FAN_UNLIMITED_MARKS
             | libc::FAN_REPORT_TID;
-        let files = (libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC | libc::O_NOATIME).cast_unsigned();
+        // Without O_NONBLOCK the kernel would wait in our name for the other end of a FIFO.
+        let files = libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC | libc::O_NOATIME | libc::O_NONBLOCK;
+        let files = files.cast_unsigned();
         if let Ok(group) = Group::new(flags | libc::FAN_CLASS_PRE_CONTENT, files) {
             return Ok((group, true));
         }
@@ -250,8 +252,8 @@ impl Entry {
         Some(Entry { fsid, handle: aligned, name })
     }
 
-    /// The path of the entry. `mount` is any directory on the same file system.
-    pub(crate) fn path(&self, mount: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    /// Where the entry is. `mount` is any directory on the same file system.
+    pub(crate) fn locate(&self, mount: BorrowedFd<'_>) -> io::Result<Located> {
         let mut handle = self.handle.clone();
         let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_DIRECTORY;
         // SAFETY: the handle is a whole `file_handle` with its bytes, aligned for it, and outlives the call.
@@ -261,12 +263,50 @@ impl Entry {
         }
         // SAFETY: the descriptor was just made and belongs to nobody else.
         let directory = unsafe { OwnedFd::from_raw_fd(fd) };
-        let directory = path_of(directory.as_fd()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(if self.name.is_empty() || self.name == b"." {
-            directory
-        } else {
-            directory.join(OsStr::from_bytes(&self.name))
-        })
+        let above = path_of(directory.as_fd()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let name = OsStr::from_bytes(&self.name).to_owned();
+        let path = if self.name.is_empty() || self.name == b"." { above } else { above.join(&name) };
+        Ok(Located { directory, name, path })
+    }
+}
+
+/// An entry of a directory that is held: whoever renames the directories above it changes nothing.
+pub(crate) struct Located {
+    pub(crate) directory: OwnedFd,
+    pub(crate) name: OsString,
+    pub(crate) path: PathBuf,
+}
+
+impl Located {
+    /// Holds the directory of a path, if no symbolic link was put into it.
+    pub(crate) fn of(path: &Path) -> io::Result<Located> {
+        let refuse = || io::Error::other("the directory above it was replaced");
+        let (above, name) = path.parent().zip(path.file_name()).ok_or_else(refuse)?;
+        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(above, flags, nix::sys::stat::Mode::empty())?;
+        if path_of(directory.as_fd()).as_deref() != Some(above) {
+            return Err(refuse());
+        }
+        Ok(Located { directory, name: name.to_owned(), path: path.to_owned() })
+    }
+
+    /// Removes the entry.
+    pub(crate) fn unlink(&self) -> io::Result<()> {
+        Ok(nix::unistd::unlinkat(&self.directory, self.name.as_os_str(), nix::unistd::UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Renames the entry to where `old` was, unless something else is there now.
+    pub(crate) fn rename_to(&self, old: &Located) -> io::Result<()> {
+        let flags = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+        let (from, to) = (self.name.as_os_str(), old.name.as_os_str());
+        Ok(nix::fcntl::renameat2(&self.directory, from, &old.directory, to, flags)?)
+    }
+
+    /// Opens the entry, and no link in its place, for writing.
+    pub(crate) fn open_to_write(&self) -> io::Result<File> {
+        use nix::fcntl::OFlag;
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::openat(&self.directory, self.name.as_os_str(), flags, nix::sys::stat::Mode::empty())?.into())
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::fanotify::Located;
 use crate::identify::FileId;
 
 /// What is known of a file.
@@ -39,6 +40,12 @@ impl Stat {
     /// Of what a path names, be it a symbolic link.
     pub(crate) fn named(path: &Path) -> io::Result<Stat> {
         statx(libc::AT_FDCWD, &CString::new(path.as_os_str().as_bytes())?, libc::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// Of an entry of a directory that is held.
+    pub(crate) fn located(entry: &Located) -> io::Result<Stat> {
+        let name = CString::new(entry.name.as_bytes())?;
+        statx(entry.directory.as_raw_fd(), &name, libc::AT_SYMLINK_NOFOLLOW)
     }
 
     fn is(&self, kind: u32) -> bool {

@@ -1,16 +1,17 @@
 //! Which file systems are marked, and with what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use crate::fail::Failure;
 use crate::identify::destination::Guarded;
-use crate::sys::fanotify::{self, Entry, FAN_PRE_ACCESS, Group};
+use crate::sys::fanotify::{self, Entry, FAN_PRE_ACCESS, Group, Located};
+use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
 
 /// What is asked of every guarded file system.
@@ -18,18 +19,24 @@ const CONTENT: u64 = libc::FAN_OPEN_PERM | libc::FAN_CLOSE_WRITE;
 /// What its directories report by name.
 const NAMES: u64 = libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_CLOSE_WRITE | libc::FAN_ONDIR;
 
-/// The two groups and what they mark.
+/// The groups and what they mark.
 pub(crate) struct Marks {
-    group: Group,
+    /// For the workstation's own disks and those plugged into it.
+    local: Group,
+    /// For file systems behind which a server or a daemon stands. Reading their events may wait for it, and
+    /// it may wait for an event of ours: so they have a thread of their own.
+    remote: Group,
     names: Group,
     pre_access: bool,
     marked: Mutex<HashMap<u64, Marked>>,
+    /// File systems that could not be marked, and of which that was told.
+    failed: Mutex<HashSet<u64>>,
 }
 
 /// One marked file system.
 struct Marked {
     path: PathBuf,
-    whole: bool,
+    remote: bool,
     pre_access: bool,
     /// Its id, where what the kernel names by handle can be opened. No descriptor of it is kept: a disk that
     /// is in use cannot be unmounted.
@@ -38,13 +45,23 @@ struct Marked {
 
 impl Marks {
     /// Two groups that mark nothing yet.
-    pub(crate) fn new(group: Group, names: Group, pre_access: bool) -> Marks {
-        Marks { group, names, pre_access, marked: Mutex::default() }
+    pub(crate) fn new(local: Group, remote: Group, names: Group, pre_access: bool) -> Marks {
+        Marks { local, remote, names, pre_access, marked: Mutex::default(), failed: Mutex::default() }
     }
 
-    /// The group whose events wait for an answer.
-    pub(crate) fn group(&self) -> &Group {
-        &self.group
+    /// The group of disks, or of what lies behind a server or a daemon.
+    pub(crate) fn group(&self, remote: bool) -> &Group {
+        if remote { &self.remote } else { &self.local }
+    }
+
+    /// No more opens of this file, until it is modified.
+    pub(crate) fn ignore(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.local.ignore(file)
+    }
+
+    /// Everything is asked for again.
+    pub(crate) fn stop_ignoring(&self) -> io::Result<()> {
+        self.local.stop_ignoring()
     }
 
     /// The group of named directory events.
@@ -60,44 +77,49 @@ impl Marks {
             marked.keys().filter(|device| wanted.iter().all(|one| one.device != **device)).copied().collect();
         for device in gone {
             if let Some(old) = marked.remove(&device) {
-                // The mark went with the file system, if that was unmounted.
-                let _ = self.group.unmark_filesystem(&old.path, CONTENT | FAN_PRE_ACCESS);
-                let _ = self.names.unmark_filesystem(&old.path, NAMES);
+                // Where something else lies at its place now, the mark went with the file system.
+                if Stat::named(&old.path).is_ok_and(|stat| stat.file.device == device) {
+                    let _ = self.group(old.remote).unmark_filesystem(&old.path, CONTENT);
+                    let _ = self.group(old.remote).unmark_filesystem(&old.path, FAN_PRE_ACCESS);
+                    let _ = self.names.unmark_filesystem(&old.path, NAMES);
+                }
             }
         }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         for one in wanted {
-            if marked.get(&one.device).is_some_and(|known| known.whole == one.whole) {
-                continue;
-            }
+            // A mark that is there already is set again: the file system may be another under the same number.
             match self.mark(&one) {
                 Ok(done) => {
+                    failed.remove(&one.device);
                     marked.insert(one.device, done);
                 }
-                Err(error) => {
+                Err(error) if failed.insert(one.device) => {
                     let what = format!("the file system at {} cannot be guarded: {error}", one.path.display());
                     workstation.spool.push(Failure::MarkFailed.notice(Some(one.path.as_os_str().as_bytes()), what));
                 }
+                Err(_) => {}
             }
         }
     }
 
     fn mark(&self, wanted: &Guarded) -> io::Result<Marked> {
-        self.group.mark_filesystem(&wanted.path, CONTENT)?;
+        let group = self.group(wanted.remote);
+        group.mark_filesystem(&wanted.path, CONTENT)?;
         // Every read and write is asked for where all of the file system is a destination; elsewhere the
         // cost would fall on everybody's work.
-        let pre_access =
-            self.pre_access && wanted.whole && self.group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
+        let pre_access = self.pre_access && wanted.whole && group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
         let named = self.names.mark_filesystem(&wanted.path, NAMES);
         let id = named.and_then(|()| fanotify::fsid(&wanted.path));
-        Ok(Marked { path: wanted.path.clone(), whole: wanted.whole, pre_access, id: id.ok() })
+        Ok(Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id: id.ok() })
     }
 
-    /// The path of a directory entry that the kernel names by handle.
-    pub(crate) fn path(&self, entry: &Entry) -> Option<PathBuf> {
+    /// Where a directory entry is that the kernel names by handle.
+    pub(crate) fn locate(&self, entry: &Entry) -> Option<Located> {
         let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = marked.values().find(|marked| marked.id == Some(entry.fsid))?;
-        entry.path(File::open(&found.path).ok()?.as_fd()).ok()
+        let path = marked.values().find(|marked| marked.id == Some(entry.fsid))?.path.clone();
+        drop(marked);
+        entry.locate(File::open(path).ok()?.as_fd()).ok()
     }
 
     /// For people: what is guarded, and how.

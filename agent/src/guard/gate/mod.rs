@@ -1,8 +1,9 @@
 //! The `gate` guard: fanotify permission events on the file systems of collections and destinations.
 //!
 //! One thread reads the events in the order in which the kernel made them and answers each from what is in
-//! memory and in `/proc`; it opens no file of a guarded file system, writes no log and waits for no other
-//! thread. A second thread ends the process if the first one hangs: the kernel then frees every waiting
+//! memory and in `/proc`; it opens no file of a guarded file system, writes no log and waits for nobody. A
+//! second one does the same for network and FUSE file systems, because taking an event of theirs may wait
+//! for a server. A third ends the process if the first one hangs: the kernel then frees every waiting
 //! system call at once, and the service manager starts the agent again.
 
 mod marks;
@@ -11,14 +12,16 @@ mod verdict;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fail::{self, Failure};
 use crate::identify::process::is_own;
+use crate::identify::recent::Recent;
 use crate::identify::taint;
 use crate::sys::fanotify::{Buffer, Event, Group};
 use crate::workstation::Workstation;
@@ -36,7 +39,7 @@ const GAVE_UP: i32 = 70;
 /// A running gate. Dropping it frees all waiting system calls.
 pub(crate) struct Running {
     stop: Arc<AtomicBool>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// What it guards, and what it cannot.
     pub(crate) marks: Arc<Marks>,
 }
@@ -56,97 +59,135 @@ impl Drop for Running {
 /// # Errors
 /// The kernel gives no group, or cannot mark any of the file systems.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
-    let (group, pre_access) = Group::permission()?;
-    let names = Group::names()?;
-    let marks = Arc::new(Marks::new(group, names, pre_access));
+    let (local, pre_access) = Group::permission()?;
+    let (remote, _) = Group::permission()?;
+    let marks = Arc::new(Marks::new(local, remote, Group::names()?, pre_access));
+    let (recent, followed) = Recent::follow();
+    if let Err(error) = followed {
+        let what = format!("who renamed or closed a file and ended at once may stay unknown ({error})");
+        workstation.spool.push(Failure::GuardDegraded.notice(None, what));
+    }
     marks.update(workstation);
     let stop = Arc::new(AtomicBool::new(false));
-    let busy = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
-
-    let mut gate = Gate::new(workstation.clone(), marks.clone());
-    let answering = {
-        let (marks, stop, busy) = (marks.clone(), stop.clone(), busy.clone());
-        move || answer(&mut gate, &marks, &stop, &busy, begun)
-    };
-    let watching = {
-        let stop = stop.clone();
-        move || give_up_if_hung(&stop, &busy, begun)
-    };
+    let gate = Arc::new(Mutex::new(Gate::new(workstation.clone(), marks.clone(), recent.clone())));
+    let mut threads = Vec::new();
+    for (name, remote) in [("gate", false), ("gate-remote", true)] {
+        let busy = Arc::new(AtomicU64::new(0));
+        let answering = Answering { gate: gate.clone(), marks: marks.clone(), remote, busy: busy.clone(), begun };
+        let stopped = stop.clone();
+        threads.push(thread(name, move || answering.run(&stopped))?);
+        // A server that is away may hold up what is asked of its own files, and nothing else.
+        if !remote {
+            let stopped = stop.clone();
+            threads.push(thread("gate-watchdog", move || give_up_if_hung(&stopped, &busy, begun))?);
+        }
+    }
     let following = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
-        move || names::follow(&workstation, &marks, &stop)
+        move || names::follow(&workstation, &marks, &recent, &stop)
     };
-    let thread = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
-    let threads = vec![
-        thread("gate", Box::new(answering))?,
-        thread("gate-watchdog", Box::new(watching))?,
-        thread("gate-names", Box::new(following))?,
-    ];
+    threads.push(thread("gate-names", following)?);
     Ok(Running { stop, threads, marks })
 }
 
-fn answer(gate: &mut Gate, marks: &Marks, stop: &AtomicBool, busy: &AtomicU64, begun: Instant) {
-    gate.taint_those_who_hold_labelled_files();
-    let mut buffer = Buffer::new();
-    let mut ticked = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
-        if ticked.elapsed() > TICK {
-            gate.sweep(taint::ticks());
-            ticked = Instant::now();
-        }
-        let length = match marks.group().read(&mut buffer) {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(marks.group(), Duration::from_millis(200));
-                continue;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // The kernel could not open one file for us (ENXIO, ETXTBSY ...): it denied that access itself.
-            Err(_) => {
-                fail::count(Failure::MarkFailed, 1);
-                std::thread::yield_now();
-                continue;
-            }
-        };
-        for event in buffer.events(length) {
-            let since = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-            busy.store(since, Ordering::Relaxed);
-            handle(gate, marks, event);
-            busy.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Judges one event and answers it; what has to be read or written for the record comes after the answer.
-fn handle(gate: &mut Gate, marks: &Marks, event: Event) {
-    let Some(file) = &event.file else {
-        gate.overflowed();
-        return;
-    };
-    if !event.waits() {
-        gate.written(event);
-        return;
-    }
-    if is_own(event.tid) {
-        let _ = marks.group().answer(file.as_fd(), true);
-        return;
-    }
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // A panic is a mistake of ours, and nobody may wait for it.
-    let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| gate.judge(&event)));
-    let allow = judged.as_ref().map_or(true, |judged| judged.allow);
-    if marks.group().answer(file.as_fd(), allow).is_err() {
-        fail::count(Failure::DeadlineMissed, 1);
+    let run = move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            crate::sys::exit_now(GAVE_UP);
+        }
+    };
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// One thread that answers the events of one group.
+struct Answering {
+    gate: Arc<Mutex<Gate>>,
+    marks: Arc<Marks>,
+    remote: bool,
+    /// Since when it is at work, in milliseconds after `begun`; 0 while it waits for events.
+    busy: Arc<AtomicU64>,
+    begun: Instant,
+}
+
+impl Answering {
+    fn run(&self, stop: &AtomicBool) {
+        let group = self.marks.group(self.remote);
+        if !self.remote {
+            self.work(|gate| gate.taint_those_who_hold_labelled_files());
+        }
+        let mut buffer = Buffer::new();
+        let mut ticked = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            if !self.remote && ticked.elapsed() > TICK {
+                self.work(|gate| gate.sweep(taint::ticks()));
+                ticked = Instant::now();
+            }
+            if !wait(group, Duration::from_millis(200)) {
+                continue;
+            }
+            self.is_busy();
+            let events = group.read(&mut buffer).map(|length| buffer.events(length));
+            self.busy.store(0, Ordering::Relaxed);
+            match events {
+                Ok(events) => events.into_iter().for_each(|event| self.handle(event)),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // The kernel could not open one file for us (ENXIO, ETXTBSY, EMFILE ...): it denied that access
+                // itself.
+                Err(_) => {
+                    fail::count(Failure::MarkFailed, 1);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
     }
-    match judged {
-        Ok(judged) => gate.after(judged),
-        Err(_) => fail::count(Failure::DeadlineMissed, 1),
+
+    fn is_busy(&self) {
+        let since = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.busy.store(since, Ordering::Relaxed);
+    }
+
+    fn work<T>(&self, work: impl FnOnce(&mut Gate) -> T) -> T {
+        self.is_busy();
+        let done = work(&mut self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+        self.busy.store(0, Ordering::Relaxed);
+        done
+    }
+
+    /// Judges one event and answers it; what has to be read or written for the record comes after the
+    /// answer.
+    fn handle(&self, event: Event) {
+        let group = self.marks.group(self.remote);
+        let Some(file) = &event.file else {
+            self.work(|gate| gate.overflowed());
+            return;
+        };
+        if !event.waits() {
+            self.work(|gate| gate.written(event));
+            return;
+        }
+        if is_own(event.tid) {
+            let _ = group.answer(file.as_fd(), true);
+            return;
+        }
+        let judge = std::panic::AssertUnwindSafe(|| self.work(|gate| gate.judge(&event)));
+        let judged = std::panic::catch_unwind(judge);
+        let allow = judged.as_ref().map_or(true, |judged| judged.allow);
+        if group.answer(file.as_fd(), allow).is_err() {
+            fail::count(Failure::DeadlineMissed, 1);
+        }
+        match judged {
+            Ok(judged) => self.work(|gate| gate.after(judged)),
+            Err(_) => fail::count(Failure::DeadlineMissed, 1),
+        }
     }
 }
 
-fn wait(group: &Group, longest: Duration) {
+/// Waits for events of a group; whether there are any.
+fn wait(group: &Group, longest: Duration) -> bool {
     let mut ready = [PollFd::new(group.as_fd(), PollFlags::POLLIN)];
-    let _ = poll(&mut ready, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
+    poll(&mut ready, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO)).is_ok_and(|ready| ready > 0)
 }
 
 fn give_up_if_hung(stop: &AtomicBool, busy: &AtomicU64, begun: Instant) {

@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use vitrine_policy::decision::Answer;
-use vitrine_policy::facts::{Attempt, Destination, Facts, History, Program};
+use vitrine_policy::facts::{Attempt, Destination, Facts, History};
 use vitrine_policy::judge;
-use vitrine_policy::record::{self, Disposition, Operation};
+use vitrine_policy::record::{Disposition, Operation};
 
 use super::marks::Marks;
 use super::verdict::GUARD;
 use crate::fail::Failure;
 use crate::identify::label::Known;
-use crate::identify::process::Process;
-use crate::quarantine;
+use crate::identify::recent::Recent;
+use crate::quarantine::{self, QuarantineError};
 use crate::recorder::{Seen, disposition};
-use crate::sys::fanotify::{Buffer, Named};
+use crate::sys::fanotify::{Buffer, Located, Named};
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
 
@@ -29,11 +29,11 @@ use crate::workstation::{Snapshot, Workstation};
 const MAX_ENTRIES: usize = 1_000_000;
 
 /// Follows the named events until told to stop.
-pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, stop: &AtomicBool) {
+pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, recent: &Recent, stop: &AtomicBool) {
     let mut buffer = Buffer::new();
     while !stop.load(Ordering::Relaxed) {
         match marks.names().read(&mut buffer) {
-            Ok(length) => buffer.named(length).iter().for_each(|event| one(workstation, marks, event)),
+            Ok(length) => buffer.named(length).iter().for_each(|event| one(workstation, marks, recent, event)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 super::wait(marks.names(), Duration::from_millis(200));
             }
@@ -42,80 +42,95 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, stop: &Atomi
     }
 }
 
-fn one(workstation: &Arc<Workstation>, marks: &Marks, event: &Named) {
+fn one(workstation: &Workstation, marks: &Marks, recent: &Recent, event: &Named) {
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
         let what = "named events were lost because the kernel's queue was full";
         workstation.spool.push(Failure::QueueOverflow.notice(None, what));
         return;
     }
-    let Some(path) = event.entry.as_ref().and_then(|entry| marks.path(entry)) else { return };
-    let old = event.old.as_ref().and_then(|entry| marks.path(entry));
+    let Some(new) = event.entry.as_ref().and_then(|entry| marks.locate(entry)) else { return };
+    let old = event.old.as_ref().and_then(|entry| marks.locate(entry));
     let snapshot = workstation.snapshot();
-    for path in [Some(&path), old.as_ref()].into_iter().flatten() {
-        let concerned =
-            |collection: &vitrine_policy::Collection| collection.covers(path) || collection.covers_dir(path);
-        if snapshot.policy.collections.iter().any(concerned) {
-            workstation.touch(path);
-        }
+    let is_collection = |path: &Path| {
+        let mut collections = snapshot.policy.collections.iter();
+        collections.any(|collection| collection.covers(path) || collection.covers_dir(path))
+    };
+    let named = event.mask & (libc::FAN_RENAME | libc::FAN_CREATE) != 0;
+    if named && is_collection(&new.path) {
+        // What was nobody's concern may be a master now.
+        let _ = marks.stop_ignoring();
     }
-    if event.mask & (libc::FAN_RENAME | libc::FAN_CREATE) != 0 && !crate::identify::process::is_own(event.pid) {
-        Moved { workstation, snapshot: &snapshot, event, path: &path, old: old.as_deref() }.judge();
+    if named && !crate::identify::process::is_own(event.pid) {
+        let moved = Moved { workstation, recent, snapshot: &snapshot, event, new: &new, old: old.as_ref() };
+        moved.keep_labels();
+        moved.judge();
+    }
+    for entry in [Some(&new), old.as_ref()].into_iter().flatten().filter(|entry| is_collection(&entry.path)) {
+        workstation.touch(&entry.path);
     }
 }
 
 /// Something that has a new name.
 struct Moved<'a> {
     workstation: &'a Workstation,
+    recent: &'a Recent,
     snapshot: &'a Arc<Snapshot>,
     event: &'a Named,
-    path: &'a Path,
-    old: Option<&'a Path>,
+    new: &'a Located,
+    old: Option<&'a Located>,
 }
 
 impl Moved<'_> {
+    /// A master that leaves its collection stays what it is, though nobody registers it there any more.
+    fn keep_labels(&self) {
+        let policy = &self.snapshot.policy;
+        let labels = &self.workstation.labels;
+        each_below(self.new, |stat, path| {
+            if policy.collection_of(path).is_none() && labels.is_master(stat) {
+                let master = labels.registration(stat).map(|master| master.path);
+                let known = Known::master(master.as_deref().unwrap_or(path), policy.master_tier());
+                labels.set(stat, Arc::new(known));
+            }
+        });
+    }
+
     fn judge(&self) {
-        let Ok(stat) = Stat::named(self.path) else { return };
-        let Some(destination) = self.snapshot.destinations.of(self.path, Some(stat.file.device)) else { return };
-        let labelled = if stat.is_directory() {
-            labelled_below(self.workstation, self.snapshot, self.path)
-        } else if stat.is_regular() && (self.old.is_some() || stat.links > 1) {
-            self.label(&stat)
-        } else {
-            return;
-        };
-        let Some(known) = labelled else { return };
+        let path = &self.new.path;
+        let Ok(stat) = Stat::located(self.new) else { return };
+        let Some(destination) = self.snapshot.destinations.of(path, Some(stat.file.device)) else { return };
+        let mut highest: Option<Arc<Known>> = None;
+        each_below(self.new, |stat, path| {
+            let known = self.label(stat, path);
+            if known.as_ref().map(|known| known.tier) > highest.as_ref().map(|highest| highest.tier) {
+                highest = known;
+            }
+        });
+        let Some(known) = highest else { return };
         // Within one destination nothing goes anywhere.
-        let from = self.old.and_then(|old| self.snapshot.destinations.of(old, Some(stat.file.device)));
-        let entry = |destination: &Destination| {
-            self.snapshot.policy.destination_of(destination).map(|entry| entry.name.clone())
-        };
+        let from = self.old.and_then(|old| self.snapshot.destinations.of(&old.path, Some(stat.file.device)));
+        let entry = |to: &Destination| self.snapshot.policy.destination_of(to).map(|entry| entry.name.clone());
         if from.is_some_and(|from| entry(&from).is_some() && entry(&from) == entry(&destination)) {
             return;
         }
-        let process = Process::of_thread(self.event.pid);
-        let named = process.and_then(|process| self.snapshot.programs.of(process).map(|(name, _)| name.to_owned()));
-        let lineage: Vec<record::Process> = process
-            .map(|process| process.lineage().iter().map(|process| process.describe(None)).collect())
-            .unwrap_or_default();
-        let program = Program { named, path: lineage.first().map(|process| process.path.clone()).unwrap_or_default() };
-        let facts = Facts {
-            program,
-            attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
-        };
+        let actor = self.recent.actor(self.snapshot, self.event.pid);
+        let program = actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default();
+        let attempt = Attempt::Transfer { label: known.label(), destination, history: History::default() };
+        let facts = Facts { program, attempt };
         let decision = judge(&self.snapshot.policy, &facts);
+        // A file that was just made there has been judged when it was opened.
+        let is_made_here = self.old.is_none() && stat.links <= 1;
+        if is_made_here && (stat.size == 0 || decision.answer() == Answer::Allow) {
+            return;
+        }
         let mut end = disposition(&decision, Disposition::Undone);
         let mut remark = None;
-        if decision.answer() == Answer::Deny {
-            match self.undo(&stat) {
-                Ok(()) => {}
-                Err(error) => {
-                    end = Disposition::Failed;
-                    let what = format!("{} could not be taken back: {error}", self.path.display());
-                    remark = Some(format!("{what}."));
-                    let subject = Some(self.path.as_os_str().as_bytes());
-                    self.workstation.spool.push(Failure::UndoFailed.notice(subject, what));
-                }
-            }
+        if decision.answer() == Answer::Deny
+            && let Err(error) = self.undo(&stat)
+        {
+            end = Disposition::Failed;
+            let what = format!("{} could not be taken back: {error}", path.display());
+            remark = Some(format!("{what}."));
+            self.workstation.spool.push(Failure::UndoFailed.notice(Some(path.as_os_str().as_bytes()), what));
         }
         self.workstation.recorder.record(Seen {
             operation: if self.old.is_some() { Operation::Rename } else { Operation::Link },
@@ -124,54 +139,58 @@ impl Moved<'_> {
             bytes_arrived: (end == Disposition::Undone).then_some(0),
             decision,
             disposition: end,
-            uid: process.map(|process| process.uid),
-            processes: lineage,
+            uid: actor.as_ref().map(|actor| actor.uid),
+            processes: actor.map(|actor| actor.processes).unwrap_or_default(),
             known,
             snapshot: self.snapshot.clone(),
             remark,
         });
     }
 
-    /// The label of the file, or that which its old name gave it.
-    fn label(&self, stat: &Stat) -> Option<Arc<Known>> {
+    /// The label of a file, or that which its old name gave it.
+    fn label(&self, stat: &Stat, path: &Path) -> Option<Arc<Known>> {
         let labels = &self.workstation.labels;
-        labels.of(&self.snapshot.policy, stat, self.path).or_else(|| labels.of(&self.snapshot.policy, stat, self.old?))
+        let by_old_name = || {
+            let below = path.strip_prefix(&self.new.path).ok()?;
+            let old = self
+                .old
+                .map(|old| if below.as_os_str().is_empty() { old.path.clone() } else { old.path.join(below) })?;
+            labels.of(&self.snapshot.policy, stat, &old)
+        };
+        by_old_name().or_else(|| labels.of(&self.snapshot.policy, stat, path))
     }
 
-    fn undo(&self, stat: &Stat) -> Result<(), quarantine::QuarantineError> {
+    fn undo(&self, stat: &Stat) -> Result<(), QuarantineError> {
         match self.old {
             Some(old) => {
-                if !Stat::named(self.path).is_ok_and(|now| now.file == stat.file) {
-                    return Err(quarantine::QuarantineError::Replaced);
-                }
-                let flags = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
-                nix::fcntl::renameat2(nix::fcntl::AT_FDCWD, self.path, nix::fcntl::AT_FDCWD, old, flags)
-                    .map_err(io::Error::from)?;
-                Ok(())
+                quarantine::expect(self.new, stat)?;
+                Ok(self.new.rename_to(old)?)
             }
-            None => quarantine::unlink(self.path, stat),
+            None => quarantine::unlink(self.new, stat),
         }
     }
 }
 
-/// The highest label of all that lies in a directory.
-fn labelled_below(workstation: &Workstation, snapshot: &Snapshot, directory: &Path) -> Option<Arc<Known>> {
-    let mut directories: Vec<PathBuf> = vec![directory.to_owned()];
-    let mut highest: Option<Arc<Known>> = None;
+/// Shows `visit` the entry if it is a regular file, or all regular files below it.
+fn each_below(entry: &Located, mut visit: impl FnMut(&Stat, &Path)) {
+    let Ok(stat) = Stat::located(entry) else { return };
+    if stat.is_regular() {
+        visit(&stat, &entry.path);
+    }
+    let mut directories: Vec<PathBuf> = Vec::new();
+    if stat.is_directory() {
+        directories.push(entry.path.clone());
+    }
     let mut left = MAX_ENTRIES;
     while let Some(next) = directories.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten().flatten().take(left) {
+        for found in fs::read_dir(&next).into_iter().flatten().flatten().take(left) {
             left -= 1;
-            let path = entry.path();
-            let Ok(stat) = Stat::named(&path) else { continue };
-            if stat.is_directory() {
-                directories.push(path);
-            } else if let Some(known) = workstation.labels.of(&snapshot.policy, &stat, &path)
-                && highest.as_ref().is_none_or(|highest| highest.tier < known.tier)
-            {
-                highest = Some(known);
+            let path = found.path();
+            match Stat::named(&path) {
+                Ok(stat) if stat.is_directory() => directories.push(path),
+                Ok(stat) if stat.is_regular() => visit(&stat, &path),
+                _ => {}
             }
         }
     }
-    highest
 }

@@ -2,8 +2,10 @@
 //! runs out, what is known by then decides.
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use vitrine_policy::decision::{Answer, Decision};
@@ -15,10 +17,11 @@ use crate::fail::{self, Failure};
 use crate::guard::gate::marks::Marks;
 use crate::identify::label::Known;
 use crate::identify::process::{self, Access, Process};
-use crate::identify::taint::Taints;
-use crate::inspect::{Actor, Arrival};
+use crate::identify::recent::Recent;
+use crate::identify::taint::{Reach, Taints};
+use crate::inspect::Arrival;
 use crate::recorder::{Seen, disposition};
-use crate::sys::fanotify::{Event, FAN_PRE_ACCESS};
+use crate::sys::fanotify::{Event, FAN_PRE_ACCESS, Located};
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
 
@@ -34,6 +37,11 @@ pub(super) struct Gate {
     taints: Taints,
     /// Whether inodes are ignored now; only while nobody is tainted.
     ignoring: bool,
+    /// Files that refused creations left behind, removed by a thread that may wait.
+    leftovers: SyncSender<PathBuf>,
+    recent: Arc<Recent>,
+    /// The policy by which inodes are ignored.
+    digest: String,
 }
 
 /// One event as it was judged.
@@ -63,8 +71,11 @@ struct Who {
 
 impl Gate {
     /// A gate that knows of no tainted process yet.
-    pub(super) fn new(workstation: Arc<Workstation>, marks: Arc<Marks>) -> Gate {
-        Gate { workstation, marks, taints: Taints::default(), ignoring: false }
+    pub(super) fn new(workstation: Arc<Workstation>, marks: Arc<Marks>, recent: Arc<Recent>) -> Gate {
+        let digest = workstation.snapshot().digest.clone();
+        let (leftovers, left) = sync_channel::<PathBuf>(1024);
+        std::thread::spawn(move || left.iter().for_each(|path| remove_leftover(&path)));
+        Gate { workstation, marks, taints: Taints::default(), ignoring: false, leftovers, recent, digest }
     }
 
     /// Judges an event that a system call waits for.
@@ -110,7 +121,8 @@ impl Gate {
         let Some(who) = who(snapshot, tid) else { return Judged::allowed() };
         let mut judged = Judged::allowed();
         // A hard link of a master lies elsewhere, and is that master still.
-        let linked = || self.workstation.labels.collection_of(stat).and_then(|name| snapshot.policy.collection(&name));
+        let registered = self.workstation.labels.registration(stat);
+        let linked = || snapshot.policy.collection(&registered.as_ref()?.collection);
         let collection = snapshot.policy.collection_of(path).or_else(linked);
         if let Some(collection) = collection {
             let facts = Facts {
@@ -137,7 +149,9 @@ impl Gate {
         if who.trust == Trust::Exempt {
             return judged;
         }
-        if let Some((facts, decision)) = self.holds_lower_destination(snapshot, &who, known) {
+        let deadline = Instant::now() + self.workstation.config.deadline() / 2;
+        let reach = Reach::of(who.process, deadline);
+        if let Some((facts, decision)) = self.holds_lower_destination(snapshot, &who, known, &reach, deadline) {
             judged.allow = decision.answer() == Answer::Allow;
             judged.seen.push(seen(snapshot, &who, Operation::Open, facts, decision, known.clone()));
             if !judged.allow {
@@ -146,22 +160,23 @@ impl Gate {
         }
         if self.taints.is_empty() && self.ignoring {
             // From now on every file that somebody writes may matter.
-            self.ignoring = self.marks.group().stop_ignoring().is_err();
+            self.ignoring = self.marks.stop_ignoring().is_err();
         }
-        self.taints.add(who.process, known, who.trust);
+        self.taints.add(who.process, known, who.trust, reach);
         judged
     }
 
     /// Whether the process, a descendant or a reader of its pipes holds a destination open for writing that
     /// may not receive `known`. What it holds on the workstation inherits the label.
     fn holds_lower_destination(
-        &mut self,
+        &self,
         snapshot: &Snapshot,
         who: &Who,
         known: &Arc<Known>,
+        reach: &Reach,
+        deadline: Instant,
     ) -> Option<(Facts, Decision)> {
-        let deadline = Instant::now() + self.workstation.config.deadline() / 2;
-        let mut others = self.taints.reach(who.process, None);
+        let mut others = reach.readers.clone();
         let mut parents = vec![who.process.id.pid];
         while let Some(parent) = parents.pop() {
             for child in process::children(parent) {
@@ -171,39 +186,45 @@ impl Gate {
                 }
             }
         }
-        let processes = others.into_iter().filter_map(Process::of_thread);
-        for process in std::iter::once(who.process).chain(processes) {
-            let mut written: Vec<PathBuf> = Vec::new();
+        let refused = |path: PathBuf| {
+            let (destination, ceiling) = snapshot.destinations.ceiling_of(&path)?;
+            let facts = transfer(who, known, destination);
+            let decision = judge(&snapshot.policy, &facts);
+            (!ceiling.admits(known.tier) && decision.is_notable()).then_some((facts, decision))
+        };
+        for process in std::iter::once(who.process).chain(others.into_iter().filter_map(Process::of_thread)) {
+            let reads_along = process.id == who.process.id || reach.readers.contains(&process.id.pid);
+            let mut count = 0;
             for descriptor in process.descriptors() {
-                if Instant::now() > deadline {
+                if Instant::now() > deadline || reach.is_partial {
                     fail::count(Failure::TaintIncomplete, 1);
                     return None;
                 }
-                if descriptor.target.is_absolute() && descriptor.ways().writes {
-                    match descriptor.stat() {
-                        Some(stat) if stat.is_regular() => {
-                            if snapshot.destinations.of(&descriptor.target, Some(stat.file.device)).is_none()
-                                && process.id == who.process.id
-                            {
-                                self.inherit(&stat, &descriptor.target, known);
-                            }
-                            written.push(descriptor.target.clone());
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            written.extend(process.shared_mappings());
-            for path in written {
-                let Some((destination, ceiling)) = snapshot.destinations.ceiling_of(&path) else { continue };
-                if ceiling.admits(known.tier) {
+                count += 1;
+                if !descriptor.target.is_absolute() || !descriptor.ways().writes {
                     continue;
                 }
-                let facts = transfer(who, known, destination);
+                let Some(stat) = descriptor.stat().filter(Stat::is_regular) else { continue };
+                let path = descriptor.target.clone();
+                if snapshot.destinations.of(&path, Some(stat.file.device)).is_some() {
+                    if let Some(refused) = refused(path) {
+                        return Some(refused);
+                    }
+                } else if reads_along {
+                    self.inherit(&stat, &path, known);
+                }
+            }
+            if count >= process::MAX_DESCRIPTORS {
+                // Nobody needs that many; what hides behind them is taken for a place that nobody named.
+                let hidden = Destination::Path { path: format!("/proc/{}/fd", process.id.pid).into(), mount: None };
+                let facts = transfer(who, known, hidden);
                 let decision = judge(&snapshot.policy, &facts);
                 if decision.is_notable() {
                     return Some((facts, decision));
                 }
+            }
+            if let Some(refused) = process.shared_mappings().into_iter().find_map(refused) {
+                return Some(refused);
             }
         }
         None
@@ -225,7 +246,7 @@ impl Gate {
             self.inherit(stat, path, &taint);
             return judged;
         };
-        let Some(who) = who_of(snapshot, process) else { return judged };
+        let who = who_of(snapshot, process);
         let facts = transfer(&who, &taint, destination);
         let decision = judge(&snapshot.policy, &facts);
         judged.allow = decision.answer() == Answer::Allow;
@@ -248,13 +269,14 @@ impl Gate {
     /// What follows once the kernel has its answer.
     pub(super) fn after(&mut self, judged: Judged) {
         if let (true, Some(file)) = (judged.ignore, &judged.file) {
-            self.ignoring |= self.marks.group().ignore(file.as_fd()).is_ok();
+            self.ignoring |= self.marks.ignore(file.as_fd()).is_ok();
         }
         for seen in judged.seen {
             self.workstation.recorder.record(seen);
         }
         if let Some(path) = judged.leftover {
-            remove_leftover(&path);
+            // Where there is no room nobody loses more than the sight of an empty file.
+            let _ = self.leftovers.try_send(path);
         }
     }
 
@@ -272,16 +294,15 @@ impl Gate {
         }
         let destination = snapshot.destinations.of(&path, Some(stat.file.device));
         if destination.is_none() && self.workstation.labels.of(&snapshot.policy, &stat, &path).is_none() {
-            return;
+            // Opened before its writer was tainted, closed after.
+            let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
+            match writer.and_then(|writer| self.taints.of(writer, |_| true)) {
+                Some(taint) => self.inherit(&stat, &path, &taint),
+                None => return,
+            }
         }
-        let actor = who(&snapshot, event.tid).map(|who| Actor {
-            processes: lineage(&snapshot, who.process),
-            uid: who.process.uid,
-            program: who.program,
-        });
-        let arrival = Arrival { path, file: Some(file), destination, guard: GUARD, actor };
-        // The receiver is gone only when the agent stops.
-        let _ = self.workstation.arrivals.send(arrival);
+        let actor = self.recent.actor(&snapshot, event.tid);
+        self.workstation.arrived(Arrival { path, file: Some(file), destination, guard: GUARD, actor });
     }
 
     /// The kernel's queue was full, which an unlimited queue should never be: what passed was not judged.
@@ -290,8 +311,15 @@ impl Gate {
         self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
     }
 
-    /// Takes leave of dead processes.
+    /// Takes leave of dead processes. Where another policy is in force, nothing is ignored any more, and who
+    /// holds what is now labelled is tainted.
     pub(super) fn sweep(&mut self, ticks: u64) {
+        let digest = self.workstation.snapshot().digest.clone();
+        if digest != self.digest {
+            self.digest = digest;
+            self.ignoring = self.marks.stop_ignoring().is_err();
+            self.taint_those_who_hold_labelled_files();
+        }
         if !self.taints.is_empty() {
             self.taints.sweep(ticks);
         }
@@ -314,23 +342,24 @@ impl Gate {
                 });
             let trust = snapshot.programs.of(process).map_or(Trust::None, |(_, trust)| trust);
             if let Some(known) = held.filter(|_| trust != Trust::Exempt) {
-                self.taints.add(process, &known, trust);
+                self.taints.add(process, &known, trust, Reach::default());
             }
         }
     }
 }
 
 fn who(snapshot: &Snapshot, tid: i32) -> Option<Who> {
-    who_of(snapshot, Process::of_thread(tid)?)
+    Process::of_thread(tid).map(|process| who_of(snapshot, process))
 }
 
-fn who_of(snapshot: &Snapshot, process: Process) -> Option<Who> {
-    let path = record::printable(std::os::unix::ffi::OsStrExt::as_bytes(process.executable()?.as_os_str()));
+/// A process whose executable cannot be told is a program that nobody named.
+fn who_of(snapshot: &Snapshot, process: Process) -> Who {
+    let path = record::printable(process.executable().unwrap_or_default().as_os_str().as_bytes());
     let (named, trust) = match snapshot.programs.of(process) {
         Some((name, trust)) => (Some(name.to_owned()), trust),
         None => (None, Trust::None),
     };
-    Some(Who { process, program: Program { named, path }, trust })
+    Who { process, program: Program { named, path }, trust }
 }
 
 fn lineage(snapshot: &Snapshot, process: Process) -> Vec<record::Process> {
@@ -370,7 +399,9 @@ fn seen(
 fn remove_leftover(path: &Path) {
     let now = jiff::Timestamp::now().as_nanosecond();
     let young = |stat: &Stat| stat.born.is_some_and(|born| (now - i128::from(born)).abs() < i128::from(LEFTOVER));
-    if Stat::named(path).is_ok_and(|stat| stat.is_regular() && stat.size == 0 && stat.links == 1 && young(&stat)) {
-        let _ = std::fs::remove_file(path);
+    let Ok(entry) = Located::of(path) else { return };
+    if Stat::located(&entry).is_ok_and(|stat| stat.is_regular() && stat.size == 0 && stat.links == 1 && young(&stat)) {
+        // It is gone, or somebody else's, where this fails.
+        let _ = entry.unlink();
     }
 }

@@ -29,6 +29,10 @@ fn master() -> Known {
     Known::master(Path::new("/m/a.tif"), Tier(2))
 }
 
+fn reach(process: Process) -> Reach {
+    Reach::of(process, Instant::now() + Duration::from_secs(5))
+}
+
 fn tier_of(taints: &mut Taints, process: Process) -> Option<Tier> {
     taints.of(process, |_| true).map(|known| known.tier)
 }
@@ -50,7 +54,7 @@ fn a_child_carries_what_its_parent_read_and_a_stranger_does_not() {
     until(|| !process::children(shell.id.pid).is_empty());
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
     let mut taints = Taints::default();
-    taints.add(shell, &master(), Trust::None);
+    taints.add(shell, &master(), Trust::None, reach(shell));
     assert_eq!(tier_of(&mut taints, child), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, stranger), None);
@@ -68,11 +72,11 @@ fn who_reads_from_a_tainted_pipe_is_tainted_over_two_pipes() {
     let writer = Process::of_thread(i32::try_from(first.id()).expect("a pid")).expect("the process");
     processes.0.extend([first, second]);
     let mut taints = Taints::default();
-    taints.add(writer, &master(), Trust::None);
+    taints.add(writer, &master(), Trust::None, reach(writer));
     assert_eq!(tier_of(&mut taints, third), Some(Tier(2)));
     // And the other way round: what comes in does not go out by itself.
     let mut taints = Taints::default();
-    taints.add(third, &master(), Trust::None);
+    taints.add(third, &master(), Trust::None, reach(third));
     assert_eq!(tier_of(&mut taints, writer), None);
 }
 
@@ -98,7 +102,7 @@ fn the_holder_of_a_pipe_does_not_taint_the_other_programs_that_it_starts() {
     });
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
     let mut taints = Taints::default();
-    taints.add(tainted, &master(), Trust::None);
+    taints.add(tainted, &master(), Trust::None, reach(tainted));
     assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, child), None);
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id.pid), nix::sys::signal::SIGKILL);
@@ -109,7 +113,7 @@ fn a_copier_is_tainted_only_while_it_holds_a_labelled_file() {
     let mut processes = Processes(Vec::new());
     let copier = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     let mut taints = Taints::default();
-    taints.add(copier, &master(), Trust::Copier);
+    taints.add(copier, &master(), Trust::Copier, reach(copier));
     assert!(taints.of(copier, |_| true).is_some());
     assert!(taints.of(copier, |_| false).is_none());
     assert!(taints.is_empty() || taints.of(copier, |_| true).is_none());
@@ -120,7 +124,7 @@ fn the_dead_are_forgotten_but_not_at_once() {
     let mut processes = Processes(Vec::new());
     let short = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     let mut taints = Taints::default();
-    taints.add(short, &master(), Trust::None);
+    taints.add(short, &master(), Trust::None, reach(short));
     let is_living = |taints: &Taints| taints.processes.get(&short.id).map(|taint| taint.died.is_none());
     assert_eq!(is_living(&taints), Some(true));
     drop(processes);
