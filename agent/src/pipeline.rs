@@ -163,6 +163,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Relaxed);
     drop(running);
+    workstation.recorder.flush(LAST_WORDS);
     spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
     spool.flush(LAST_WORDS);
     let _ = end.send(true);

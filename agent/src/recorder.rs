@@ -45,10 +45,17 @@ pub(crate) struct Seen {
     pub(crate) remark: Option<String>,
 }
 
+/// What the thread is asked to do.
+enum Message {
+    Record(Box<Seen>),
+    /// To tell what is held back, and to say when that is done.
+    Flush(SyncSender<()>),
+}
+
 /// Hands decisions to the thread that records them. Never blocks.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    queue: SyncSender<Seen>,
+    queue: SyncSender<Message>,
     /// Decisions that the queue had no room for, and that no record has told of yet.
     lost: Arc<AtomicU64>,
 }
@@ -56,17 +63,29 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts the thread. It ends when the last `Recorder` is dropped.
     pub(crate) fn start(spool: Spool, index: Arc<Index>) -> Recorder {
-        let (queue, seen) = sync_channel(QUEUE);
+        let (queue, messages) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let recorder = Recorder { queue, lost: lost.clone() };
-        std::thread::spawn(move || run(&seen, &lost, &spool, &index));
+        std::thread::spawn(move || run(&messages, &lost, &spool, &index));
         recorder
     }
 
     /// Records a decision, some time soon.
     pub(crate) fn record(&self, seen: Seen) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(seen) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.queue.try_send(Message::Record(Box::new(seen)))
+        {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Recorder {
+    /// Everything recorded so far is with the spool when this returns, unless `longest` is over before.
+    pub(crate) fn flush(&self, longest: Duration) {
+        let (done, is_done) = sync_channel(1);
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(longest);
         }
     }
 }
@@ -81,16 +100,20 @@ struct Repeated {
     transfer: Transfer,
 }
 
-fn run(seen: &Receiver<Seen>, lost: &AtomicU64, spool: &Spool, index: &Index) {
+fn run(messages: &Receiver<Message>, lost: &AtomicU64, spool: &Spool, index: &Index) {
     let mut recent: HashMap<Key, Repeated> = HashMap::new();
     loop {
-        match seen.recv_timeout(Duration::from_secs(1)) {
-            Ok(seen) => {
+        match messages.recv_timeout(Duration::from_secs(1)) {
+            Ok(Message::Flush(done)) => {
+                recent.drain().for_each(|(_, repeated)| tell_again(repeated, spool));
+                let _ = done.try_send(());
+            }
+            Ok(Message::Record(seen)) => {
                 let key = key(&seen);
                 match recent.get_mut(&key) {
                     Some(repeated) => repeated.again += 1,
                     None => {
-                        let transfer = transfer(seen, spool, index);
+                        let transfer = transfer(*seen, spool, index);
                         spool.push(Event::Transfer(Box::new(transfer.clone())));
                         if recent.len() < MAX_SAME {
                             recent.insert(key, Repeated { first: Instant::now(), again: 0, transfer });

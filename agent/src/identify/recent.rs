@@ -44,12 +44,24 @@ impl Short {
     fn of(pid: i32) -> Option<Short> {
         let process = Process::of_thread(pid)?;
         process.executable()?;
-        Some(Short {
+        Some(Short::from(process))
+    }
+
+    /// What is left of one that has ended and that its parent has not yet taken leave of: its short name.
+    fn of_dead(pid: i32) -> Option<Short> {
+        let mut short = Short::from(Process::of_thread(pid)?);
+        let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+        short.description.name = record::printable(name.trim_ascii_end());
+        Some(short)
+    }
+
+    fn from(process: Process) -> Short {
+        Short {
             parent: process.parent,
             uid: process.uid,
             executable: process.executable_stat(),
             description: process.describe(None),
-        })
+        }
     }
 }
 
@@ -61,6 +73,7 @@ impl Recent {
         let followed = Connector::subscribe().and_then(|connector| {
             let recent = Arc::downgrade(&recent);
             let run = move || {
+                crate::sys::hurry();
                 while let Some(recent) = recent.upgrade() {
                     match connector.next_program() {
                         Ok(Some(pid)) => recent.remember(pid),
@@ -76,7 +89,7 @@ impl Recent {
     }
 
     fn remember(&self, pid: i32) {
-        let Some(short) = Short::of(pid) else { return };
+        let Some(short) = Short::of(pid).or_else(|| Short::of_dead(pid)) else { return };
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         if started.by_pid.insert(pid, Arc::new(short)).is_none() {
             started.order.push_back(pid);
@@ -92,7 +105,8 @@ impl Recent {
         if let Some(living) = Short::of(pid) {
             return Some(Arc::new(living));
         }
-        self.started.lock().unwrap_or_else(PoisonError::into_inner).by_pid.get(&pid).cloned()
+        let remembered = self.started.lock().unwrap_or_else(PoisonError::into_inner).by_pid.get(&pid).cloned();
+        remembered.or_else(|| Short::of_dead(pid).map(Arc::new))
     }
 
     /// Who a process is, or was, with its ancestors.

@@ -88,6 +88,11 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
         move || names::follow(&workstation, &marks, &recent, &stop)
     };
     threads.push(thread("gate-names", following)?);
+    let plugging = {
+        let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
+        move || follow_mounts(&workstation, &marks, &stop)
+    };
+    threads.push(thread("gate-mounts", plugging)?);
     Ok(Running { stop, threads, marks })
 }
 
@@ -180,6 +185,18 @@ impl Answering {
         match judged {
             Ok(judged) => self.work(|gate| gate.after(judged)),
             Err(_) => fail::count(Failure::DeadlineMissed, 1),
+        }
+    }
+}
+
+/// Marks what is mounted, as soon as it is (poll(2) of `/proc/self/mountinfo`, proc_pid_mountinfo(5)).
+fn follow_mounts(workstation: &Workstation, marks: &Marks, stop: &AtomicBool) {
+    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
+    while !stop.load(Ordering::Relaxed) {
+        let mut changed = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        if poll(&mut changed, PollTimeout::from(200_u8)).is_ok_and(|changed| changed > 0) {
+            workstation.refresh();
+            marks.update(workstation);
         }
     }
 }
