@@ -35,6 +35,10 @@ use crate::{collection, inspect, upload};
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the spool may take to write what is left at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The labels of local copies, below the state directory.
+const LABELS: &str = "labels.json";
+/// How often they are written, where they changed.
+const SAVE: Duration = Duration::from_secs(5);
 /// The index of masters, below the state directory.
 pub(crate) const INDEX: &str = "index.db";
 /// The last policy that was good, below the state directory.
@@ -56,6 +60,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (arrivals, arrived) = mpsc::unbounded_channel();
     let (touched, touches) = mpsc::unbounded_channel();
     let workstation = Workstation::new(config.clone(), index.clone(), spool.clone(), first, arrivals, touched);
+
+    let labels = config.state.join(LABELS);
+    if let Err(error) = workstation.labels.load(&workstation.snapshot().policy, &labels)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let what = format!("the labels of local copies are lost, and set again when these are written: {error}");
+        spool.push(Failure::IndexSetAside.notice(Some(labels.as_os_str().as_bytes()), what));
+    }
 
     // The guard comes first: everything else can wait.
     let stop = Arc::new(AtomicBool::new(false));
@@ -108,12 +120,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut looked = policy_stamp(&config.policy);
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut last_error = None;
+    let mut saved = (workstation.labels.version(), std::time::Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
     loop {
         tokio::select! {
             () = signals.next() => break,
             _ = ticks.tick() => {}
+        }
+        if workstation.labels.version() != saved.0 && saved.1.elapsed() > SAVE {
+            saved = (workstation.labels.version(), std::time::Instant::now());
+            save(&workstation, &labels);
         }
         let stamp = policy_stamp(&config.policy);
         if stamp != looked {
@@ -163,6 +180,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Relaxed);
     drop(running);
+    save(&workstation, &labels);
     workstation.recorder.flush(LAST_WORDS);
     spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
     spool.flush(LAST_WORDS);
@@ -212,6 +230,13 @@ fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<Snapshot> {
 fn keep_good(config: &Config) {
     if let Err(error) = std::fs::copy(&config.policy, config.state.join(GOOD)) {
         tracing::warn!("the good policy cannot be kept for the next start: {error}");
+    }
+}
+
+fn save(workstation: &Workstation, labels: &Path) {
+    if let Err(error) = workstation.labels.save(&workstation.snapshot().policy, labels) {
+        let what = format!("the labels of local copies cannot be kept for the next start: {error}");
+        workstation.spool.push(Failure::IndexFailed.notice(Some(labels.as_os_str().as_bytes()), what));
     }
 }
 

@@ -185,3 +185,13 @@ fn a_library_slipped_into_the_named_program_does_not_open_the_vault() {
     let done = world.sh(command);
     assert!(!world.path("ws/work/stolen.png").exists(), "{}", done.text);
 }
+
+#[test]
+fn an_exempt_program_may_take_masters_anywhere_and_a_copy_of_it_may_not() {
+    let exempt = "[[program]]\nname = \"backup\"\npath = \"/usr/bin/rsync\"\ntrust = \"exempt\"\n";
+    let Some(world) = World::builder().policy(exempt).build() else { return };
+    assert!(!world.sh("cp /usr/bin/rsync ws/work/rsync; ws/work/rsync ws/masters/KP1_0001.jpg usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+    assert!(world.sh("rsync ws/masters/KP1_0001.jpg usb/").succeeded);
+    assert!(world.bytes_in("usb") > 0);
+}

@@ -115,3 +115,26 @@ fn it_tells_what_it_guards_and_what_it_does_not() {
     let text = String::from_utf8(world.vitrine(&["status"]).stdout).expect("text");
     assert!(text.contains("gate") && text.contains("enforce"), "{text}");
 }
+
+#[test]
+fn a_copy_of_unknown_content_is_still_labelled_after_a_restart() {
+    let Some(mut world) = World::builder().build() else { return };
+    assert!(world.sh("tar czf ws/work/packed.tgz ws/masters").succeeded);
+    wait_until("labelled archive", || (world.status()?["labelled"].as_u64()? > 0).then_some(()));
+    wait_until("labels on disk", || {
+        fs::read_to_string(world.path("state/labels.json")).ok()?.contains("tier").then_some(())
+    });
+    world.kill_agent();
+    world.start();
+    assert!(!world.sh("cp ws/work/packed.tgz usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+}
+
+#[test]
+fn a_master_that_leaves_its_collection_stays_a_master() {
+    let Some(world) = World::builder().build() else { return };
+    assert!(world.sh("mv ws/masters/KP1_0001.jpg ws/work/holiday.dat").succeeded);
+    wait_until("collection without it", || (world.status()?["masters"] == 2).then_some(()));
+    assert!(!world.sh("cp ws/work/holiday.dat usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+}

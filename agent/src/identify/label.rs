@@ -1,10 +1,14 @@
 //! What is known of files: which are masters, which are made from one.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
 use vitrine_fingerprint::Index;
 use vitrine_policy::Policy;
 use vitrine_policy::facts::{Label, Measure, Origin, Tier};
@@ -30,7 +34,7 @@ pub(crate) struct Known {
 }
 
 /// What the reading of a file brought.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) measure: Option<Measure>,
     pub(crate) digest: String,
@@ -87,6 +91,41 @@ pub(crate) struct Labels {
     masters: RwLock<HashMap<FileId, Registered>>,
     /// Sizes of masters, so that a file of another size need not be read to know that it is none.
     sizes: RwLock<HashSet<u64>>,
+    version: AtomicU64,
+}
+
+/// A label as it is kept between two runs of the agent. Ranks of tiers are not: the policy may be another.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    lifetime: (u64, u64, Option<i64>),
+    tier: String,
+    origin: Origin,
+    masters: Vec<OsString>,
+    file: OsString,
+    measured: Option<Measured>,
+}
+
+impl Kept {
+    fn new((file, born): Lifetime, known: &Known, policy: &Policy) -> Kept {
+        Kept {
+            lifetime: (file.device, file.inode, born),
+            tier: policy.tier_name(known.tier).to_owned(),
+            origin: known.origin,
+            masters: known.masters.iter().map(|path| path.as_os_str().to_owned()).collect(),
+            file: known.file.as_os_str().to_owned(),
+            measured: known.measured.as_deref().cloned(),
+        }
+    }
+
+    fn known(&self, policy: &Policy) -> Known {
+        Known {
+            tier: policy.tier_named(&self.tier).unwrap_or_else(|| policy.master_tier()),
+            origin: self.origin,
+            masters: self.masters.iter().map(|path| Path::new(path).into()).collect(),
+            file: Path::new(&self.file).into(),
+            measured: self.measured.clone().map(Arc::new),
+        }
+    }
 }
 
 /// Where a master lies.
@@ -106,7 +145,13 @@ fn lifetime(stat: &Stat) -> Lifetime {
 impl Labels {
     /// Labels over an index of masters.
     pub(crate) fn new(index: Arc<Index>) -> Labels {
-        Labels { index, files: RwLock::default(), masters: RwLock::default(), sizes: RwLock::default() }
+        Labels {
+            index,
+            files: RwLock::default(),
+            masters: RwLock::default(),
+            sizes: RwLock::default(),
+            version: AtomicU64::new(0),
+        }
     }
 
     /// What is known of a file. A file in a collection that is not yet read is a master by its path.
@@ -149,6 +194,7 @@ impl Labels {
 
     /// Sets the label of a file that is not a master.
     pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) {
+        self.version.fetch_add(1, Ordering::Relaxed);
         let file = lifetime(stat);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if files.len() >= MAX_FILES && !files.contains_key(&file) {
@@ -160,6 +206,7 @@ impl Labels {
     /// Sets or takes away the label of a file that was measured, if it is still the one that the measuring
     /// began with: who wrote more meanwhile has set another.
     pub(crate) fn replace(&self, stat: &Stat, before: Option<&Arc<Known>>, after: Option<Arc<Known>>) -> bool {
+        self.version.fetch_add(1, Ordering::Relaxed);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         let is_same = match (files.get(&lifetime(stat)), before) {
             (None, _) => true,
@@ -176,12 +223,50 @@ impl Labels {
 
     /// A file is gone.
     pub(crate) fn clear(&self, stat: &Stat) {
+        self.version.fetch_add(1, Ordering::Relaxed);
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
     }
 
     /// How many labelled files there are beside the masters.
     pub(crate) fn len(&self) -> usize {
         self.files.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// A number that changes with every label that is set or taken away.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Writes the labels where the next agent finds them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn save(&self, policy: &Policy, path: &Path) -> io::Result<()> {
+        let kept: Vec<Kept> = {
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            files.iter().map(|(lifetime, known)| Kept::new(*lifetime, known, policy)).collect()
+        };
+        let new = path.with_extension("new");
+        std::fs::write(&new, serde_json::to_vec(&kept)?)?;
+        std::fs::rename(new, path)
+    }
+
+    /// Reads what [`Labels::save`] wrote, of files that are still there. Their number.
+    ///
+    /// # Errors
+    /// There is no such file, or it is damaged.
+    pub(crate) fn load(&self, policy: &Policy, path: &Path) -> io::Result<usize> {
+        let kept: Vec<Kept> = serde_json::from_slice(&std::fs::read(path)?)?;
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        for kept in kept.into_iter().take(MAX_FILES) {
+            let (now, known) = (Stat::named(Path::new(&kept.file)), kept.known(policy));
+            if let Ok(stat) = now
+                && (stat.file.device, stat.file.inode, stat.born) == kept.lifetime
+            {
+                files.insert(lifetime(&stat), Arc::new(known));
+            }
+        }
+        Ok(files.len())
     }
 
     /// Takes the labels over into another policy: tiers keep their names; a name that is gone becomes the
