@@ -69,7 +69,7 @@ pub(crate) async fn run(workstation: Arc<Workstation>, mut arrivals: UnboundedRe
 async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> {
     let file = match arrival.file {
         Some(file) => file,
-        None => open_regular(&arrival.path)?,
+        None => block_in_place(|| open_regular(&arrival.path))?,
     };
     // Its name now: a temporary file may have got its own meanwhile.
     let path = crate::sys::fanotify::path_of(file.as_fd()).unwrap_or(arrival.path);

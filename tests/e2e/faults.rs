@@ -67,3 +67,29 @@ fn a_full_disk_at_the_destination_and_a_vanished_file_are_no_trouble() {
     world.recorded("the copy", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
     assert!(world.status().is_some(), "the agent ended:\n{}", world.log());
 }
+
+#[test]
+fn another_listener_that_hangs_does_not_hang_the_agent() {
+    let Some(world) = World::builder().build() else { return };
+    let listener = "import ctypes,sys,time\nlibc=ctypes.CDLL(None)\nfd=libc.fanotify_init(4,0)\n\
+                    libc.fanotify_mark(fd,0x101,ctypes.c_uint64(0x10000),-100,sys.argv[1].encode())\n\
+                    open(sys.argv[2],'w').close()\ntime.sleep(3)";
+    fs::write(world.path("usb/listener.py"), listener).expect("a script");
+    let mut hanging = std::process::Command::new("python3")
+        .args(["usb/listener.py", "ws", "usb/ready"])
+        .current_dir(&world.root)
+        .spawn()
+        .expect("a listener");
+    wait_until("listener that hangs", || world.path("usb/ready").exists().then_some(()));
+    let mut waiting = std::process::Command::new("cat")
+        .arg("ws/work/notes.txt")
+        .current_dir(&world.root)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("a reader");
+    assert!(!world.sh("timeout 2 cat usb/listener.py > /dev/null").hung, "what it did not mark is held up too");
+    hanging.wait().expect("the listener");
+    assert!(waiting.wait().expect("the reader").success(), "who waited for it is free when it is gone");
+    assert!(!world.sh("cp ws/masters/KP1_0001.jpg usb/").succeeded);
+    world.recorded("the copy", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
+}

@@ -160,12 +160,6 @@ fn a_burst_of_files_is_measured_to_the_last() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
-fn a_burst_that_overflows_everything_is_measured_to_the_last() {
-    burst(50_000);
-}
-
-#[test]
 fn a_file_that_is_still_written_is_read_when_it_is_complete() {
     use std::io::Write;
     let world = World::of(&["in"], |lab| fs::create_dir(lab.join("in")).unwrap());
