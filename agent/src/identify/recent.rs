@@ -138,6 +138,10 @@ mod tests {
         let recent = Recent::default();
         let mut child = std::process::Command::new("sleep").arg("30").spawn().expect("a process");
         let pid = i32::try_from(child.id()).expect("a pid");
+        // It may not have its command line yet; the kernel tells of a program when it has.
+        while Short::of(pid).expect("the process").description.command_line.is_empty() {
+            std::thread::yield_now();
+        }
         recent.remember(pid);
         let _ = child.kill();
         let _ = child.wait();
