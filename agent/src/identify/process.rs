@@ -41,7 +41,7 @@ pub(crate) struct Process {
 impl Process {
     /// The process of a thread; none if it is gone.
     pub(crate) fn of_thread(tid: i32) -> Option<Process> {
-        let status = fs::read(format!("/proc/{tid}/status")).ok()?;
+        let status = at_once(&format!("/proc/{tid}/status"))?;
         let field = |name: &str| -> Option<i64> {
             let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(name.as_bytes()))?;
             let value = std::str::from_utf8(&line[name.len()..]).ok()?;
@@ -162,7 +162,8 @@ pub(crate) struct Ways {
 impl Descriptor {
     /// Which way it is open; both where that cannot be read.
     pub(crate) fn ways(&self) -> Ways {
-        let flags = fs::read_to_string(format!("/proc/{}/fdinfo/{}", self.pid, self.number)).ok().and_then(|text| {
+        let flags = at_once(&format!("/proc/{}/fdinfo/{}", self.pid, self.number)).and_then(|text| {
+            let text = String::from_utf8(text).ok()?;
             let octal = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
             i32::from_str_radix(&octal, 8).ok()
         });
@@ -188,6 +189,14 @@ impl Descriptor {
     }
 }
 
+/// A small file of `/proc` in one read: their size is told as 0, so that others read them bit by bit.
+fn at_once(path: &str) -> Option<Vec<u8>> {
+    let mut text = vec![0; 4096];
+    let length = std::io::Read::read(&mut fs::File::open(path).ok()?, &mut text).ok()?;
+    text.truncate(length);
+    Some(text)
+}
+
 /// All processes there are.
 pub(crate) fn all() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -208,7 +217,7 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
 /// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted behind the
 /// parentheses because a command may contain both blanks and parentheses.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = at_once(&format!("/proc/{pid}/stat"))?;
     let behind = stat.iter().rposition(|byte| *byte == b')')?;
     std::str::from_utf8(stat.get(behind + 2..)?).ok()?.split(' ').nth(19)?.parse().ok()
 }
@@ -288,8 +297,8 @@ impl Access {
 
 /// Number and arguments of the call that a thread waits in.
 fn registers(tid: i32) -> Option<[i64; 5]> {
-    let text = fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
-    let mut words = text.split_ascii_whitespace();
+    let text = at_once(&format!("/proc/{tid}/syscall"))?;
+    let mut words = std::str::from_utf8(&text).ok()?.split_ascii_whitespace();
     let mut found = [words.next()?.parse().ok()?, 0, 0, 0, 0];
     for argument in &mut found[1..] {
         *argument = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?.cast_signed();

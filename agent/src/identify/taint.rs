@@ -15,9 +15,12 @@ use vitrine_policy::Trust;
 use super::FileId;
 use super::label::Known;
 use super::process::{self, Process, ProcessId, Ways};
+use crate::fail::{self, Failure};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
 const AFTER_DEATH: Duration = Duration::from_secs(60);
+/// How long what was seen of the pipes of all processes is believed.
+const SOON: Duration = Duration::from_millis(100);
 /// How many processes are looked at when a pipe is followed.
 const MAX_PROCESSES: usize = 4096;
 
@@ -40,6 +43,8 @@ struct Taint {
 pub(crate) struct Taints {
     processes: HashMap<ProcessId, Taint>,
     pipes: HashMap<FileId, (Arc<Known>, Instant)>,
+    /// Processes that read pipes and were found to read nothing tainted, and when.
+    clean: HashMap<ProcessId, Instant>,
 }
 
 impl Taints {
@@ -107,8 +112,9 @@ impl Taints {
         let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
         if !read.is_empty() {
             self.look_at_pipes();
-            if let Some((known, _)) = read.iter().find_map(|pipe| self.pipes.get(pipe)) {
-                return Some(known.clone());
+            let direct = read.iter().find_map(|pipe| self.pipes.get(pipe)).map(|(known, _)| known.clone());
+            if let Some(known) = direct.or_else(|| self.upstream(process, read)) {
+                return Some(known);
             }
         }
         // A user's own service manager adopts the orphans of his session (systemd(1), `--user`).
@@ -128,6 +134,54 @@ impl Taints {
         let orphan =
             self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
         orphan.map(|taint| taint.known.clone())
+    }
+
+    /// What comes down to a process over several pipes: a shell starts the first program of a pipeline before
+    /// the next ones, so that these may not have been there when the first one read.
+    fn upstream(&mut self, process: Process, read: Vec<FileId>) -> Option<Arc<Known>> {
+        if self.clean.get(&process.id).is_some_and(|since| since.elapsed() < SOON) {
+            return None;
+        }
+        let deadline = Instant::now() + SOON / 2;
+        let mut others: Vec<Ends> = Vec::new();
+        for pid in process::all().take(MAX_PROCESSES) {
+            if Instant::now() > deadline {
+                fail::count(Failure::TaintIncomplete, 1);
+                break;
+            }
+            others.extend(ends(pid));
+        }
+        let mut pipes: HashSet<FileId> = read.into_iter().collect();
+        loop {
+            let next = others.iter().position(|other| other.writes.iter().any(|pipe| pipes.contains(pipe)));
+            let Some(next) = next.map(|next| others.swap_remove(next)) else { break };
+            let carried = self.processes.get(&next.id).map(|taint| taint.known.clone());
+            let known = carried.or_else(|| next.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone())));
+            if let Some(known) = known.filter(|_| next.id != process.id) {
+                let now = Instant::now();
+                self.pipes.extend(next.writes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
+                return Some(known);
+            }
+            pipes.extend(next.reads);
+        }
+        self.clean.retain(|_, since| since.elapsed() < SOON);
+        self.clean.insert(process.id, Instant::now());
+        None
+    }
+
+    /// Who reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody
+    /// asks.
+    pub(crate) fn spread(&mut self) {
+        if self.pipes.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for other in process::all().take(MAX_PROCESSES).filter_map(ends) {
+            let known = other.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()));
+            if let Some(known) = known {
+                self.pipes.extend(other.writes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
+            }
+        }
     }
 
     /// Remembers the pipes that tainted processes write: they may have made them after they were tainted.
@@ -205,13 +259,14 @@ fn pipes(process: Process, held: impl Fn(Ways) -> bool) -> impl Iterator<Item = 
 /// The pipes that a process reads and writes.
 struct Ends {
     pid: i32,
+    id: ProcessId,
     reads: Vec<FileId>,
     writes: Vec<FileId>,
 }
 
 fn ends(pid: i32) -> Option<Ends> {
     let process = Process::of_thread(pid)?;
-    let mut ends = Ends { pid, reads: Vec::new(), writes: Vec::new() };
+    let mut ends = Ends { pid, id: process.id, reads: Vec::new(), writes: Vec::new() };
     for descriptor in process.descriptors() {
         let Some(pipe) = descriptor.pipe() else { continue };
         let ways = descriptor.ways();
@@ -222,7 +277,7 @@ fn ends(pid: i32) -> Option<Ends> {
             ends.writes.push(pipe);
         }
     }
-    (!ends.reads.is_empty()).then_some(ends)
+    (!ends.reads.is_empty() || !ends.writes.is_empty()).then_some(ends)
 }
 
 /// Clock ticks since boot, as `/proc` counts them (USER_HZ, 100 a second on every Linux).

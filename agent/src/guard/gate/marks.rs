@@ -17,7 +17,7 @@ use crate::workstation::Workstation;
 /// What is asked of every guarded file system.
 const CONTENT: u64 = libc::FAN_OPEN_PERM | libc::FAN_CLOSE_WRITE;
 /// What its directories report by name.
-const NAMES: u64 = libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_CLOSE_WRITE | libc::FAN_ONDIR;
+const NAMES: u64 = libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_ONDIR;
 
 /// The groups and what they mark.
 pub(crate) struct Marks {
@@ -31,6 +31,8 @@ pub(crate) struct Marks {
     marked: Mutex<HashMap<u64, Marked>>,
     /// File systems that could not be marked, and of which that was told.
     failed: Mutex<HashSet<u64>>,
+    /// A directory on each file system that events name just now.
+    roots: Mutex<HashMap<[u8; 8], File>>,
 }
 
 /// One marked file system.
@@ -38,15 +40,22 @@ struct Marked {
     path: PathBuf,
     remote: bool,
     pre_access: bool,
-    /// Its id, where what the kernel names by handle can be opened. No descriptor of it is kept: a disk that
-    /// is in use cannot be unmounted.
+    /// Its id, where what the kernel names by handle can be opened.
     id: Option<[u8; 8]>,
 }
 
 impl Marks {
     /// Two groups that mark nothing yet.
     pub(crate) fn new(local: Group, remote: Group, names: Group, pre_access: bool) -> Marks {
-        Marks { local, remote, names, pre_access, marked: Mutex::default(), failed: Mutex::default() }
+        Marks {
+            local,
+            remote,
+            names,
+            pre_access,
+            marked: Mutex::default(),
+            failed: Mutex::default(),
+            roots: Mutex::default(),
+        }
     }
 
     /// The group of disks, or of what lies behind a server or a daemon.
@@ -116,10 +125,20 @@ impl Marks {
 
     /// Where a directory entry is that the kernel names by handle.
     pub(crate) fn locate(&self, entry: &Entry) -> Option<Located> {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = roots.get(&entry.fsid) {
+            return entry.locate(root.as_fd()).ok();
+        }
         let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
         let path = marked.values().find(|marked| marked.id == Some(entry.fsid))?.path.clone();
         drop(marked);
-        entry.locate(File::open(path).ok()?.as_fd()).ok()
+        let root = roots.entry(entry.fsid).or_insert(File::open(path).ok()?);
+        entry.locate(root.as_fd()).ok()
+    }
+
+    /// Lets go of all directories after a batch of events: a disk that is in use cannot be unmounted.
+    pub(crate) fn rest(&self) {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// For people: what is guarded, and how.

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::fail::{self, Failure};
-use crate::identify::process::is_own;
 use crate::identify::recent::Recent;
 use crate::identify::taint;
 use crate::sys::fanotify::{Buffer, Event, Group};
@@ -129,7 +128,8 @@ impl Answering {
                 self.work(|gate| gate.sweep(taint::ticks()));
                 ticked = Instant::now();
             }
-            if !wait(group, Duration::from_millis(200)) {
+            let patience = self.work(Gate::keep_up);
+            if !wait(group, patience) {
                 continue;
             }
             self.is_busy();
@@ -172,10 +172,6 @@ impl Answering {
             self.work(|gate| gate.written(event));
             return;
         }
-        if is_own(event.tid) {
-            let _ = group.answer(file.as_fd(), true);
-            return;
-        }
         let judge = std::panic::AssertUnwindSafe(|| self.work(|gate| gate.judge(&event)));
         let judged = std::panic::catch_unwind(judge);
         let allow = judged.as_ref().map_or(true, |judged| judged.allow);
@@ -183,7 +179,7 @@ impl Answering {
             fail::count(Failure::DeadlineMissed, 1);
         }
         match judged {
-            Ok(judged) => self.work(|gate| gate.after(judged)),
+            Ok(judged) => self.work(|gate| gate.after(judged, file.as_fd())),
             Err(_) => fail::count(Failure::DeadlineMissed, 1),
         }
     }

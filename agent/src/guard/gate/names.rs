@@ -33,7 +33,10 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, recent: &Rec
     let mut buffer = Buffer::new();
     while !stop.load(Ordering::Relaxed) {
         match marks.names().read(&mut buffer) {
-            Ok(length) => buffer.named(length).iter().for_each(|event| one(workstation, marks, recent, event)),
+            Ok(length) => {
+                buffer.named(length).iter().for_each(|event| one(workstation, marks, recent, event));
+                marks.rest();
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 super::wait(marks.names(), Duration::from_millis(200));
             }
@@ -60,7 +63,7 @@ fn one(workstation: &Workstation, marks: &Marks, recent: &Recent, event: &Named)
         // What was nobody's concern may be a master now.
         let _ = marks.stop_ignoring();
     }
-    if named && !crate::identify::process::is_own(event.pid) {
+    if named && event.pid.unsigned_abs() != std::process::id() {
         let moved = Moved { workstation, recent, snapshot: &snapshot, event, new: &new, old: old.as_ref() };
         moved.keep_labels();
         moved.judge();

@@ -1,12 +1,12 @@
 //! What the gate answers. Each answer comes from memory and `/proc` alone, within the deadline; when time
 //! runs out, what is known by then decides.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vitrine_policy::decision::{Answer, Decision};
 use vitrine_policy::facts::{Attempt, Destination, Facts, History, Program};
@@ -30,6 +30,13 @@ pub(super) const GUARD: &str = "gate";
 /// A refused creation leaves an empty file; it is removed only if it is as young as this, in nanoseconds.
 const LEFTOVER: i64 = 5_000_000_000;
 
+/// How long a pipeline may take until all of its programs run.
+const STARTING: Duration = Duration::from_millis(500);
+/// How often its pipes are followed meanwhile.
+const OFTEN: Duration = Duration::from_millis(50);
+/// How long the gate waits for events otherwise.
+const IDLE: Duration = Duration::from_millis(200);
+
 /// The gate's own knowledge. One thread has it.
 pub(super) struct Gate {
     workstation: Arc<Workstation>,
@@ -42,6 +49,9 @@ pub(super) struct Gate {
     recent: Arc<Recent>,
     /// The policy by which inodes are ignored.
     digest: String,
+    /// When somebody was tainted last, and when pipes were followed last.
+    tainted: Option<Instant>,
+    spread: Instant,
 }
 
 /// One event as it was judged.
@@ -52,13 +62,11 @@ pub(super) struct Judged {
     leftover: Option<PathBuf>,
     /// A file that everybody may open as he likes from now on.
     ignore: bool,
-    /// Its descriptor, for what follows.
-    file: Option<std::fs::File>,
 }
 
 impl Judged {
     fn allowed() -> Judged {
-        Judged { allow: true, seen: Vec::new(), leftover: None, ignore: false, file: None }
+        Judged { allow: true, seen: Vec::new(), leftover: None, ignore: false }
     }
 }
 
@@ -75,7 +83,17 @@ impl Gate {
         let digest = workstation.snapshot().digest.clone();
         let (leftovers, left) = sync_channel::<PathBuf>(1024);
         std::thread::spawn(move || left.iter().for_each(|path| remove_leftover(&path)));
-        Gate { workstation, marks, taints: Taints::default(), ignoring: false, leftovers, recent, digest }
+        Gate {
+            workstation,
+            marks,
+            taints: Taints::default(),
+            ignoring: false,
+            leftovers,
+            recent,
+            digest,
+            tainted: None,
+            spread: Instant::now(),
+        }
     }
 
     /// Judges an event that a system call waits for.
@@ -99,8 +117,12 @@ impl Gate {
         }
         let known = self.workstation.labels.of(&snapshot.policy, &stat, &path);
         if known.is_none() && self.taints.is_empty() {
-            let ignore = snapshot.destinations.of(&path, Some(stat.file.device)).is_none();
-            return Judged { ignore, file: file.try_clone().ok().filter(|_| ignore), ..Judged::allowed() };
+            // An empty file is about to be written, which would end the ignoring at once.
+            let ignore = stat.size > 0 && snapshot.destinations.of(&path, Some(stat.file.device)).is_none();
+            return Judged { ignore, ..Judged::allowed() };
+        }
+        if process::is_own(event.tid) {
+            return Judged::allowed();
         }
         let access = Access::of_open(event.tid);
         let mut judged = match known {
@@ -163,6 +185,7 @@ impl Gate {
             self.ignoring = self.marks.stop_ignoring().is_err();
         }
         self.taints.add(who.process, known, who.trust, reach);
+        self.tainted = Some(Instant::now());
         judged
     }
 
@@ -267,9 +290,9 @@ impl Gate {
     }
 
     /// What follows once the kernel has its answer.
-    pub(super) fn after(&mut self, judged: Judged) {
-        if let (true, Some(file)) = (judged.ignore, &judged.file) {
-            self.ignoring |= self.marks.ignore(file.as_fd()).is_ok();
+    pub(super) fn after(&mut self, judged: Judged, file: BorrowedFd<'_>) {
+        if judged.ignore {
+            self.ignoring |= self.marks.ignore(file).is_ok();
         }
         for seen in judged.seen {
             self.workstation.recorder.record(seen);
@@ -285,9 +308,6 @@ impl Gate {
         let (Some(path), Some(file)) = (event.path(), event.file) else { return };
         let snapshot = self.workstation.snapshot();
         let Ok(stat) = Stat::of(file.as_fd()) else { return };
-        if process::is_own(event.tid) {
-            return;
-        }
         if snapshot.policy.collection_of(&path).is_some() {
             self.workstation.touch(&path);
             return;
@@ -301,6 +321,9 @@ impl Gate {
                 None => return,
             }
         }
+        if process::is_own(event.tid) {
+            return;
+        }
         let actor = self.recent.actor(&snapshot, event.tid);
         self.workstation.arrived(Arrival { path, file: Some(file), destination, guard: GUARD, actor });
     }
@@ -309,6 +332,16 @@ impl Gate {
     pub(super) fn overflowed(&self) {
         let what = "the kernel let accesses through unjudged because its queue of events was full";
         self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
+    }
+
+    /// Follows the pipes of a pipeline that is just being started. How long nobody need look again.
+    pub(super) fn keep_up(&mut self) -> Duration {
+        let Some(since) = self.tainted.filter(|since| since.elapsed() < STARTING) else { return IDLE };
+        if self.spread.elapsed() > OFTEN && since.elapsed() > OFTEN {
+            self.taints.spread();
+            self.spread = Instant::now();
+        }
+        OFTEN
     }
 
     /// Takes leave of dead processes. Where another policy is in force, nothing is ignored any more, and who
@@ -321,6 +354,7 @@ impl Gate {
             self.taint_those_who_hold_labelled_files();
         }
         if !self.taints.is_empty() {
+            self.taints.spread();
             self.taints.sweep(ticks);
         }
     }
