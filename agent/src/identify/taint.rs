@@ -111,9 +111,15 @@ impl Taints {
         }
         let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
         if !read.is_empty() {
-            self.look_at_pipes();
-            let direct = read.iter().find_map(|pipe| self.pipes.get(pipe)).map(|(known, _)| known.clone());
-            if let Some(known) = direct.or_else(|| self.upstream(process, read)) {
+            let direct = |taints: &Taints| Some(read.iter().find_map(|pipe| taints.pipes.get(pipe))?.0.clone());
+            let known = direct(self).or_else(|| {
+                self.look_at_pipes();
+                direct(self).or_else(|| self.upstream(process, &read))
+            });
+            if let Some(known) = known {
+                // The next question finds it at once.
+                let now = Instant::now();
+                self.pipes.extend(read.into_iter().map(|pipe| (pipe, (known.clone(), now))));
                 return Some(known);
             }
         }
@@ -138,7 +144,7 @@ impl Taints {
 
     /// What comes down to a process over several pipes: a shell starts the first program of a pipeline before
     /// the next ones, so that these may not have been there when the first one read.
-    fn upstream(&mut self, process: Process, read: Vec<FileId>) -> Option<Arc<Known>> {
+    fn upstream(&mut self, process: Process, read: &[FileId]) -> Option<Arc<Known>> {
         if self.clean.get(&process.id).is_some_and(|since| since.elapsed() < SOON) {
             return None;
         }
@@ -151,15 +157,13 @@ impl Taints {
             }
             others.extend(ends(pid));
         }
-        let mut pipes: HashSet<FileId> = read.into_iter().collect();
+        let mut pipes: HashSet<FileId> = read.iter().copied().collect();
         loop {
             let next = others.iter().position(|other| other.writes.iter().any(|pipe| pipes.contains(pipe)));
             let Some(next) = next.map(|next| others.swap_remove(next)) else { break };
             let carried = self.processes.get(&next.id).map(|taint| taint.known.clone());
             let known = carried.or_else(|| next.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone())));
             if let Some(known) = known.filter(|_| next.id != process.id) {
-                let now = Instant::now();
-                self.pipes.extend(next.writes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
                 return Some(known);
             }
             pipes.extend(next.reads);
@@ -225,6 +229,11 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// Whether the process writes any pipe at all.
+    pub(crate) fn has_pipes(&self) -> bool {
+        !self.pipes.is_empty()
+    }
+
     /// Looks at the pipes of all processes, until `deadline`.
     pub(crate) fn of(process: Process, deadline: Instant) -> Reach {
         let mut reach = Reach { pipes: pipes(process, |ways| ways.writes).collect(), ..Reach::default() };

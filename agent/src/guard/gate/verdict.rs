@@ -49,7 +49,7 @@ pub(super) struct Gate {
     recent: Arc<Recent>,
     /// The policy by which inodes are ignored.
     digest: String,
-    /// When somebody was tainted last, and when pipes were followed last.
+    /// When somebody was tainted last, and when pipes are followed next.
     tainted: Option<Instant>,
     spread: Instant,
 }
@@ -184,8 +184,10 @@ impl Gate {
             // From now on every file that somebody writes may matter.
             self.ignoring = self.marks.stop_ignoring().is_err();
         }
+        if reach.has_pipes() {
+            self.tainted = Some(Instant::now());
+        }
         self.taints.add(who.process, known, who.trust, reach);
-        self.tainted = Some(Instant::now());
         judged
     }
 
@@ -337,9 +339,11 @@ impl Gate {
     /// Follows the pipes of a pipeline that is just being started. How long nobody need look again.
     pub(super) fn keep_up(&mut self) -> Duration {
         let Some(since) = self.tainted.filter(|since| since.elapsed() < STARTING) else { return IDLE };
-        if self.spread.elapsed() > OFTEN && since.elapsed() > OFTEN {
+        let now = Instant::now();
+        if now > self.spread && since.elapsed() > OFTEN {
             self.taints.spread();
-            self.spread = Instant::now();
+            // A tenth of the time at most, on a machine with however many processes.
+            self.spread = now + OFTEN.max(now.elapsed() * 10);
         }
         OFTEN
     }
