@@ -94,7 +94,7 @@ impl Failure {
             Failure::GuardDegraded    => ("guard-degraded",    Lifecycle, High,          "the next weaker guard takes over"),
             Failure::MarkFailed       => ("mark-failed",       Lifecycle, High,          "that file system is not guarded"),
             Failure::DeadlineMissed   => ("deadline-missed",   Lifecycle, Medium,        "the inherited or path label decides"),
-            Failure::QueueOverflow    => ("queue-overflow",    Lifecycle, High,          "the kernel allowed it; everything is scanned again"),
+            Failure::QueueOverflow    => ("queue-overflow",    Lifecycle, High,          "the kernel allowed it, and nobody judged it"),
             Failure::Unscanned        => ("unscanned",         Lifecycle, Medium,        "the inherited label stands"),
             Failure::Vanished         => ("vanished",          Lifecycle, Informational, "nothing is left to judge"),
             Failure::WorkerFailed     => ("worker-failed",     Lifecycle, Medium,        "the inherited label stands"),

@@ -53,10 +53,10 @@ impl Drop for Running {
 }
 
 /// Marks the file systems, taints the processes that hold labelled files already, and starts to answer.
-/// It enforces when this returns.
+/// It enforces what could be marked when this returns; what could not is on record.
 ///
 /// # Errors
-/// The kernel gives no group, or cannot mark any of the file systems.
+/// The kernel gives no group, or no thread can be made.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     let (local, pre_access) = Group::permission()?;
     let (remote, _) = Group::permission()?;

@@ -363,7 +363,7 @@ impl Gate {
         }
     }
 
-    /// Processes that had a labelled file open or mapped before the marks were set.
+    /// Processes that had a labelled file open before the marks were set (one only mapped is not seen).
     pub(super) fn taint_those_who_hold_labelled_files(&mut self) {
         let snapshot = self.workstation.snapshot();
         for pid in process::all() {
