@@ -70,12 +70,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
 
     // The guard comes first: everything else can wait.
+    let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
     let choice = support::choose(config.guard);
     let mut guard = choice.guard;
     let mut why = choice.why;
     let running = match guard {
-        Guard::Gate => gate::start(&workstation).map_err(|error| why = format!("the gate cannot start: {error}")).ok(),
+        Guard::Gate => gate::start(&workstation, progress.clone())
+            .map_err(|error| why = format!("the gate cannot start: {error}"))
+            .ok(),
         Guard::Watch => None,
     };
     if running.is_none() {
@@ -89,7 +92,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
 
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
-    let progress = Arc::new(Progress::default());
     tokio::spawn(inspect::run(workstation.clone(), arrived));
     let keeper = Keeper {
         index: index.clone(),

@@ -6,5 +6,6 @@ mod faults;
 mod flow;
 mod gate;
 mod life;
+mod rest;
 mod watch;
 mod world;

@@ -304,8 +304,8 @@ impl World {
         }
     }
 
-    /// Runs a shell command in the world's directory, within ten seconds. Its output goes to files, because
-    /// a pipe would carry a label to this test.
+    /// Runs a shell command in the world's directory, within ten seconds. Its output goes to files, and it
+    /// inherits no pipe, because a pipe would carry a label to this test and to whoever started it.
     pub(crate) fn sh(&self, command: &str) -> Done {
         self.sh_as(command, None)
     }
@@ -313,8 +313,10 @@ impl World {
     /// The same as another user.
     pub(crate) fn sh_as(&self, command: &str, uid: Option<u32>) -> Done {
         let output = tempfile::tempfile().expect("a file");
-        let mut shell = Command::new("timeout");
-        shell.args(["10", "sh", "-c", command]).current_dir(&self.root).stdin(Stdio::null());
+        let close = "for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -le 2 ] || eval \"exec $n>&-\"; done";
+        let mut shell = Command::new("bash");
+        let outer = format!("{close}; exec timeout 10 sh -c \"$0\"");
+        shell.args(["-c", &outer, command]).current_dir(&self.root).stdin(Stdio::null());
         shell.stdout(output.try_clone().expect("a file")).stderr(output.try_clone().expect("a file"));
         if let Some(uid) = uid {
             std::os::unix::process::CommandExt::uid(&mut shell, uid);

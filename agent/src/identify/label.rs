@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use vitrine_fingerprint::Index;
@@ -92,7 +93,12 @@ pub(crate) struct Labels {
     /// Sizes of masters, so that a file of another size need not be read to know that it is none.
     sizes: RwLock<HashSet<u64>>,
     version: AtomicU64,
+    /// Who wants to know of every file that gets a label.
+    follower: OnceLock<Sender<Labelled>>,
 }
+
+/// A file that has got a label, and where it lies.
+pub(crate) type Labelled = (FileId, Arc<Path>);
 
 /// A label as it is kept between two runs of the agent. Ranks of tiers are not: the policy may be another.
 #[derive(Serialize, Deserialize)]
@@ -151,6 +157,38 @@ impl Labels {
             masters: RwLock::default(),
             sizes: RwLock::default(),
             version: AtomicU64::new(0),
+            follower: OnceLock::new(),
+        }
+    }
+
+    /// Tells of every file that gets a label from now on, once.
+    pub(crate) fn follow(&self) -> Receiver<Labelled> {
+        let (sender, receiver) = channel();
+        // Where somebody follows already, the second one hears nothing.
+        let _ = self.follower.set(sender);
+        receiver
+    }
+
+    /// All labelled files beside those that are masters by their path alone.
+    pub(crate) fn all(&self) -> Vec<Labelled> {
+        let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let masters = masters.iter().map(|(file, master)| (*file, master.path.clone()));
+        masters.chain(files.iter().map(|((file, _), known)| (*file, known.file.clone()))).collect()
+    }
+
+    fn tell(&self, file: FileId, path: &Arc<Path>) {
+        if let Some(follower) = self.follower.get() {
+            // The receiver is gone only when the agent stops.
+            let _ = follower.send((file, path.clone()));
+        }
+    }
+
+    /// A file has another name. If it has a label, that is told again.
+    pub(crate) fn moved(&self, stat: &Stat, path: &Path) {
+        let known = self.files.read().unwrap_or_else(PoisonError::into_inner).contains_key(&lifetime(stat));
+        if known || self.is_master(stat) {
+            self.tell(stat.file, &path.into());
         }
     }
 
@@ -178,7 +216,10 @@ impl Labels {
         // Names of collections are few and masters many.
         let name = masters.values().next().map(|master| master.collection.clone()).filter(|name| **name == *collection);
         let collection = name.unwrap_or_else(|| collection.into());
-        masters.insert(file, Registered { path: path.into(), collection });
+        let path: Arc<Path> = path.into();
+        masters.insert(file, Registered { path: path.clone(), collection });
+        drop(masters);
+        self.tell(file, &path);
     }
 
     /// Whether a master of this size was ever registered.
@@ -192,15 +233,15 @@ impl Labels {
         masters.get(&stat.file).filter(|_| self.is_master(stat)).cloned()
     }
 
-    /// Sets the label of a file that is not a master.
-    pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) {
+    /// Sets the label of a file that is not a master. Whether it had none before; its follower hears nothing.
+    pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) -> bool {
         self.version.fetch_add(1, Ordering::Relaxed);
         let file = lifetime(stat);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if files.len() >= MAX_FILES && !files.contains_key(&file) {
             files.retain(|_, known| known.origin == Origin::Measured);
         }
-        files.insert(file, known);
+        files.insert(file, known).is_none()
     }
 
     /// Sets or takes away the label of a file that was measured, if it is still the one that the measuring
@@ -214,7 +255,12 @@ impl Labels {
             (Some(_), None) => false,
         };
         match after {
-            Some(after) if is_same => drop(files.insert(lifetime(stat), after)),
+            Some(after) if is_same => {
+                let path = after.file.clone();
+                if files.insert(lifetime(stat), after).is_none() {
+                    self.tell(stat.file, &path);
+                }
+            }
             None if is_same => drop(files.remove(&lifetime(stat))),
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! is safe while a system call waits for its answer.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -96,15 +97,14 @@ impl Process {
         record::Process { pid: self.id.pid, name, path, command_line: words.join(" ") }
     }
 
+    /// The thread by which it was seen.
+    pub(crate) fn tid(self) -> i32 {
+        self.tid
+    }
+
     /// Its open descriptors, at most [`MAX_DESCRIPTORS`].
     pub(crate) fn descriptors(self) -> impl Iterator<Item = Descriptor> {
-        let pid = self.tid;
-        let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        entries.take(MAX_DESCRIPTORS).filter_map(move |entry| {
-            let target = fs::read_link(entry.path()).ok()?;
-            let number = entry.file_name().to_str()?.parse().ok()?;
-            Some(Descriptor { pid, number, target })
-        })
+        descriptors(self.tid)
     }
 
     /// Files that it has mapped shared and writable: stores into them raise no event at all.
@@ -185,7 +185,12 @@ impl Descriptor {
 
     /// What is known of the file that it leads to.
     pub(crate) fn stat(&self) -> Option<Stat> {
-        Stat::at(&PathBuf::from(format!("/proc/{}/fd/{}", self.pid, self.number))).ok()
+        Stat::at(&self.link()).ok()
+    }
+
+    /// The link of `/proc` that leads to the file.
+    pub(crate) fn link(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", self.pid, self.number))
     }
 }
 
@@ -195,6 +200,35 @@ fn at_once(path: &str) -> Option<Vec<u8>> {
     let length = std::io::Read::read(&mut fs::File::open(path).ok()?, &mut text).ok()?;
     text.truncate(length);
     Some(text)
+}
+
+/// The open descriptors of a thread, at most [`MAX_DESCRIPTORS`].
+fn descriptors(tid: i32) -> impl Iterator<Item = Descriptor> {
+    let entries = fs::read_dir(format!("/proc/{tid}/fd")).into_iter().flatten().flatten();
+    entries.take(MAX_DESCRIPTORS).filter_map(move |entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some(Descriptor { pid: tid, number, target })
+    })
+}
+
+/// The pipes that a thread holds open, each with the way.
+pub(crate) fn pipes(tid: i32) -> impl Iterator<Item = (FileId, Ways)> {
+    descriptors(tid).filter_map(|descriptor| Some((descriptor.pipe()?, descriptor.ways())))
+}
+
+/// Whether there is nothing in a pipe that somebody could read. Who fills it from memory that never comes can
+/// keep this waiting for ever. A named one is not looked into: opening it is a question to the guard.
+pub(crate) fn is_drained(pipe: FileId) -> bool {
+    let mut ends = all().flat_map(descriptors).filter(|descriptor| descriptor.pipe() == Some(pipe));
+    let Some(end) = ends.next() else { return true };
+    if end.target.is_absolute() {
+        return false;
+    }
+    // Another end of the same pipe, which takes nothing out of it and waits for nobody.
+    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_CLOEXEC;
+    let opened = nix::fcntl::open(&end.link(), flags, nix::sys::stat::Mode::empty());
+    opened.is_ok_and(|end| crate::sys::unread(end.as_fd()).is_ok_and(|bytes| bytes == 0))
 }
 
 /// All processes there are.

@@ -15,13 +15,14 @@ use vitrine_policy::Trust;
 use super::FileId;
 use super::label::Known;
 use super::process::{self, Process, ProcessId, Ways};
-use crate::fail::{self, Failure};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
 const AFTER_DEATH: Duration = Duration::from_secs(60);
 /// How long what was seen of the pipes of all processes is believed.
 const SOON: Duration = Duration::from_millis(100);
-/// How many processes are looked at when a pipe is followed.
+/// How often all processes are looked through while somebody is tainted and nobody ends.
+const SELDOM: Duration = Duration::from_secs(1);
+/// How many tainted processes are looked at for new pipes.
 const MAX_PROCESSES: usize = 4096;
 
 /// The taint of one process.
@@ -38,6 +39,26 @@ struct Taint {
     died: Option<Instant>,
 }
 
+impl Taint {
+    /// Whether `orphan`, which has no living parent of its own, may be a child that the process `id` left
+    /// behind: of the same user and login, and started during its life.
+    fn may_have_left(&self, id: ProcessId, orphan: &Process, session: Option<u32>) -> bool {
+        self.died.is_some()
+            && self.opened
+            && self.uid == orphan.uid
+            && self.session == session
+            && (id.start..=self.seen).contains(&orphan.id.start)
+    }
+}
+
+/// What a process carries.
+pub(crate) enum Carried {
+    Nothing,
+    Label(Arc<Known>),
+    /// It could not be found out in time; the highest label that anybody carries.
+    Unknown(Arc<Known>),
+}
+
 /// All tainted processes, and the pipes that they write.
 #[derive(Default)]
 pub(crate) struct Taints {
@@ -45,6 +66,8 @@ pub(crate) struct Taints {
     pipes: HashMap<FileId, (Arc<Known>, Instant)>,
     /// Processes that read pipes and were found to read nothing tainted, and when.
     clean: HashMap<ProcessId, Instant>,
+    /// When all processes were looked through last.
+    looked: Option<Instant>,
 }
 
 impl Taints {
@@ -88,9 +111,15 @@ impl Taints {
 
     /// What a process carries: its own, an ancestor's, that of a pipe which it reads, or that of a process
     /// of the same user and login whose orphan it is.
-    pub(crate) fn of(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
+    /// What `deadline` leaves no time for is [`Carried::Unknown`].
+    pub(crate) fn of(
+        &mut self,
+        process: Process,
+        deadline: Instant,
+        holds_labelled: impl Fn(Process) -> bool,
+    ) -> Carried {
         if self.is_empty() {
-            return None;
+            return Carried::Nothing;
         }
         let mut lineage = process.lineage();
         for (generation, ancestor) in lineage.iter().enumerate() {
@@ -106,57 +135,59 @@ impl Taints {
                     self.processes.remove(&ancestor.id);
                     continue;
                 }
-                return Some(taint.known.clone());
+                return Carried::Label(taint.known.clone());
             }
         }
         let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
         if !read.is_empty() {
             let direct = |taints: &Taints| Some(read.iter().find_map(|pipe| taints.pipes.get(pipe))?.0.clone());
-            let known = direct(self).or_else(|| {
+            let mut carried = direct(self).map_or(Carried::Nothing, Carried::Label);
+            if matches!(carried, Carried::Nothing) {
                 self.look_at_pipes();
-                direct(self).or_else(|| self.upstream(process, &read))
-            });
-            if let Some(known) = known {
-                // The next question finds it at once.
-                let now = Instant::now();
-                self.pipes.extend(read.into_iter().map(|pipe| (pipe, (known.clone(), now))));
-                return Some(known);
+                carried = match direct(self) {
+                    Some(known) => Carried::Label(known),
+                    None => self.upstream(process, &read, deadline),
+                };
+            }
+            match carried {
+                Carried::Label(known) => {
+                    // The next question finds it at once.
+                    let now = Instant::now();
+                    self.pipes.extend(read.into_iter().map(|pipe| (pipe, (known.clone(), now))));
+                    return Carried::Label(known);
+                }
+                Carried::Unknown(highest) => return Carried::Unknown(highest),
+                Carried::Nothing => {}
             }
         }
-        // A user's own service manager adopts the orphans of his session (systemd(1), `--user`).
-        let adopter = |process: &Process| process.executable().is_some_and(|path| path.ends_with("systemd"));
-        if lineage.len() > 1 && lineage.last().is_some_and(adopter) {
+        if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
         }
-        let oldest = lineage.last()?;
+        let Some(oldest) = lineage.last() else { return Carried::Nothing };
+        let mut dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some()).peekable();
+        if dead.peek().is_none() {
+            return Carried::Nothing;
+        }
         let session = oldest.audit_session();
-        let parent = |taint: &&Taint| {
-            taint.died.is_some()
-                && taint.opened
-                && taint.uid == oldest.uid
-                && taint.session == session
-                && oldest.id.start <= taint.seen
-        };
-        let orphan =
-            self.processes.iter().filter(|(id, _)| oldest.id.start >= id.start).map(|(_, taint)| taint).find(parent);
-        orphan.map(|taint| taint.known.clone())
+        let orphan = dead.find(|(id, taint)| taint.may_have_left(**id, oldest, session));
+        orphan.map_or(Carried::Nothing, |(_, taint)| Carried::Label(taint.known.clone()))
+    }
+
+    /// The highest label that anybody carries.
+    fn highest(&self) -> Option<Arc<Known>> {
+        let carried = self.processes.values().map(|taint| &taint.known);
+        carried.chain(self.pipes.values().map(|(known, _)| known)).max_by_key(|known| known.tier).cloned()
     }
 
     /// What comes down to a process over several pipes: a shell starts the first program of a pipeline before
     /// the next ones, so that these may not have been there when the first one read.
-    fn upstream(&mut self, process: Process, read: &[FileId]) -> Option<Arc<Known>> {
+    fn upstream(&mut self, process: Process, read: &[FileId], deadline: Instant) -> Carried {
         if self.clean.get(&process.id).is_some_and(|since| since.elapsed() < SOON) {
-            return None;
+            return Carried::Nothing;
         }
-        let deadline = Instant::now() + SOON / 2;
-        let mut others: Vec<Ends> = Vec::new();
-        for pid in process::all().take(MAX_PROCESSES) {
-            if Instant::now() > deadline {
-                fail::count(Failure::TaintIncomplete, 1);
-                break;
-            }
-            others.extend(ends(pid));
-        }
+        let Some(mut others) = all_ends(deadline) else {
+            return self.highest().map_or(Carried::Nothing, Carried::Unknown);
+        };
         let mut pipes: HashSet<FileId> = read.iter().copied().collect();
         loop {
             let next = others.iter().position(|other| other.writes.iter().any(|pipe| pipes.contains(pipe)));
@@ -164,28 +195,13 @@ impl Taints {
             let carried = self.processes.get(&next.id).map(|taint| taint.known.clone());
             let known = carried.or_else(|| next.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone())));
             if let Some(known) = known.filter(|_| next.id != process.id) {
-                return Some(known);
+                return Carried::Label(known);
             }
             pipes.extend(next.reads);
         }
         self.clean.retain(|_, since| since.elapsed() < SOON);
         self.clean.insert(process.id, Instant::now());
-        None
-    }
-
-    /// Who reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody
-    /// asks.
-    pub(crate) fn spread(&mut self) {
-        if self.pipes.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        for other in process::all().take(MAX_PROCESSES).filter_map(ends) {
-            let known = other.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()));
-            if let Some(known) = known {
-                self.pipes.extend(other.writes.into_iter().map(|pipe| (pipe, (known.clone(), now))));
-            }
-        }
+        Carried::Nothing
     }
 
     /// Remembers the pipes that tainted processes write: they may have made them after they were tainted.
@@ -199,24 +215,69 @@ impl Taints {
         }
     }
 
-    /// Takes leave of the dead. To be called about once a second; `ticks` is the time since boot in clock
-    /// ticks.
-    pub(crate) fn sweep(&mut self, ticks: u64) {
-        let now = Instant::now();
-        for (id, taint) in &mut self.processes {
-            if taint.died.is_none() {
-                if process::is_alive(*id) {
-                    taint.seen = ticks;
-                } else {
-                    taint.seen = ticks;
-                    taint.died = Some(now);
-                }
+    /// Takes leave of processes that have ended and left no orphan, and of pipes after their time. Who reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody asks.
+    /// With `thoroughly` also while nobody has ended.
+    pub(crate) fn sweep(&mut self, thoroughly: bool) {
+        let (now, ticks) = (Instant::now(), ticks());
+        let mut ended = false;
+        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.died.is_none()) {
+            taint.seen = ticks;
+            if !process::is_alive(*id) {
+                taint.died = Some(now);
+                ended = true;
             }
         }
         self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
         let living = self.processes.values().any(|taint| taint.died.is_none());
         self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() > SELDOM);
+        if self.is_empty() || !(thoroughly || ended || is_due) {
+            return;
+        }
+        self.looked = Some(now);
+        // Without a deadline: nobody waits for the answer, and half of it would end taints that still matter.
+        let others = ends_of(process::all());
+        for other in &others {
+            let known = other.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()));
+            if let Some(known) = known {
+                self.pipes.extend(other.writes.iter().map(|pipe| (*pipe, (known.clone(), now))));
+            }
+        }
+        self.forget_those_without_orphans();
     }
+
+    /// Pipes that keep a label though no tainted process is left to write them, with the time of the label.
+    pub(crate) fn lingering(&self) -> Vec<(FileId, Instant)> {
+        if !self.processes.is_empty() {
+            return Vec::new();
+        }
+        self.pipes.iter().map(|(pipe, (_, since))| (*pipe, *since)).collect()
+    }
+
+    /// A pipe was found to have nothing in it any more since it was told as lingering.
+    pub(crate) fn forget(&mut self, pipe: FileId, since: Instant) {
+        if self.processes.is_empty() && self.pipes.get(&pipe).is_some_and(|(_, now)| *now == since) {
+            self.pipes.remove(&pipe);
+        }
+    }
+
+    /// A process that has ended counts only for those whom it may have left behind.
+    fn forget_those_without_orphans(&mut self) {
+        if self.processes.values().all(|taint| taint.died.is_none()) {
+            return;
+        }
+        let top = |process: &Process| process.parent <= 1 || adopts(process.parent);
+        let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).collect();
+        let orphans: Vec<_> = orphans.iter().map(|orphan| (orphan, orphan.audit_session())).collect();
+        self.processes.retain(|id, taint| {
+            taint.died.is_none() || orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session))
+        });
+    }
+}
+
+/// A user's own service manager adopts the orphans of his session (systemd(1), `--user`).
+fn adopts(pid: i32) -> bool {
+    Process::of_thread(pid).and_then(Process::executable).is_some_and(|path| path.ends_with("systemd"))
 }
 
 /// Who reads what a process writes, over any number of pipes.
@@ -240,20 +301,18 @@ impl Reach {
         if reach.pipes.is_empty() {
             return reach;
         }
-        let mut others = Vec::new();
-        for pid in process::all().filter(|pid| *pid != process.id.pid).take(MAX_PROCESSES) {
-            if Instant::now() > deadline {
-                reach.is_partial = true;
-                break;
-            }
-            others.extend(ends(pid));
-        }
+        let Some(others) = all_ends(deadline) else {
+            reach.is_partial = true;
+            return reach;
+        };
         loop {
             let is_next = |other: &&Ends| {
-                !reach.readers.contains(&other.pid) && other.reads.iter().any(|pipe| reach.pipes.contains(pipe))
+                other.id != process.id
+                    && !reach.readers.contains(&other.id.pid)
+                    && other.reads.iter().any(|pipe| reach.pipes.contains(pipe))
             };
             let Some(next) = others.iter().find(is_next) else { return reach };
-            reach.readers.push(next.pid);
+            reach.readers.push(next.id.pid);
             reach.pipes.extend(&next.writes);
         }
     }
@@ -261,36 +320,47 @@ impl Reach {
 
 /// The pipes of a process that it holds in a certain way.
 fn pipes(process: Process, held: impl Fn(Ways) -> bool) -> impl Iterator<Item = FileId> {
-    let pipes = process.descriptors().filter_map(|descriptor| Some((descriptor.pipe()?, descriptor)));
-    pipes.filter(move |(_, descriptor)| held(descriptor.ways())).map(|(pipe, _)| pipe)
+    process::pipes(process.tid()).filter(move |(_, ways)| held(*ways)).map(|(pipe, _)| pipe)
 }
 
 /// The pipes that a process reads and writes.
 struct Ends {
-    pid: i32,
     id: ProcessId,
     reads: Vec<FileId>,
     writes: Vec<FileId>,
 }
 
-fn ends(pid: i32) -> Option<Ends> {
-    let process = Process::of_thread(pid)?;
-    let mut ends = Ends { pid, id: process.id, reads: Vec::new(), writes: Vec::new() };
-    for descriptor in process.descriptors() {
-        let Some(pipe) = descriptor.pipe() else { continue };
-        let ways = descriptor.ways();
-        if ways.reads {
-            ends.reads.push(pipe);
+/// The pipes of all processes; none where there are more than can be looked through until `deadline`.
+fn all_ends(deadline: Instant) -> Option<Vec<Ends>> {
+    let mut is_late = false;
+    let found = ends_of(process::all().take_while(|_| {
+        is_late = Instant::now() > deadline;
+        !is_late
+    }));
+    (!is_late).then_some(found)
+}
+
+fn ends_of(processes: impl Iterator<Item = i32>) -> Vec<Ends> {
+    let ends = |pid: i32| {
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for (pipe, ways) in process::pipes(pid) {
+            if ways.reads {
+                reads.push(pipe);
+            }
+            if ways.writes {
+                writes.push(pipe);
+            }
         }
-        if ways.writes {
-            ends.writes.push(pipe);
-        }
-    }
-    (!ends.reads.is_empty() || !ends.writes.is_empty()).then_some(ends)
+        // Most processes hold none.
+        let some = !reads.is_empty() || !writes.is_empty();
+        let start = some.then(|| process::start_of(pid)).flatten()?;
+        Some(Ends { id: ProcessId { pid, start }, reads, writes })
+    };
+    processes.filter_map(ends).collect()
 }
 
 /// Clock ticks since boot, as `/proc` counts them (USER_HZ, 100 a second on every Linux).
-pub(crate) fn ticks() -> u64 {
+fn ticks() -> u64 {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
     Duration::from_secs_f64(seconds.max(0.0)).as_millis().div_euclid(10).try_into().unwrap_or(u64::MAX)

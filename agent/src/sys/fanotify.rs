@@ -47,13 +47,17 @@ pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
 }
 
-/// What an ignored inode no longer reports, until it is modified.
-pub(crate) const IGNORED: u64 = libc::FAN_OPEN_PERM;
-
 impl Event {
     /// Whether a system call waits for the answer.
     pub(crate) fn waits(&self) -> bool {
         self.mask & (libc::FAN_OPEN_PERM | FAN_PRE_ACCESS) != 0
+    }
+
+    /// The link of `/proc` that leads to the file, for this process.
+    pub(crate) fn link(&self) -> PathBuf {
+        self.file
+            .as_ref()
+            .map_or_else(PathBuf::new, |file| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
     }
 
     /// The path of the file, as far as this process can name it.
@@ -119,16 +123,21 @@ impl Group {
         self.mark(libc::FAN_MARK_REMOVE | libc::FAN_MARK_FILESYSTEM, mask, libc::AT_FDCWD, Some(&path))
     }
 
-    /// No more [`IGNORED`] events of this file, until it is modified. The kernel may forget it under
-    /// memory pressure (`FAN_MARK_EVICTABLE`), which costs one more event.
-    pub(crate) fn ignore(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_IGNORED_MASK | libc::FAN_MARK_EVICTABLE;
-        self.mark(flags, IGNORED, file.as_raw_fd(), None)
+    /// Marks one file or directory, and no link in its place. The inode stays in memory until the mark is gone.
+    pub(crate) fn mark_inode(&self, path: &Path, mask: u64) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        self.mark(libc::FAN_MARK_ADD | libc::FAN_MARK_DONT_FOLLOW, mask, libc::AT_FDCWD, Some(&path))
     }
 
-    /// Ends all that [`Group::ignore`] began.
-    pub(crate) fn stop_ignoring(&self) -> io::Result<()> {
-        self.mark(libc::FAN_MARK_FLUSH, 0, libc::AT_FDCWD, Some(c"/"))
+    /// Marks one open file, which a link of `/proc` leads to.
+    pub(crate) fn mark_open(&self, link: &Path, mask: u64) -> io::Result<()> {
+        let path = CString::new(link.as_os_str().as_bytes())?;
+        self.mark(libc::FAN_MARK_ADD, mask, libc::AT_FDCWD, Some(&path))
+    }
+
+    /// Takes the mark of one open file away.
+    pub(crate) fn unmark_open(&self, file: BorrowedFd<'_>, mask: u64) -> io::Result<()> {
+        self.mark(libc::FAN_MARK_REMOVE, mask, file.as_raw_fd(), None)
     }
 
     fn mark(&self, flags: u32, mask: u64, at: i32, path: Option<&std::ffi::CStr>) -> io::Result<()> {

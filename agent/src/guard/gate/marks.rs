@@ -1,11 +1,16 @@
-//! Which file systems are marked, and with what.
+//! What is marked, and with what.
+//!
+//! Every open of a whole file system is asked about only while somebody carries a label, where it is a
+//! destination, and where its files cannot be followed by name. Otherwise ("at rest") the kernel asks about
+//! the labelled files alone, each of which has a mark of its own ([`super::pins`]).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::fail::Failure;
@@ -14,8 +19,9 @@ use crate::sys::fanotify::{self, Entry, FAN_PRE_ACCESS, Group, Located};
 use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
 
-/// What is asked of every guarded file system.
-const CONTENT: u64 = libc::FAN_OPEN_PERM | libc::FAN_CLOSE_WRITE;
+/// What every guarded file system tells, and what is asked of it.
+const WRITTEN: u64 = libc::FAN_CLOSE_WRITE;
+const ASKED: u64 = libc::FAN_OPEN_PERM;
 /// What its directories report by name.
 const NAMES: u64 = libc::FAN_RENAME | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_ONDIR;
 
@@ -33,6 +39,8 @@ pub(crate) struct Marks {
     failed: Mutex<HashSet<u64>>,
     /// A directory on each file system that events name just now.
     roots: Mutex<HashMap<[u8; 8], File>>,
+    /// How often everybody was asked for, by whatever made it necessary.
+    alarms: AtomicU64,
 }
 
 /// One marked file system.
@@ -42,6 +50,10 @@ struct Marked {
     pre_access: bool,
     /// Its id, where what the kernel names by handle can be opened.
     id: Option<[u8; 8]>,
+    /// Whether it may be at rest.
+    may_rest: bool,
+    /// Whether only its labelled files are asked about.
+    rests: bool,
 }
 
 impl Marks {
@@ -55,6 +67,7 @@ impl Marks {
             marked: Mutex::default(),
             failed: Mutex::default(),
             roots: Mutex::default(),
+            alarms: AtomicU64::new(0),
         }
     }
 
@@ -63,14 +76,76 @@ impl Marks {
         if remote { &self.remote } else { &self.local }
     }
 
-    /// No more opens of this file, until it is modified.
-    pub(crate) fn ignore(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        self.local.ignore(file)
+    /// Every open is asked about from now on. To be called before anybody gets what he could carry away.
+    ///
+    /// # Errors
+    /// A file system could not be marked: what is written there is not seen in time.
+    pub(crate) fn ask_everybody(&self) -> io::Result<()> {
+        self.alarms.fetch_add(1, Ordering::SeqCst);
+        let mut result = Ok(());
+        for marked in self.marked.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            if marked.rests {
+                match self.local.mark_filesystem(&marked.path, ASKED) {
+                    Ok(()) => marked.rests = false,
+                    Err(error) => result = Err(error),
+                }
+            }
+        }
+        result
     }
 
-    /// Everything is asked for again.
-    pub(crate) fn stop_ignoring(&self) -> io::Result<()> {
-        self.local.stop_ignoring()
+    /// How often [`Marks::ask_everybody`] was called.
+    pub(crate) fn alarms(&self) -> u64 {
+        self.alarms.load(Ordering::SeqCst)
+    }
+
+    /// Only labelled files are asked about, where that is enough, unless somebody asked for everybody since
+    /// `alarms` was read.
+    pub(crate) fn rest(&self, alarms: u64) {
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        for marked in marked.values_mut().filter(|marked| marked.may_rest && !marked.rests) {
+            if self.alarms() == alarms {
+                marked.rests = self.local.unmark_filesystem(&marked.path, ASKED).is_ok();
+            }
+        }
+    }
+
+    /// Whether any file system is at rest.
+    pub(crate) fn rests(&self) -> bool {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner).values().any(|marked| marked.rests)
+    }
+
+    /// The numbers of the file systems that may be at rest.
+    pub(crate) fn may_rest(&self) -> HashSet<u64> {
+        let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        marked.iter().filter(|(_, marked)| marked.may_rest).map(|(device, _)| *device).collect()
+    }
+
+    /// One file is asked about by itself, until it is deleted.
+    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
+        self.local.mark_inode(path, ASKED)
+    }
+
+    /// Each file directly in a directory is asked about.
+    pub(crate) fn pin_children(&self, directory: &Path) -> io::Result<()> {
+        self.local.mark_inode(directory, ASKED | libc::FAN_EVENT_ON_CHILD)
+    }
+
+    /// The same of an open file on `device` that a link of `/proc` leads to, or else its path. One on a file
+    /// system that never rests needs nothing, nor does one that is gone.
+    pub(crate) fn pin_open(&self, device: u64, link: &Path, path: &Path) -> io::Result<()> {
+        if !self.may_rest().contains(&device) {
+            return Ok(());
+        }
+        match self.local.mark_open(link, ASKED).or_else(|_| self.pin(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// A file is not asked about by itself any more.
+    pub(crate) fn unpin(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.local.unmark_open(file, ASKED)
     }
 
     /// The group of named directory events.
@@ -88,7 +163,7 @@ impl Marks {
             if let Some(old) = marked.remove(&device) {
                 // Where something else lies at its place now, the mark went with the file system.
                 if Stat::named(&old.path).is_ok_and(|stat| stat.file.device == device) {
-                    let _ = self.group(old.remote).unmark_filesystem(&old.path, CONTENT);
+                    let _ = self.group(old.remote).unmark_filesystem(&old.path, WRITTEN | ASKED);
                     let _ = self.group(old.remote).unmark_filesystem(&old.path, FAN_PRE_ACCESS);
                     let _ = self.names.unmark_filesystem(&old.path, NAMES);
                 }
@@ -97,7 +172,7 @@ impl Marks {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         for one in wanted {
             // A mark that is there already is set again: the file system may be another under the same number.
-            match self.mark(&one) {
+            match self.mark(&one, marked.get(&one.device).is_some_and(|marked| marked.rests)) {
                 Ok(done) => {
                     failed.remove(&one.device);
                     marked.insert(one.device, done);
@@ -111,16 +186,18 @@ impl Marks {
         }
     }
 
-    fn mark(&self, wanted: &Guarded) -> io::Result<Marked> {
+    fn mark(&self, wanted: &Guarded, rests: bool) -> io::Result<Marked> {
         let group = self.group(wanted.remote);
-        group.mark_filesystem(&wanted.path, CONTENT)?;
+        let rests = rests && !wanted.whole && !wanted.remote;
+        group.mark_filesystem(&wanted.path, if rests { WRITTEN } else { WRITTEN | ASKED })?;
         // Every read and write is asked for where all of the file system is a destination; elsewhere the
         // cost would fall on everybody's work.
         let pre_access = self.pre_access && wanted.whole && group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
         let named = self.names.mark_filesystem(&wanted.path, NAMES);
-        let id = named.and_then(|()| fanotify::fsid(&wanted.path));
-        Ok(Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id: id.ok() })
+        let id = named.and_then(|()| fanotify::fsid(&wanted.path)).ok();
+        let may_rest = !wanted.whole && !wanted.remote && id.is_some();
+        Ok(Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id, may_rest, rests })
     }
 
     /// Where a directory entry is that the kernel names by handle.
@@ -137,7 +214,7 @@ impl Marks {
     }
 
     /// Lets go of all directories after a batch of events: a disk that is in use cannot be unmounted.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn let_go(&self) {
         self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -147,7 +224,11 @@ impl Marks {
         let mut lines: Vec<String> = marked
             .values()
             .map(|marked| {
-                let what = if marked.pre_access { "opens, reads and writes" } else { "opens" };
+                let what = match marked {
+                    Marked { rests: true, .. } => "opens of labelled files (nobody carries one now)",
+                    Marked { pre_access: true, .. } => "opens, reads and writes",
+                    Marked { .. } => "opens",
+                };
                 let named = if marked.id.is_some() { "renames and links" } else { "no renames or links" };
                 format!("{}: {what}, {named}", marked.path.display())
             })

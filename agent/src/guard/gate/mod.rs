@@ -6,8 +6,11 @@
 //! for a server. A third ends the process if the first one hangs: the kernel then frees every waiting
 //! system call at once, and the service manager starts the agent again.
 
+mod attempt;
+mod leftover;
 mod marks;
 mod names;
+mod pins;
 mod verdict;
 
 use std::io;
@@ -19,18 +22,19 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::collection::Progress;
 use crate::fail::{self, Failure};
 use crate::identify::recent::Recent;
-use crate::identify::taint;
 use crate::sys::fanotify::{Buffer, Event, Group};
 use crate::workstation::Workstation;
 use marks::Marks;
+use pins::Pins;
 use verdict::Gate;
 
 /// After this long on one event the process gives up. Far above the deadline, within which a healthy
 /// thread answers whatever it has to read.
 const HUNG: Duration = Duration::from_secs(2);
-/// How often the dead are swept, and the marks looked after.
+/// How often is looked whether another policy is in force.
 const TICK: Duration = Duration::from_secs(1);
 /// The exit status of a guard that gave up (EX_SOFTWARE of sysexits.h).
 const GAVE_UP: i32 = 70;
@@ -57,7 +61,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// The kernel gives no group, or no thread can be made.
-pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
+pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> io::Result<Running> {
     let (local, pre_access) = Group::permission()?;
     let (remote, _) = Group::permission()?;
     let marks = Arc::new(Marks::new(local, remote, Group::names()?, pre_access));
@@ -82,14 +86,20 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
             threads.push(thread("gate-watchdog", move || give_up_if_hung(&stopped, &busy, begun))?);
         }
     }
+    let pins = Arc::new(Pins::default());
     let following = {
-        let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
-        move || names::follow(&workstation, &marks, &recent, &stop)
+        let (workstation, marks, pins, stop) = (workstation.clone(), marks.clone(), pins.clone(), stop.clone());
+        move || names::follow(&workstation, &marks, &pins, &recent, &stop)
     };
     threads.push(thread("gate-names", following)?);
+    let pinning = {
+        let (workstation, marks, pins, stop) = (workstation.clone(), marks.clone(), pins.clone(), stop.clone());
+        move || pins.follow(&workstation, &marks, &gate, &progress, &stop)
+    };
+    threads.push(thread("gate-pins", pinning)?);
     let plugging = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
-        move || follow_mounts(&workstation, &marks, &stop)
+        move || follow_mounts(&workstation, &marks, &pins, &stop)
     };
     threads.push(thread("gate-mounts", plugging)?);
     Ok(Running { stop, threads, marks })
@@ -125,7 +135,7 @@ impl Answering {
         let mut ticked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             if !self.remote && ticked.elapsed() > TICK {
-                self.work(|gate| gate.sweep(taint::ticks()));
+                self.work(Gate::follow_policy);
                 ticked = Instant::now();
             }
             let patience = self.work(Gate::keep_up);
@@ -173,26 +183,30 @@ impl Answering {
             return;
         }
         let judge = std::panic::AssertUnwindSafe(|| self.work(|gate| gate.judge(&event)));
-        let judged = std::panic::catch_unwind(judge);
-        let allow = judged.as_ref().map_or(true, |judged| judged.allow);
-        if group.answer(file.as_fd(), allow).is_err() {
-            fail::count(Failure::DeadlineMissed, 1);
-        }
-        match judged {
-            Ok(judged) => self.work(|gate| gate.after(judged, file.as_fd())),
-            Err(_) => fail::count(Failure::DeadlineMissed, 1),
-        }
+        // A fault of ours: what is known of the path decides.
+        let judged = std::panic::catch_unwind(judge).unwrap_or_else(|_| self.work(|gate| gate.by_path(&event)));
+        let answered = group.answer(file.as_fd(), judged.allow);
+        self.work(|gate| gate.after(judged, file.as_fd(), answered));
     }
 }
 
 /// Marks what is mounted, as soon as it is (poll(2) of `/proc/self/mountinfo`, proc_pid_mountinfo(5)).
-fn follow_mounts(workstation: &Workstation, marks: &Marks, stop: &AtomicBool) {
+fn follow_mounts(workstation: &Workstation, marks: &Marks, pins: &Pins, stop: &AtomicBool) {
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
+    let mut pinned = pins::mounts(&marks.may_rest()).ok();
     while !stop.load(Ordering::Relaxed) {
         let mut changed = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
         if poll(&mut changed, PollTimeout::from(200_u8)).is_ok_and(|changed| changed > 0) {
             workstation.refresh();
             marks.update(workstation);
+            let now = pins::mounts(&marks.may_rest()).ok();
+            if now.is_none() || now != pinned {
+                pinned = now;
+                if marks.ask_everybody().is_err() {
+                    fail::count(Failure::MarkFailed, 1);
+                }
+                pins.start_anew();
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use vitrine_policy::judge;
 use vitrine_policy::record::{Disposition, Operation};
 
 use super::marks::Marks;
+use super::pins::Pins;
 use super::verdict::GUARD;
 use crate::fail::Failure;
 use crate::identify::label::Known;
@@ -29,13 +30,13 @@ use crate::workstation::{Snapshot, Workstation};
 const MAX_ENTRIES: usize = 1_000_000;
 
 /// Follows the named events until told to stop.
-pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, recent: &Recent, stop: &AtomicBool) {
+pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, pins: &Pins, recent: &Recent, stop: &AtomicBool) {
     let mut buffer = Buffer::new();
     while !stop.load(Ordering::Relaxed) {
         match marks.names().read(&mut buffer) {
             Ok(length) => {
-                buffer.named(length).iter().for_each(|event| one(workstation, marks, recent, event));
-                marks.rest();
+                buffer.named(length).iter().for_each(|event| one(workstation, marks, pins, recent, event));
+                marks.let_go();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 super::wait(marks.names(), Duration::from_millis(200));
@@ -45,7 +46,7 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, recent: &Rec
     }
 }
 
-fn one(workstation: &Workstation, marks: &Marks, recent: &Recent, event: &Named) {
+fn one(workstation: &Workstation, marks: &Marks, pins: &Pins, recent: &Recent, event: &Named) {
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
         let what = "named events were lost because the kernel's queue was full";
         workstation.spool.push(Failure::QueueOverflow.notice(None, what));
@@ -59,9 +60,12 @@ fn one(workstation: &Workstation, marks: &Marks, recent: &Recent, event: &Named)
         collections.any(|collection| collection.covers(path) || collection.covers_dir(path))
     };
     let named = event.mask & (libc::FAN_RENAME | libc::FAN_CREATE) != 0;
-    if named && is_collection(&new.path) {
-        // What was nobody's concern may be a master now.
-        let _ = marks.stop_ignoring();
+    if named && event.mask & libc::FAN_ONDIR != 0 && is_collection(&new.path) {
+        // Its files are masters before anybody has looked into it.
+        pins.look_again();
+        if let Err(error) = marks.ask_everybody() {
+            workstation.spool.push(Failure::MarkFailed.notice(Some(new.path.as_os_str().as_bytes()), error));
+        }
     }
     if named && event.pid.unsigned_abs() != std::process::id() {
         let moved = Moved { workstation, recent, snapshot: &snapshot, event, new: &new, old: old.as_ref() };
@@ -94,6 +98,7 @@ impl Moved<'_> {
                 let known = Known::master(master.as_deref().unwrap_or(path), policy.master_tier());
                 labels.set(stat, Arc::new(known));
             }
+            labels.moved(stat, path);
         });
     }
 

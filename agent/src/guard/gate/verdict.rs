@@ -1,35 +1,34 @@
 //! What the gate answers. Each answer comes from memory and `/proc` alone, within the deadline; when time
 //! runs out, what is known by then decides.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use vitrine_policy::decision::{Answer, Decision};
-use vitrine_policy::facts::{Attempt, Destination, Facts, History, Program};
-use vitrine_policy::record::{self, Disposition, Operation};
+use vitrine_policy::decision::{Answer, Decision, Mode};
+use vitrine_policy::facts::{Attempt, Destination, Facts, Program};
+use vitrine_policy::record::Operation;
 use vitrine_policy::{Trust, judge};
 
 use crate::fail::{self, Failure};
-use crate::guard::gate::marks::Marks;
+use crate::guard::gate::attempt::{Who, seen, transfer, who, who_of};
+use crate::guard::gate::{leftover, marks::Marks};
 use crate::identify::label::Known;
 use crate::identify::process::{self, Access, Process};
 use crate::identify::recent::Recent;
-use crate::identify::taint::{Reach, Taints};
+use crate::identify::taint::{Carried, Reach, Taints};
 use crate::inspect::Arrival;
-use crate::recorder::{Seen, disposition};
-use crate::sys::fanotify::{Event, FAN_PRE_ACCESS, Located};
+use crate::recorder::Seen;
+use crate::sys::fanotify::{Event, FAN_PRE_ACCESS};
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
 
 /// Name of this guard in records.
 pub(super) const GUARD: &str = "gate";
-/// A refused creation leaves an empty file; it is removed only if it is as young as this, in nanoseconds.
-const LEFTOVER: i64 = 5_000_000_000;
-
 /// How long a pipeline may take until all of its programs run.
 const STARTING: Duration = Duration::from_millis(500);
 /// How often its pipes are followed meanwhile.
@@ -41,14 +40,14 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(super) struct Gate {
     workstation: Arc<Workstation>,
     marks: Arc<Marks>,
-    taints: Taints,
-    /// Whether inodes are ignored now; only while nobody is tainted.
-    ignoring: bool,
+    pub(super) taints: Taints,
     /// Files that refused creations left behind, removed by a thread that may wait.
     leftovers: SyncSender<PathBuf>,
     recent: Arc<Recent>,
-    /// The policy by which inodes are ignored.
+    /// The policy by which processes were looked through.
     digest: String,
+    /// Whether a labelled file could not be marked by itself: nothing may rest then.
+    cannot_rest: bool,
     /// When somebody was tainted last, and when pipes are followed next.
     tainted: Option<Instant>,
     spread: Instant,
@@ -60,49 +59,64 @@ pub(super) struct Judged {
     seen: Vec<Seen>,
     /// A file that a refused creation may have left behind.
     leftover: Option<PathBuf>,
-    /// A file that everybody may open as he likes from now on.
-    ignore: bool,
+    /// A file that has a mark of its own and no label any more.
+    unpin: bool,
+    /// What could not be found out in time.
+    late: Option<Late>,
+}
+
+/// Why an answer was given without all that it should rest on.
+struct Late {
+    failure: Failure,
+    path: PathBuf,
+    what: &'static str,
 }
 
 impl Judged {
     fn allowed() -> Judged {
-        Judged { allow: true, seen: Vec::new(), leftover: None, ignore: false }
+        Judged { allow: true, seen: Vec::new(), leftover: None, unpin: false, late: None }
     }
 }
 
-/// Who acts, as far as the judgement needs it.
-struct Who {
-    process: Process,
-    program: Program,
-    trust: Trust,
+/// What a process, its children and the readers of its pipes hold open for writing.
+enum Held {
+    /// Nothing that may not receive the label.
+    Nothing,
+    /// A destination below the label.
+    Lower(Box<(Facts, Decision)>),
+    /// It could not be looked through in time.
+    Unknown,
 }
 
 impl Gate {
     /// A gate that knows of no tainted process yet.
     pub(super) fn new(workstation: Arc<Workstation>, marks: Arc<Marks>, recent: Arc<Recent>) -> Gate {
         let digest = workstation.snapshot().digest.clone();
-        let (leftovers, left) = sync_channel::<PathBuf>(1024);
-        std::thread::spawn(move || left.iter().for_each(|path| remove_leftover(&path)));
         Gate {
             workstation,
             marks,
             taints: Taints::default(),
-            ignoring: false,
-            leftovers,
+            leftovers: leftover::remover(),
             recent,
             digest,
+            cannot_rest: false,
             tainted: None,
             spread: Instant::now(),
         }
     }
 
+    /// When the answer to what is asked now has to be given.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.workstation.config.deadline()
+    }
+
     /// Judges an event that a system call waits for.
     pub(super) fn judge(&mut self, event: &Event) -> Judged {
+        let deadline = self.deadline();
         let snapshot = self.workstation.snapshot();
         let (Some(file), Some(path)) = (&event.file, event.path()) else { return Judged::allowed() };
         let Ok(stat) = Stat::of(file.as_fd()) else { return Judged::allowed() };
-        let uses = event.mask & FAN_PRE_ACCESS != 0;
-        if uses {
+        if event.mask & FAN_PRE_ACCESS != 0 {
             // Reading and writing is asked for at destinations only, and matters only while somebody carries
             // something.
             if self.taints.is_empty() {
@@ -110,36 +124,59 @@ impl Gate {
             }
             let access = Access::of_copy(event.tid, stat.file).unwrap_or_else(|| Access::of_use(event.tid));
             return if access.writes {
-                self.write(&snapshot, event.tid, &stat, &path, access)
+                self.write(&snapshot, event, &stat, &path, access, deadline)
             } else {
                 Judged::allowed()
             };
         }
         let known = self.workstation.labels.of(&snapshot.policy, &stat, &path);
         if known.is_none() && self.taints.is_empty() {
-            // An empty file is about to be written, which would end the ignoring at once.
-            let ignore = stat.size > 0 && snapshot.destinations.of(&path, Some(stat.file.device)).is_none();
-            return Judged { ignore, ..Judged::allowed() };
+            return Judged { unpin: self.marks.rests(), ..Judged::allowed() };
         }
         if process::is_own(event.tid) {
             return Judged::allowed();
         }
         let access = Access::of_open(event.tid);
         let mut judged = match known {
-            Some(known) if access.reads => self.read(&snapshot, event.tid, &stat, &path, &known),
+            Some(known) if access.reads => self.read(&snapshot, event.tid, &stat, &path, &known, deadline),
             _ => Judged::allowed(),
         };
         if judged.allow && access.writes {
-            let write = self.write(&snapshot, event.tid, &stat, &path, access);
+            let write = self.write(&snapshot, event, &stat, &path, access, deadline);
             judged.seen.extend(write.seen);
             judged.allow = write.allow;
             judged.leftover = write.leftover;
+            judged.late = judged.late.or(write.late);
         }
         judged
     }
 
+    /// The answer where the judgement itself failed: from what is known of the path alone. A vault stays shut,
+    /// and nothing is written to a destination while anybody carries a label.
+    pub(super) fn by_path(&self, event: &Event) -> Judged {
+        let snapshot = self.workstation.snapshot();
+        let path = event.path().unwrap_or_default();
+        let is_vault = || snapshot.policy.collection_of(&path).is_some_and(|collection| collection.opened_by.is_some());
+        let may_leave = || !self.taints.is_empty() && snapshot.destinations.of(&path, None).is_some();
+        let refuse = snapshot.policy.mode == Mode::Enforce && (is_vault() || may_leave());
+        let what = "a fault of the gate: only the path was judged";
+        Judged {
+            allow: !refuse,
+            late: Some(Late { failure: Failure::DeadlineMissed, path, what }),
+            ..Judged::allowed()
+        }
+    }
+
     /// Somebody opens a labelled file so that he can read it.
-    fn read(&mut self, snapshot: &Arc<Snapshot>, tid: i32, stat: &Stat, path: &Path, known: &Arc<Known>) -> Judged {
+    fn read(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        tid: i32,
+        stat: &Stat,
+        path: &Path,
+        known: &Arc<Known>,
+        deadline: Instant,
+    ) -> Judged {
         let Some(who) = who(snapshot, tid) else { return Judged::allowed() };
         let mut judged = Judged::allowed();
         // A hard link of a master lies elsewhere, and is that master still.
@@ -171,36 +208,59 @@ impl Gate {
         if who.trust == Trust::Exempt {
             return judged;
         }
-        let deadline = Instant::now() + self.workstation.config.deadline() / 2;
         let reach = Reach::of(who.process, deadline);
-        if let Some((facts, decision)) = self.holds_lower_destination(snapshot, &who, known, &reach, deadline) {
-            judged.allow = decision.answer() == Answer::Allow;
-            judged.seen.push(seen(snapshot, &who, Operation::Open, facts, decision, known.clone()));
-            if !judged.allow {
-                return judged;
+        match self.holds_lower_destination(snapshot, &who, known, &reach, deadline) {
+            Held::Nothing => {}
+            Held::Lower(lower) => {
+                let (facts, decision) = *lower;
+                judged.allow = decision.answer() == Answer::Allow;
+                judged.seen.push(seen(snapshot, &who, Operation::Open, facts, decision, known.clone()));
+            }
+            Held::Unknown => {
+                // It is taken for a place that nobody named.
+                let hidden = format!("/proc/{}/fd", who.process.id.pid).into();
+                let facts = transfer(&who, known, Destination::Path { path: hidden, mount: None });
+                let decision = judge(&snapshot.policy, &facts);
+                judged.allow = decision.answer() == Answer::Allow;
+                let what = "what the process and the readers of its pipes hold open could not be looked through";
+                judged.late = Some(Late { failure: Failure::TaintIncomplete, path: path.to_owned(), what });
+                if decision.is_notable() {
+                    judged.seen.push(seen(snapshot, &who, Operation::Open, facts, decision, known.clone()));
+                }
             }
         }
-        if self.taints.is_empty() && self.ignoring {
-            // From now on every file that somebody writes may matter.
-            self.ignoring = self.marks.stop_ignoring().is_err();
+        if judged.allow {
+            self.taint(who.process, known, who.trust, reach);
+        }
+        judged
+    }
+
+    /// From now on every file that somebody writes may matter.
+    fn taint(&mut self, process: Process, known: &Known, trust: Trust, reach: Reach) {
+        if self.taints.is_empty() && self.marks.ask_everybody().is_err() {
+            fail::count(Failure::MarkFailed, 1);
         }
         if reach.has_pipes() {
             self.tainted = Some(Instant::now());
         }
-        self.taints.add(who.process, known, who.trust, reach);
-        judged
+        self.taints.add(process, known, trust, reach);
+    }
+
+    /// Whether no process carries anything, and nothing keeps the file systems from resting.
+    pub(super) fn nobody_carries(&self) -> bool {
+        self.taints.is_empty() && !self.cannot_rest
     }
 
     /// Whether the process, a descendant or a reader of its pipes holds a destination open for writing that
     /// may not receive `known`. What it holds on the workstation inherits the label.
     fn holds_lower_destination(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         who: &Who,
         known: &Arc<Known>,
         reach: &Reach,
         deadline: Instant,
-    ) -> Option<(Facts, Decision)> {
+    ) -> Held {
         let mut others = reach.readers.clone();
         let mut parents = vec![who.process.id.pid];
         while let Some(parent) = parents.pop() {
@@ -221,44 +281,42 @@ impl Gate {
             let reads_along = process.id == who.process.id || reach.readers.contains(&process.id.pid);
             let mut count = 0;
             for descriptor in process.descriptors() {
-                if Instant::now() > deadline || reach.is_partial {
-                    fail::count(Failure::TaintIncomplete, 1);
-                    return None;
-                }
                 count += 1;
+                if Instant::now() > deadline || reach.is_partial || count >= process::MAX_DESCRIPTORS {
+                    return Held::Unknown;
+                }
                 if !descriptor.target.is_absolute() || !descriptor.ways().writes {
                     continue;
                 }
                 let Some(stat) = descriptor.stat().filter(Stat::is_regular) else { continue };
                 let path = descriptor.target.clone();
                 if snapshot.destinations.of(&path, Some(stat.file.device)).is_some() {
-                    if let Some(refused) = refused(path) {
-                        return Some(refused);
+                    if let Some(lower) = refused(path) {
+                        return Held::Lower(Box::new(lower));
                     }
                 } else if reads_along {
-                    self.inherit(&stat, &path, known);
+                    self.inherit(&stat, &path, &descriptor.link(), known);
                 }
             }
-            if count >= process::MAX_DESCRIPTORS {
-                // Nobody needs that many; what hides behind them is taken for a place that nobody named.
-                let hidden = Destination::Path { path: format!("/proc/{}/fd", process.id.pid).into(), mount: None };
-                let facts = transfer(who, known, hidden);
-                let decision = judge(&snapshot.policy, &facts);
-                if decision.is_notable() {
-                    return Some((facts, decision));
-                }
-            }
-            if let Some(refused) = process.shared_mappings().into_iter().find_map(refused) {
-                return Some(refused);
+            if let Some(lower) = process.shared_mappings().into_iter().find_map(refused) {
+                return Held::Lower(Box::new(lower));
             }
         }
-        None
+        Held::Nothing
     }
 
     /// Somebody opens a file so that he can write it, or writes it.
-    fn write(&mut self, snapshot: &Arc<Snapshot>, tid: i32, stat: &Stat, path: &Path, access: Access) -> Judged {
+    fn write(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        event: &Event,
+        stat: &Stat,
+        path: &Path,
+        access: Access,
+        deadline: Instant,
+    ) -> Judged {
         let mut judged = Judged::allowed();
-        let Some(process) = Process::of_thread(tid) else { return judged };
+        let Some(process) = Process::of_thread(event.tid) else { return judged };
         let labels = &self.workstation.labels;
         let holds_labelled = |process: Process| {
             let mut files = process.descriptors().filter(|descriptor| descriptor.target.is_absolute());
@@ -266,9 +324,17 @@ impl Gate {
                 descriptor.stat().is_some_and(|stat| labels.of(&snapshot.policy, &stat, &descriptor.target).is_some())
             })
         };
-        let Some(taint) = self.taints.of(process, holds_labelled) else { return judged };
+        let taint = match self.taints.of(process, deadline, holds_labelled) {
+            Carried::Nothing => return judged,
+            Carried::Label(taint) => taint,
+            Carried::Unknown(highest) => {
+                let what = "what the process carries could not be followed over its pipes";
+                judged.late = Some(Late { failure: Failure::TaintIncomplete, path: path.to_owned(), what });
+                highest
+            }
+        };
         let Some(destination) = snapshot.destinations.of(path, Some(stat.file.device)) else {
-            self.inherit(stat, path, &taint);
+            self.inherit(stat, path, &event.link(), &taint);
             return judged;
         };
         let who = who_of(snapshot, process);
@@ -276,7 +342,7 @@ impl Gate {
         let decision = judge(&snapshot.policy, &facts);
         judged.allow = decision.answer() == Answer::Allow;
         if judged.allow {
-            self.inherit(stat, path, &taint);
+            self.inherit(stat, path, &event.link(), &taint);
         } else if access.creates && stat.size == 0 {
             judged.leftover = Some(path.to_owned());
         }
@@ -285,16 +351,25 @@ impl Gate {
     }
 
     /// A file that a tainted process may write has its label until it is measured.
-    fn inherit(&self, stat: &Stat, path: &Path, known: &Arc<Known>) {
-        if !self.workstation.labels.is_master(stat) {
-            self.workstation.labels.set(stat, Arc::new(known.inherited(path)));
+    fn inherit(&mut self, stat: &Stat, path: &Path, link: &Path, known: &Arc<Known>) {
+        let labels = &self.workstation.labels;
+        if !labels.is_master(stat) && labels.set(stat, Arc::new(known.inherited(path))) {
+            self.cannot_rest |= self.marks.pin_open(stat.file.device, link, path).is_err();
         }
     }
 
     /// What follows once the kernel has its answer.
-    pub(super) fn after(&mut self, judged: Judged, file: BorrowedFd<'_>) {
-        if judged.ignore {
-            self.ignoring |= self.marks.ignore(file).is_ok();
+    pub(super) fn after(&mut self, judged: Judged, file: BorrowedFd<'_>, answered: io::Result<()>) {
+        if judged.unpin {
+            // Most have none: they were asked about because of their directory.
+            let _ = self.marks.unpin(file);
+        }
+        if let Some(Late { failure, path, what }) = judged.late {
+            self.workstation.spool.push(failure.notice(Some(path.as_os_str().as_bytes()), what));
+        }
+        if let Err(error) = answered {
+            let what = format!("the kernel did not take an answer: {error}");
+            self.workstation.spool.push(Failure::DeadlineMissed.notice(None, what));
         }
         for seen in judged.seen {
             self.workstation.recorder.record(seen);
@@ -307,6 +382,7 @@ impl Gate {
 
     /// A file that was written has been closed.
     pub(super) fn written(&mut self, event: Event) {
+        let link = event.link();
         let (Some(path), Some(file)) = (event.path(), event.file) else { return };
         let snapshot = self.workstation.snapshot();
         let Ok(stat) = Stat::of(file.as_fd()) else { return };
@@ -317,10 +393,10 @@ impl Gate {
         let destination = snapshot.destinations.of(&path, Some(stat.file.device));
         if destination.is_none() && self.workstation.labels.of(&snapshot.policy, &stat, &path).is_none() {
             // Opened before its writer was tainted, closed after.
-            let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
-            match writer.and_then(|writer| self.taints.of(writer, |_| true)) {
-                Some(taint) => self.inherit(&stat, &path, &taint),
-                None => return,
+            let Some(writer) = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty()) else { return };
+            match self.taints.of(writer, self.deadline(), |_| true) {
+                Carried::Label(taint) | Carried::Unknown(taint) => self.inherit(&stat, &path, &link, &taint),
+                Carried::Nothing => return,
             }
         }
         if process::is_own(event.tid) {
@@ -336,30 +412,28 @@ impl Gate {
         self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
     }
 
-    /// Follows the pipes of a pipeline that is just being started. How long nobody need look again.
+    /// Follows the pipes of a pipeline that is just being started, and takes leave of the dead. How long nobody
+    /// need look again.
     pub(super) fn keep_up(&mut self) -> Duration {
-        let Some(since) = self.tainted.filter(|since| since.elapsed() < STARTING) else { return IDLE };
+        if self.taints.is_empty() {
+            return IDLE;
+        }
         let now = Instant::now();
-        if now > self.spread && since.elapsed() > OFTEN {
-            self.taints.spread();
+        if now > self.spread {
+            let starting = self.tainted.is_some_and(|since| since.elapsed() < STARTING);
+            self.taints.sweep(starting);
             // A tenth of the time at most, on a machine with however many processes.
             self.spread = now + OFTEN.max(now.elapsed() * 10);
         }
         OFTEN
     }
 
-    /// Takes leave of dead processes. Where another policy is in force, nothing is ignored any more, and who
-    /// holds what is now labelled is tainted.
-    pub(super) fn sweep(&mut self, ticks: u64) {
+    /// Where another policy is in force, who holds what is now labelled is tainted.
+    pub(super) fn follow_policy(&mut self) {
         let digest = self.workstation.snapshot().digest.clone();
         if digest != self.digest {
             self.digest = digest;
-            self.ignoring = self.marks.stop_ignoring().is_err();
             self.taint_those_who_hold_labelled_files();
-        }
-        if !self.taints.is_empty() {
-            self.taints.spread();
-            self.taints.sweep(ticks);
         }
     }
 
@@ -380,66 +454,8 @@ impl Gate {
                 });
             let trust = snapshot.programs.of(process).map_or(Trust::None, |(_, trust)| trust);
             if let Some(known) = held.filter(|_| trust != Trust::Exempt) {
-                self.taints.add(process, &known, trust, Reach::default());
+                self.taint(process, &known, trust, Reach::default());
             }
         }
-    }
-}
-
-fn who(snapshot: &Snapshot, tid: i32) -> Option<Who> {
-    Process::of_thread(tid).map(|process| who_of(snapshot, process))
-}
-
-/// A process whose executable cannot be told is a program that nobody named.
-fn who_of(snapshot: &Snapshot, process: Process) -> Who {
-    let path = record::printable(process.executable().unwrap_or_default().as_os_str().as_bytes());
-    let (named, trust) = match snapshot.programs.of(process) {
-        Some((name, trust)) => (Some(name.to_owned()), trust),
-        None => (None, Trust::None),
-    };
-    Who { process, program: Program { named, path }, trust }
-}
-
-fn lineage(snapshot: &Snapshot, process: Process) -> Vec<record::Process> {
-    let name = |process: &Process| snapshot.programs.of(*process).map(|(name, _)| name.to_owned());
-    process.lineage().iter().map(|process| process.describe(name(process).as_deref())).collect()
-}
-
-fn transfer(who: &Who, known: &Known, destination: Destination) -> Facts {
-    let attempt = Attempt::Transfer { label: known.label(), destination, history: History::default() };
-    Facts { program: who.program.clone(), attempt }
-}
-
-fn seen(
-    snapshot: &Arc<Snapshot>,
-    who: &Who,
-    operation: Operation,
-    facts: Facts,
-    decision: Decision,
-    known: Arc<Known>,
-) -> Seen {
-    Seen {
-        operation,
-        guard: GUARD,
-        disposition: disposition(&decision, Disposition::Blocked),
-        bytes_arrived: (decision.answer() == Answer::Deny).then_some(0),
-        facts,
-        decision,
-        processes: lineage(snapshot, who.process),
-        uid: Some(who.process.uid),
-        known,
-        snapshot: snapshot.clone(),
-        remark: None,
-    }
-}
-
-/// Removes the empty file that a refused creation leaves behind: still empty, just made, and nobody else's.
-fn remove_leftover(path: &Path) {
-    let now = jiff::Timestamp::now().as_nanosecond();
-    let young = |stat: &Stat| stat.born.is_some_and(|born| (now - i128::from(born)).abs() < i128::from(LEFTOVER));
-    let Ok(entry) = Located::of(path) else { return };
-    if Stat::located(&entry).is_ok_and(|stat| stat.is_regular() && stat.size == 0 && stat.links == 1 && young(&stat)) {
-        // It is gone, or somebody else's, where this fails.
-        let _ = entry.unlink();
     }
 }

@@ -1,0 +1,69 @@
+//! Who attempts what: the facts of a judgement, and what is put on record of it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use vitrine_policy::Trust;
+use vitrine_policy::decision::{Answer, Decision};
+use vitrine_policy::facts::{Attempt, Destination, Facts, History, Program};
+use vitrine_policy::record::{self, Disposition, Operation};
+
+use super::verdict::GUARD;
+use crate::identify::label::Known;
+use crate::identify::process::Process;
+use crate::recorder::{Seen, disposition};
+use crate::workstation::Snapshot;
+
+/// Who acts, as far as the judgement needs it.
+pub(super) struct Who {
+    pub(super) process: Process,
+    pub(super) program: Program,
+    pub(super) trust: Trust,
+}
+
+pub(super) fn who(snapshot: &Snapshot, tid: i32) -> Option<Who> {
+    Process::of_thread(tid).map(|process| who_of(snapshot, process))
+}
+
+/// A process whose executable cannot be told is a program that nobody named.
+pub(super) fn who_of(snapshot: &Snapshot, process: Process) -> Who {
+    let path = record::printable(process.executable().unwrap_or_default().as_os_str().as_bytes());
+    let (named, trust) = match snapshot.programs.of(process) {
+        Some((name, trust)) => (Some(name.to_owned()), trust),
+        None => (None, Trust::None),
+    };
+    Who { process, program: Program { named, path }, trust }
+}
+
+fn lineage(snapshot: &Snapshot, process: Process) -> Vec<record::Process> {
+    let name = |process: &Process| snapshot.programs.of(*process).map(|(name, _)| name.to_owned());
+    process.lineage().iter().map(|process| process.describe(name(process).as_deref())).collect()
+}
+
+pub(super) fn transfer(who: &Who, known: &Known, destination: Destination) -> Facts {
+    let attempt = Attempt::Transfer { label: known.label(), destination, history: History::default() };
+    Facts { program: who.program.clone(), attempt }
+}
+
+pub(super) fn seen(
+    snapshot: &Arc<Snapshot>,
+    who: &Who,
+    operation: Operation,
+    facts: Facts,
+    decision: Decision,
+    known: Arc<Known>,
+) -> Seen {
+    Seen {
+        operation,
+        guard: GUARD,
+        disposition: disposition(&decision, Disposition::Blocked),
+        bytes_arrived: (decision.answer() == Answer::Deny).then_some(0),
+        facts,
+        decision,
+        processes: lineage(snapshot, who.process),
+        uid: Some(who.process.uid),
+        known,
+        snapshot: snapshot.clone(),
+        remark: None,
+    }
+}
