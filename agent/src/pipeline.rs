@@ -33,6 +33,8 @@ use crate::{collection, inspect, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often what has to be guarded is marked again though nothing seems to have changed.
+const MARK: Duration = Duration::from_secs(5);
 /// How long the spool may take to write what is left at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The labels of local copies, below the state directory.
@@ -122,6 +124,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut looked = policy_stamp(&config.policy);
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mut last_error = None;
+    let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
@@ -138,14 +141,22 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         if stamp != looked {
             looked = stamp;
             last_error = reload(&workstation).err();
+            // Other files may be masters now.
+            if let Some(Err(error)) = running.as_ref().map(|running| running.marks.ask_everybody()) {
+                spool.push(Failure::MarkFailed.notice(None, error));
+            }
             let _ = policies.send(workstation.snapshot().policy.clone());
+            marked = None;
         }
         let now = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
         if now != mounts || workstation.snapshot().programs.is_stale() {
             mounts = now;
             workstation.refresh();
+            marked = None;
         }
-        if let Some(running) = &running {
+        // What could not be marked is tried again after a while.
+        if let Some(running) = running.as_ref().filter(|_| marked.is_none_or(|since| since.elapsed() > MARK)) {
+            marked = Some(std::time::Instant::now());
             running.marks.update(&workstation);
         }
         let state = Status {
@@ -176,8 +187,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             collector_contact: contact.describe(),
             counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
         };
-        status::write(&config.state, &state)
-            .unwrap_or_else(|error| tracing::warn!("the status cannot be written: {error}"));
+        if told.as_ref() != Some(&state) {
+            match status::write(&config.state, &state) {
+                Ok(()) => told = Some(state),
+                Err(error) => tracing::warn!("the status cannot be written: {error}"),
+            }
+        }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Relaxed);

@@ -52,6 +52,18 @@ fn nothing_rests_while_somebody_carries_a_label_and_all_does_when_he_has_ended()
 }
 
 #[test]
+fn a_disk_of_masters_that_is_mounted_anew_is_guarded_again() {
+    let Some(world) = World::builder().build() else { return };
+    at_rest(&world);
+    let done = world.sh("umount ws && mount -o loop ws.img ws && sleep 1");
+    assert!(done.succeeded, "{}", done.text);
+    at_rest(&world);
+    assert!(!world.sh("cat ws/vault/V1_0001.jpg > /dev/null").succeeded);
+    assert!(!world.sh("cp ws/masters/KP1_0001.jpg usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+}
+
+#[test]
 fn a_copy_that_a_tainted_program_made_is_known_after_it_has_ended() {
     let Some(world) = World::builder().build() else { return };
     world.sh("gzip -c ws/masters/KP1_0001.jpg > ws/work/a.gz; mv ws/work/a.gz ws/work/b.gz");

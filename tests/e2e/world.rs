@@ -366,7 +366,8 @@ impl World {
         let mut directories = vec![self.path(below)];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let metadata = entry.metadata().expect("metadata");
+                // What a refused creation left behind goes at any moment.
+                let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_dir() && entry.file_name() != "lost+found" {
                     directories.push(entry.path());
                 } else if metadata.is_file() {

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use vitrine_policy::Policy;
 use vitrine_policy::matcher::PathPattern;
 
+/// Whether masters may lie in `directory` or somewhere below it.
+pub(crate) fn leads_to_masters(policy: &Policy, directory: &Path) -> bool {
+    is_in(policy, directory) || is_on_the_way(policy, directory)
+}
+
 /// Whether masters may lie in `directory`.
 pub(super) fn is_in(policy: &Policy, directory: &Path) -> bool {
     policy.collections.iter().any(|collection| collection.covers_dir(directory))

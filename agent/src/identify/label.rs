@@ -92,6 +92,8 @@ pub(crate) struct Labels {
     masters: RwLock<HashMap<FileId, Registered>>,
     /// Sizes of masters, so that a file of another size need not be read to know that it is none.
     sizes: RwLock<HashSet<u64>>,
+    /// Where labelled files lie that have got another name since.
+    moved: RwLock<HashMap<Lifetime, Arc<Path>>>,
     version: AtomicU64,
     /// Who wants to know of every file that gets a label.
     follower: OnceLock<Sender<Labelled>>,
@@ -156,6 +158,7 @@ impl Labels {
             files: RwLock::default(),
             masters: RwLock::default(),
             sizes: RwLock::default(),
+            moved: RwLock::default(),
             version: AtomicU64::new(0),
             follower: OnceLock::new(),
         }
@@ -173,8 +176,10 @@ impl Labels {
     pub(crate) fn all(&self) -> Vec<Labelled> {
         let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
         let masters = masters.iter().map(|(file, master)| (*file, master.path.clone()));
-        masters.chain(files.iter().map(|((file, _), known)| (*file, known.file.clone()))).collect()
+        let files = files.iter().map(|(file, known)| (file.0, moved.get(file).unwrap_or(&known.file).clone()));
+        masters.chain(files).collect()
     }
 
     fn tell(&self, file: FileId, path: &Arc<Path>) {
@@ -186,9 +191,14 @@ impl Labels {
 
     /// A file has another name. If it has a label, that is told again.
     pub(crate) fn moved(&self, stat: &Stat, path: &Path) {
-        let known = self.files.read().unwrap_or_else(PoisonError::into_inner).contains_key(&lifetime(stat));
-        if known || self.is_master(stat) {
-            self.tell(stat.file, &path.into());
+        let (path, file) = (Arc::from(path), lifetime(stat));
+        let is_known = self.files.read().unwrap_or_else(PoisonError::into_inner).contains_key(&file);
+        if is_known {
+            self.version.fetch_add(1, Ordering::Relaxed);
+            self.moved.write().unwrap_or_else(PoisonError::into_inner).insert(file, Arc::clone(&path));
+        }
+        if is_known || self.is_master(stat) {
+            self.tell(stat.file, &path);
         }
     }
 
@@ -233,15 +243,16 @@ impl Labels {
         masters.get(&stat.file).filter(|_| self.is_master(stat)).cloned()
     }
 
-    /// Sets the label of a file that is not a master. Whether it had none before; its follower hears nothing.
-    pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) -> bool {
+    /// Sets the label of a file that is not a master. The follower hears nothing of it.
+    pub(crate) fn set(&self, stat: &Stat, known: Arc<Known>) {
         self.version.fetch_add(1, Ordering::Relaxed);
         let file = lifetime(stat);
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if files.len() >= MAX_FILES && !files.contains_key(&file) {
             files.retain(|_, known| known.origin == Origin::Measured);
+            self.moved.write().unwrap_or_else(PoisonError::into_inner).retain(|file, _| files.contains_key(file));
         }
-        files.insert(file, known).is_none()
+        files.insert(file, known);
     }
 
     /// Sets or takes away the label of a file that was measured, if it is still the one that the measuring
@@ -256,12 +267,13 @@ impl Labels {
         };
         match after {
             Some(after) if is_same => {
-                let path = after.file.clone();
-                if files.insert(lifetime(stat), after).is_none() {
-                    self.tell(stat.file, &path);
-                }
+                self.tell(stat.file, &after.file);
+                files.insert(lifetime(stat), after);
             }
-            None if is_same => drop(files.remove(&lifetime(stat))),
+            None if is_same => {
+                files.remove(&lifetime(stat));
+                self.moved.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
+            }
             _ => {}
         }
         is_same
@@ -271,6 +283,7 @@ impl Labels {
     pub(crate) fn clear(&self, stat: &Stat) {
         self.version.fetch_add(1, Ordering::Relaxed);
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
+        self.moved.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
     }
 
     /// How many labelled files there are beside the masters.
@@ -290,7 +303,15 @@ impl Labels {
     pub(crate) fn save(&self, policy: &Policy, path: &Path) -> io::Result<()> {
         let kept: Vec<Kept> = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-            files.iter().map(|(lifetime, known)| Kept::new(*lifetime, known, policy)).collect()
+            let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
+            let kept = |(file, known): (&Lifetime, &Arc<Known>)| {
+                let mut kept = Kept::new(*file, known, policy);
+                if let Some(path) = moved.get(file) {
+                    kept.file = path.as_os_str().to_owned();
+                }
+                kept
+            };
+            files.iter().map(kept).collect()
         };
         let new = path.with_extension("new");
         std::fs::write(&new, serde_json::to_vec(&kept)?)?;

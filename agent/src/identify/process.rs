@@ -2,7 +2,6 @@
 //! is safe while a system call waits for its answer.
 
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -215,20 +214,6 @@ fn descriptors(tid: i32) -> impl Iterator<Item = Descriptor> {
 /// The pipes that a thread holds open, each with the way.
 pub(crate) fn pipes(tid: i32) -> impl Iterator<Item = (FileId, Ways)> {
     descriptors(tid).filter_map(|descriptor| Some((descriptor.pipe()?, descriptor.ways())))
-}
-
-/// Whether there is nothing in a pipe that somebody could read. Who fills it from memory that never comes can
-/// keep this waiting for ever. A named one is not looked into: opening it is a question to the guard.
-pub(crate) fn is_drained(pipe: FileId) -> bool {
-    let mut ends = all().flat_map(descriptors).filter(|descriptor| descriptor.pipe() == Some(pipe));
-    let Some(end) = ends.next() else { return true };
-    if end.target.is_absolute() {
-        return false;
-    }
-    // Another end of the same pipe, which takes nothing out of it and waits for nobody.
-    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_CLOEXEC;
-    let opened = nix::fcntl::open(&end.link(), flags, nix::sys::stat::Mode::empty());
-    opened.is_ok_and(|end| crate::sys::unread(end.as_fd()).is_ok_and(|bytes| bytes == 0))
 }
 
 /// All processes there are.

@@ -15,6 +15,7 @@ use vitrine_policy::Trust;
 use super::FileId;
 use super::label::Known;
 use super::process::{self, Process, ProcessId, Ways};
+use crate::fail::{self, Failure};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
 const AFTER_DEATH: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ const AFTER_DEATH: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(100);
 /// How often all processes are looked through while somebody is tainted and nobody ends.
 const SELDOM: Duration = Duration::from_secs(1);
+/// How long it may take to look through them; a gate that is at work for two seconds gives up.
+const LONG: Duration = Duration::from_millis(500);
 /// How many tainted processes are looked at for new pipes.
 const MAX_PROCESSES: usize = 4096;
 
@@ -37,6 +40,8 @@ struct Taint {
     /// Clock ticks since boot when it was last seen alive.
     seen: u64,
     died: Option<Instant>,
+    /// Whether it has ended, and no orphan of its was found the last time.
+    is_alone: bool,
 }
 
 impl Taint {
@@ -92,6 +97,7 @@ impl Taints {
             opened: true,
             seen: process.id.start,
             died: None,
+            is_alone: false,
         };
         self.processes.insert(process.id, taint);
         for reader in reach.readers {
@@ -101,7 +107,8 @@ impl Taints {
                 let opened = earlier.is_some_and(|earlier| earlier.opened);
                 let session = reader.audit_session();
                 let seen = reader.id.start;
-                let taint = Taint { known, uid: reader.uid, session, copier: false, opened, seen, died: None };
+                let (uid, copier) = (reader.uid, false);
+                let taint = Taint { known, uid, session, copier, opened, seen, died: None, is_alone: false };
                 self.processes.insert(reader.id, taint);
             }
         }
@@ -215,62 +222,56 @@ impl Taints {
         }
     }
 
-    /// Takes leave of processes that have ended and left no orphan, and of pipes after their time. Who reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody asks.
-    /// With `thoroughly` also while nobody has ended.
+    /// Takes leave of processes that have ended and left no orphan, and of pipes that nobody holds any more. Who
+    /// reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody asks.
+    /// Looks through all processes with `thoroughly`, after an end, and once a second.
     pub(crate) fn sweep(&mut self, thoroughly: bool) {
-        let (now, ticks) = (Instant::now(), ticks());
-        let mut ended = false;
-        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.died.is_none()) {
-            taint.seen = ticks;
-            if !process::is_alive(*id) {
+        let now = Instant::now();
+        let mut has_dead = false;
+        for (id, taint) in &mut self.processes {
+            if taint.died.is_none() && !process::is_alive(*id) {
                 taint.died = Some(now);
-                ended = true;
             }
+            // It may have made children until just now.
+            if taint.died.is_none_or(|died| died == now) {
+                taint.seen = ticks();
+            }
+            has_dead |= taint.died.is_some();
         }
         self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
         let living = self.processes.values().any(|taint| taint.died.is_none());
         self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() > SELDOM);
-        if self.is_empty() || !(thoroughly || ended || is_due) {
+        if self.is_empty() || !(thoroughly || has_dead || is_due) {
             return;
         }
         self.looked = Some(now);
-        // Without a deadline: nobody waits for the answer, and half of it would end taints that still matter.
-        let others = ends_of(process::all());
-        for other in &others {
+        // Half of what is held would end labels that still matter.
+        let Some(others) = all_ends(now + LONG) else { return fail::count(Failure::TaintIncomplete, 1) };
+        let mut held = HashSet::new();
+        for other in others {
             let known = other.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()));
             if let Some(known) = known {
                 self.pipes.extend(other.writes.iter().map(|pipe| (*pipe, (known.clone(), now))));
             }
+            held.extend(other.reads.into_iter().chain(other.writes));
         }
-        self.forget_those_without_orphans();
-    }
-
-    /// Pipes that keep a label though no tainted process is left to write them, with the time of the label.
-    pub(crate) fn lingering(&self) -> Vec<(FileId, Instant)> {
-        if !self.processes.is_empty() {
-            return Vec::new();
-        }
-        self.pipes.iter().map(|(pipe, (_, since))| (*pipe, *since)).collect()
-    }
-
-    /// A pipe was found to have nothing in it any more since it was told as lingering.
-    pub(crate) fn forget(&mut self, pipe: FileId, since: Instant) {
-        if self.processes.is_empty() && self.pipes.get(&pipe).is_some_and(|(_, now)| *now == since) {
-            self.pipes.remove(&pipe);
+        self.pipes.retain(|pipe, _| held.contains(pipe));
+        if has_dead {
+            self.forget_those_without_orphans();
         }
     }
 
-    /// A process that has ended counts only for those whom it may have left behind.
+    /// A process that has ended counts only for those whom it may have left behind. Two looks have to find
+    /// none, because one may miss a process that starts another and ends meanwhile.
     fn forget_those_without_orphans(&mut self) {
-        if self.processes.values().all(|taint| taint.died.is_none()) {
-            return;
-        }
         let top = |process: &Process| process.parent <= 1 || adopts(process.parent);
         let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).collect();
         let orphans: Vec<_> = orphans.iter().map(|orphan| (orphan, orphan.audit_session())).collect();
         self.processes.retain(|id, taint| {
-            taint.died.is_none() || orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session))
+            let left = orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session));
+            let was_alone = std::mem::replace(&mut taint.is_alone, taint.died.is_some() && !left);
+            !(was_alone && taint.is_alone)
         });
     }
 }

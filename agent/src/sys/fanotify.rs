@@ -135,9 +135,10 @@ impl Group {
         self.mark(libc::FAN_MARK_ADD, mask, libc::AT_FDCWD, Some(&path))
     }
 
-    /// Takes the mark of one open file away.
-    pub(crate) fn unmark_open(&self, file: BorrowedFd<'_>, mask: u64) -> io::Result<()> {
-        self.mark(libc::FAN_MARK_REMOVE, mask, file.as_raw_fd(), None)
+    /// Whether the file system that `path` lies on has a mark of this group. It takes a bit away that nobody
+    /// sets, which fails where there is none (`ENOENT`, fanotify_mark(2)).
+    pub(crate) fn has_filesystem_mark(&self, path: &Path) -> bool {
+        self.unmark_filesystem(path, libc::FAN_OPEN_EXEC_PERM).is_ok()
     }
 
     fn mark(&self, flags: u32, mask: u64, at: i32, path: Option<&std::ffi::CStr>) -> io::Result<()> {

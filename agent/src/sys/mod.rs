@@ -46,14 +46,6 @@ pub(crate) fn hurry() {
     }
 }
 
-/// How many bytes wait in a pipe (`FIONREAD`, pipe(7)).
-pub(crate) fn unread(pipe: std::os::fd::BorrowedFd<'_>) -> std::io::Result<i32> {
-    let mut bytes = 0;
-    // SAFETY: the request writes one integer, which outlives the call.
-    let done = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&pipe), libc::FIONREAD, &raw mut bytes) };
-    if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(bytes) }
-}
-
 /// Lets everybody else go first: nice 10, and the idle class of the disk. Being refused that is no failure.
 pub(crate) fn step_back() {
     // `IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)` and `IOPRIO_WHO_PROCESS` of include/uapi/linux/ioprio.h.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +41,8 @@ pub(crate) struct Marks {
     roots: Mutex<HashMap<[u8; 8], File>>,
     /// How often everybody was asked for, by whatever made it necessary.
     alarms: AtomicU64,
+    /// How often a file system was found that has lost the marks of its files, or never had any.
+    anew: AtomicU64,
 }
 
 /// One marked file system.
@@ -68,6 +70,7 @@ impl Marks {
             failed: Mutex::default(),
             roots: Mutex::default(),
             alarms: AtomicU64::new(0),
+            anew: AtomicU64::new(0),
         }
     }
 
@@ -121,6 +124,17 @@ impl Marks {
         marked.iter().filter(|(_, marked)| marked.may_rest).map(|(device, _)| *device).collect()
     }
 
+    /// How often all labelled files have to be marked by themselves from the start.
+    pub(crate) fn anew(&self) -> u64 {
+        self.anew.load(Ordering::SeqCst)
+    }
+
+    /// Something was missed: all labelled files have to be marked by themselves from the start.
+    pub(crate) fn start_anew(&self) -> io::Result<()> {
+        self.anew.fetch_add(1, Ordering::SeqCst);
+        self.ask_everybody()
+    }
+
     /// One file is asked about by itself, until it is deleted.
     pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
         self.local.mark_inode(path, ASKED)
@@ -141,11 +155,6 @@ impl Marks {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
-    }
-
-    /// A file is not asked about by itself any more.
-    pub(crate) fn unpin(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        self.local.unmark_open(file, ASKED)
     }
 
     /// The group of named directory events.
@@ -169,14 +178,12 @@ impl Marks {
                 }
             }
         }
+        drop(marked);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         for one in wanted {
             // A mark that is there already is set again: the file system may be another under the same number.
-            match self.mark(&one, marked.get(&one.device).is_some_and(|marked| marked.rests)) {
-                Ok(done) => {
-                    failed.remove(&one.device);
-                    marked.insert(one.device, done);
-                }
+            match self.mark(&one) {
+                Ok(()) => drop(failed.remove(&one.device)),
                 Err(error) if failed.insert(one.device) => {
                     let what = format!("the file system at {} cannot be guarded: {error}", one.path.display());
                     workstation.spool.push(Failure::MarkFailed.notice(Some(one.path.as_os_str().as_bytes()), what));
@@ -186,18 +193,39 @@ impl Marks {
         }
     }
 
-    fn mark(&self, wanted: &Guarded, rests: bool) -> io::Result<Marked> {
+    /// Marks one file system. What is asked of a server that is away waits for it, so no lock is held that an
+    /// answer needs.
+    fn mark(&self, wanted: &Guarded) -> io::Result<()> {
         let group = self.group(wanted.remote);
-        let rests = rests && !wanted.whole && !wanted.remote;
-        group.mark_filesystem(&wanted.path, if rests { WRITTEN } else { WRITTEN | ASKED })?;
+        let before = {
+            let marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+            marked.get(&wanted.device).map(|marked| marked.rests)
+        };
+        // A file system that was mounted anew has no mark, and its files have none.
+        let is_known = before.is_some() && group.has_filesystem_mark(&wanted.path);
+        let rested = is_known && before == Some(true);
+        group.mark_filesystem(&wanted.path, if rested { WRITTEN } else { WRITTEN | ASKED })?;
         // Every read and write is asked for where all of the file system is a destination; elsewhere the
         // cost would fall on everybody's work.
         let pre_access = self.pre_access && wanted.whole && group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
         let named = self.names.mark_filesystem(&wanted.path, NAMES);
         let id = named.and_then(|()| fanotify::fsid(&wanted.path)).ok();
-        let may_rest = !wanted.whole && !wanted.remote && id.is_some();
-        Ok(Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id, may_rest, rests })
+        // btrfs tells of its files under another number than of its mount.
+        let is_plain = || Stat::named(&wanted.path).is_ok_and(|stat| stat.file.device == wanted.device);
+        let may_rest = !wanted.whole && !wanted.remote && id.is_some() && is_plain();
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        // Everybody may have been asked for meanwhile.
+        let rests = rested && may_rest && marked.get(&wanted.device).is_some_and(|marked| marked.rests);
+        if rested && !rests {
+            group.mark_filesystem(&wanted.path, ASKED)?;
+        }
+        let one = Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id, may_rest, rests };
+        marked.insert(wanted.device, one);
+        if may_rest && !is_known {
+            self.anew.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Where a directory entry is that the kernel names by handle.

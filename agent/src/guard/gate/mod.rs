@@ -36,6 +36,8 @@ use verdict::Gate;
 const HUNG: Duration = Duration::from_secs(2);
 /// How often is looked whether another policy is in force.
 const TICK: Duration = Duration::from_secs(1);
+/// How long each thread waits for whatever it waits for, before it looks whether it shall end.
+const IDLE: Duration = Duration::from_millis(500);
 /// The exit status of a guard that gave up (EX_SOFTWARE of sysexits.h).
 const GAVE_UP: i32 = 70;
 
@@ -93,13 +95,13 @@ pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> 
     };
     threads.push(thread("gate-names", following)?);
     let pinning = {
-        let (workstation, marks, pins, stop) = (workstation.clone(), marks.clone(), pins.clone(), stop.clone());
+        let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
         move || pins.follow(&workstation, &marks, &gate, &progress, &stop)
     };
     threads.push(thread("gate-pins", pinning)?);
     let plugging = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
-        move || follow_mounts(&workstation, &marks, &pins, &stop)
+        move || follow_mounts(&workstation, &marks, &stop)
     };
     threads.push(thread("gate-mounts", plugging)?);
     Ok(Running { stop, threads, marks })
@@ -186,27 +188,19 @@ impl Answering {
         // A fault of ours: what is known of the path decides.
         let judged = std::panic::catch_unwind(judge).unwrap_or_else(|_| self.work(|gate| gate.by_path(&event)));
         let answered = group.answer(file.as_fd(), judged.allow);
-        self.work(|gate| gate.after(judged, file.as_fd(), answered));
+        self.work(|gate| gate.after(judged, answered));
     }
 }
 
 /// Marks what is mounted, as soon as it is (poll(2) of `/proc/self/mountinfo`, proc_pid_mountinfo(5)).
-fn follow_mounts(workstation: &Workstation, marks: &Marks, pins: &Pins, stop: &AtomicBool) {
+fn follow_mounts(workstation: &Workstation, marks: &Marks, stop: &AtomicBool) {
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
-    let mut pinned = pins::mounts(&marks.may_rest()).ok();
     while !stop.load(Ordering::Relaxed) {
         let mut changed = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
-        if poll(&mut changed, PollTimeout::from(200_u8)).is_ok_and(|changed| changed > 0) {
+        if poll(&mut changed, PollTimeout::try_from(IDLE).unwrap_or(PollTimeout::ZERO)).is_ok_and(|changed| changed > 0)
+        {
             workstation.refresh();
             marks.update(workstation);
-            let now = pins::mounts(&marks.may_rest()).ok();
-            if now.is_none() || now != pinned {
-                pinned = now;
-                if marks.ask_everybody().is_err() {
-                    fail::count(Failure::MarkFailed, 1);
-                }
-                pins.start_anew();
-            }
         }
     }
 }
@@ -219,7 +213,7 @@ fn wait(group: &Group, longest: Duration) -> bool {
 
 fn give_up_if_hung(stop: &AtomicBool, busy: &AtomicU64, begun: Instant) {
     while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(IDLE);
         let since = busy.load(Ordering::Relaxed);
         if since > 0 && begun.elapsed().saturating_sub(Duration::from_millis(since)) > HUNG {
             // Nothing that could wait for a guarded file may run here any more: no log, no destructor. The

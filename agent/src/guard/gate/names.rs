@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use vitrine_policy::decision::Answer;
 use vitrine_policy::facts::{Attempt, Destination, Facts, History};
@@ -17,7 +16,8 @@ use vitrine_policy::record::{Disposition, Operation};
 use super::marks::Marks;
 use super::pins::Pins;
 use super::verdict::GUARD;
-use crate::fail::Failure;
+use crate::collection;
+use crate::fail::{self, Failure};
 use crate::identify::label::Known;
 use crate::identify::recent::Recent;
 use crate::quarantine::{self, QuarantineError};
@@ -39,7 +39,7 @@ pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, pins: &Pins,
                 marks.let_go();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                super::wait(marks.names(), Duration::from_millis(200));
+                super::wait(marks.names(), super::IDLE);
             }
             Err(_) => {}
         }
@@ -50,6 +50,10 @@ fn one(workstation: &Workstation, marks: &Marks, pins: &Pins, recent: &Recent, e
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
         let what = "named events were lost because the kernel's queue was full";
         workstation.spool.push(Failure::QueueOverflow.notice(None, what));
+        pins.look_again();
+        if marks.start_anew().is_err() {
+            fail::count(Failure::MarkFailed, 1);
+        }
         return;
     }
     let Some(new) = event.entry.as_ref().and_then(|entry| marks.locate(entry)) else { return };
@@ -60,17 +64,19 @@ fn one(workstation: &Workstation, marks: &Marks, pins: &Pins, recent: &Recent, e
         collections.any(|collection| collection.covers(path) || collection.covers_dir(path))
     };
     let named = event.mask & (libc::FAN_RENAME | libc::FAN_CREATE) != 0;
-    if named && event.mask & libc::FAN_ONDIR != 0 && is_collection(&new.path) {
+    if named && event.mask & libc::FAN_ONDIR != 0 && collection::leads_to_masters(&snapshot.policy, &new.path) {
         // Its files are masters before anybody has looked into it.
         pins.look_again();
         if let Err(error) = marks.ask_everybody() {
             workstation.spool.push(Failure::MarkFailed.notice(Some(new.path.as_os_str().as_bytes()), error));
         }
     }
-    if named && event.pid.unsigned_abs() != std::process::id() {
+    if named {
         let moved = Moved { workstation, recent, snapshot: &snapshot, event, new: &new, old: old.as_ref() };
         moved.keep_labels();
-        moved.judge();
+        if event.pid.unsigned_abs() != std::process::id() {
+            moved.judge();
+        }
     }
     for entry in [Some(&new), old.as_ref()].into_iter().flatten().filter(|entry| is_collection(&entry.path)) {
         workstation.touch(&entry.path);

@@ -2,7 +2,7 @@
 //! runs out, what is known by then decides.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,8 +33,6 @@ pub(super) const GUARD: &str = "gate";
 const STARTING: Duration = Duration::from_millis(500);
 /// How often its pipes are followed meanwhile.
 const OFTEN: Duration = Duration::from_millis(50);
-/// How long the gate waits for events otherwise.
-const IDLE: Duration = Duration::from_millis(200);
 
 /// The gate's own knowledge. One thread has it.
 pub(super) struct Gate {
@@ -59,8 +57,6 @@ pub(super) struct Judged {
     seen: Vec<Seen>,
     /// A file that a refused creation may have left behind.
     leftover: Option<PathBuf>,
-    /// A file that has a mark of its own and no label any more.
-    unpin: bool,
     /// What could not be found out in time.
     late: Option<Late>,
 }
@@ -74,7 +70,7 @@ struct Late {
 
 impl Judged {
     fn allowed() -> Judged {
-        Judged { allow: true, seen: Vec::new(), leftover: None, unpin: false, late: None }
+        Judged { allow: true, seen: Vec::new(), leftover: None, late: None }
     }
 }
 
@@ -131,7 +127,7 @@ impl Gate {
         }
         let known = self.workstation.labels.of(&snapshot.policy, &stat, &path);
         if known.is_none() && self.taints.is_empty() {
-            return Judged { unpin: self.marks.rests(), ..Judged::allowed() };
+            return Judged::allowed();
         }
         if process::is_own(event.tid) {
             return Judged::allowed();
@@ -353,17 +349,14 @@ impl Gate {
     /// A file that a tainted process may write has its label until it is measured.
     fn inherit(&mut self, stat: &Stat, path: &Path, link: &Path, known: &Arc<Known>) {
         let labels = &self.workstation.labels;
-        if !labels.is_master(stat) && labels.set(stat, Arc::new(known.inherited(path))) {
+        if !labels.is_master(stat) {
+            labels.set(stat, Arc::new(known.inherited(path)));
             self.cannot_rest |= self.marks.pin_open(stat.file.device, link, path).is_err();
         }
     }
 
     /// What follows once the kernel has its answer.
-    pub(super) fn after(&mut self, judged: Judged, file: BorrowedFd<'_>, answered: io::Result<()>) {
-        if judged.unpin {
-            // Most have none: they were asked about because of their directory.
-            let _ = self.marks.unpin(file);
-        }
+    pub(super) fn after(&mut self, judged: Judged, answered: io::Result<()>) {
         if let Some(Late { failure, path, what }) = judged.late {
             self.workstation.spool.push(failure.notice(Some(path.as_os_str().as_bytes()), what));
         }
@@ -416,7 +409,10 @@ impl Gate {
     /// need look again.
     pub(super) fn keep_up(&mut self) -> Duration {
         if self.taints.is_empty() {
-            return IDLE;
+            return super::IDLE;
+        }
+        if self.marks.rests() && self.marks.ask_everybody().is_err() {
+            fail::count(Failure::MarkFailed, 1);
         }
         let now = Instant::now();
         if now > self.spread {
