@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pictures
-from sample import Row, alternate, spend
+from sample import Row, alternate, spend, wait_until
 from world import Lab, World, end, need
 
 WARM = 20_000
@@ -119,16 +120,33 @@ def tree(lab: Lab, pairs: int) -> Iterator[Row]:
     yield from work(lab, pairs, "untar + cp -r + read of 3,000 files", "", "<= 1.5")
 
 
+def carried(lab: Lab, pairs: int) -> Iterator[Row]:
+    yield from work(lab, pairs, "the same while another program has a master open", "", "", held=True)
+
+
+@contextlib.contextmanager
+def holding(world: World, master: Path) -> Iterator[None]:
+    """Somebody has a master open, and so carries its label."""
+    command = ["sh", "-c", 'exec 3<"$0"; exec sleep 600', master]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
+        try:
+            wait_until("open master", 10, lambda: Path(f"/proc/{one.pid}/fd/3").exists())
+            yield
+        finally:
+            end(one)
+
+
 def batch(lab: Lab, pairs: int) -> Iterator[Row]:
     need("convert-im6.q16", "imagemagick-6.q16")
     resize = 'for m in masters/*.jpg; do convert-im6.q16 "$m" -resize 1600x1600 "work/${m#masters/}"; done; '
     yield from work(lab, pairs, "the same with 8 masters resized in it", resize, "<= 1.10")
 
 
-def work(lab: Lab, pairs: int, what: str, between: str, target: str) -> Iterator[Row]:
+def work(lab: Lab, pairs: int, what: str, between: str, target: str, held: bool = False) -> Iterator[Row]:
     with World(lab) as world:
         archive = tree_of(lab)
-        masters = len(world.copy(pictures.large(MASTERS), "ws/masters"))
+        files = world.copy(pictures.large(MASTERS), "ws/masters")
+        masters = len(files)
         # The index is there before the first pair, as it is on any other day.
         world.start(masters)
         world.stop()
@@ -144,7 +162,8 @@ def work(lab: Lab, pairs: int, what: str, between: str, target: str) -> Iterator
         def guarded() -> float:
             world.start(masters)
             try:
-                return once()
+                with holding(world, files[0]) if held else contextlib.nullcontext():
+                    return once()
             finally:
                 world.stop()
 

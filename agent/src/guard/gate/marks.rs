@@ -164,25 +164,26 @@ impl Marks {
 
     /// Marks what has to be guarded now and is not, forgets what is gone, and says what could not be marked.
     pub(crate) fn update(&self, workstation: &Workstation) {
-        let wanted = workstation.snapshot().destinations.guarded();
-        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<u64> =
-            marked.keys().filter(|device| wanted.iter().all(|one| one.device != **device)).copied().collect();
-        for device in gone {
-            if let Some(old) = marked.remove(&device) {
-                // Where something else lies at its place now, the mark went with the file system.
-                if Stat::named(&old.path).is_ok_and(|stat| stat.file.device == device) {
-                    let _ = self.group(old.remote).unmark_filesystem(&old.path, WRITTEN | ASKED);
-                    let _ = self.group(old.remote).unmark_filesystem(&old.path, FAN_PRE_ACCESS);
-                    let _ = self.names.unmark_filesystem(&old.path, NAMES);
-                }
+        let mut wanted = workstation.snapshot().destinations.guarded();
+        // A server that is away holds up nobody but itself.
+        wanted.sort_by_key(|one| one.remote);
+        let gone: Vec<(u64, Marked)> = {
+            let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+            marked.extract_if(|device, _| wanted.iter().all(|one| one.device != *device)).collect()
+        };
+        for (device, old) in gone {
+            // Where something else lies at its place now, the mark went with the file system.
+            if Stat::named(&old.path).is_ok_and(|stat| stat.file.device == device) {
+                let _ = self.group(old.remote).unmark_filesystem(&old.path, WRITTEN | ASKED);
+                let _ = self.group(old.remote).unmark_filesystem(&old.path, FAN_PRE_ACCESS);
+                let _ = self.names.unmark_filesystem(&old.path, NAMES);
             }
         }
-        drop(marked);
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         for one in wanted {
             // A mark that is there already is set again: the file system may be another under the same number.
-            match self.mark(&one) {
+            let result = self.mark(&one);
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
                 Ok(()) => drop(failed.remove(&one.device)),
                 Err(error) if failed.insert(one.device) => {
                     let what = format!("the file system at {} cannot be guarded: {error}", one.path.display());
