@@ -159,18 +159,10 @@ pub(crate) struct Ways {
 }
 
 impl Descriptor {
-    /// Which way it is open; both where that cannot be read.
+    /// Which way it is open, as the permissions of its link tell (proc_pid_fd(5)); both where that cannot be read.
     pub(crate) fn ways(&self) -> Ways {
-        let flags = at_once(&format!("/proc/{}/fdinfo/{}", self.pid, self.number)).and_then(|text| {
-            let text = String::from_utf8(text).ok()?;
-            let octal = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
-            i32::from_str_radix(&octal, 8).ok()
-        });
-        match flags.map(|flags| flags & libc::O_ACCMODE) {
-            Some(libc::O_RDONLY) => Ways { reads: true, writes: false },
-            Some(libc::O_WRONLY) => Ways { reads: false, writes: true },
-            _ => Ways { reads: true, writes: true },
-        }
+        let mode = fs::symlink_metadata(self.link()).map_or(0o600, |link| std::os::unix::fs::MetadataExt::mode(&link));
+        Ways { reads: mode & 0o400 != 0, writes: mode & 0o200 != 0 }
     }
 
     /// The pipe that it leads to, be it a named one.

@@ -71,6 +71,10 @@ pub(crate) struct Taints {
     pipes: HashMap<FileId, (Arc<Known>, Instant)>,
     /// Processes that read pipes and were found to read nothing tainted, and when.
     clean: HashMap<ProcessId, Instant>,
+    /// Processes that were found to come from nobody who is tainted, while so many labels had been given. Who
+    /// their ancestors are does not change, nor what these read before.
+    innocent: HashMap<ProcessId, u64>,
+    given: u64,
     /// When all processes were looked through last.
     looked: Option<Instant>,
 }
@@ -99,6 +103,7 @@ impl Taints {
             died: None,
             is_alone: false,
         };
+        self.given += 1;
         self.processes.insert(process.id, taint);
         for reader in reach.readers {
             if let Some(reader) = Process::of_thread(reader) {
@@ -128,22 +133,14 @@ impl Taints {
         if self.is_empty() {
             return Carried::Nothing;
         }
-        let mut lineage = process.lineage();
-        for (generation, ancestor) in lineage.iter().enumerate() {
-            if let Some(taint) = self.processes.get(&ancestor.id) {
-                // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
-                // children nothing, unless they are copies of itself and have its memory.
-                if !taint.opened
-                    && lineage[..generation].iter().any(|child| child.executable() != ancestor.executable())
-                {
-                    continue;
-                }
-                if taint.copier && !holds_labelled(*ancestor) {
-                    self.processes.remove(&ancestor.id);
-                    continue;
-                }
-                return Carried::Label(taint.known.clone());
+        if self.innocent.get(&process.id) != Some(&self.given) {
+            if let Some(known) = self.inherited_by(process, holds_labelled) {
+                return Carried::Label(known);
             }
+            if self.innocent.len() >= MAX_PROCESSES {
+                self.innocent.clear();
+            }
+            self.innocent.insert(process.id, self.given);
         }
         let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
         if !read.is_empty() {
@@ -167,17 +164,38 @@ impl Taints {
                 Carried::Nothing => {}
             }
         }
+        Carried::Nothing
+    }
+
+    /// What a process has from those that it comes from: its ancestors, or one that has ended and whose orphan
+    /// it is.
+    fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
+        let mut lineage = process.lineage();
+        for (generation, ancestor) in lineage.iter().enumerate() {
+            if let Some(taint) = self.processes.get(&ancestor.id) {
+                // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
+                // children nothing, unless they are copies of itself and have its memory.
+                if !taint.opened
+                    && lineage[..generation].iter().any(|child| child.executable() != ancestor.executable())
+                {
+                    continue;
+                }
+                if taint.copier && !holds_labelled(*ancestor) {
+                    self.processes.remove(&ancestor.id);
+                    continue;
+                }
+                return Some(taint.known.clone());
+            }
+        }
+        let mut dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some()).peekable();
+        dead.peek()?;
         if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
         }
-        let Some(oldest) = lineage.last() else { return Carried::Nothing };
-        let mut dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some()).peekable();
-        if dead.peek().is_none() {
-            return Carried::Nothing;
-        }
+        let oldest = lineage.last()?;
         let session = oldest.audit_session();
         let orphan = dead.find(|(id, taint)| taint.may_have_left(**id, oldest, session));
-        orphan.map_or(Carried::Nothing, |(_, taint)| Carried::Label(taint.known.clone()))
+        orphan.map(|(_, taint)| taint.known.clone())
     }
 
     /// The highest label that anybody carries.
