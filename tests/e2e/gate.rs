@@ -119,6 +119,24 @@ fn a_web_size_copy_goes_to_the_website_and_a_large_one_does_not() {
 }
 
 #[test]
+fn what_a_tainted_program_leaves_at_a_place_that_may_have_it_keeps_its_label() {
+    let Some(world) = World::builder().build() else { return };
+    assert!(world.sh("mkdir mem && mount -t tmpfs none mem").succeeded);
+    let memory = world.path("mem");
+    let memory =
+        format!("[[destination]]\nname = \"memory\"\npaths = [\"{}\"]\nceiling = \"master\"\n", memory.display());
+    world.set_policy("enforce", &memory);
+    wait_until("guarded memory", || world.status()?["guarded"].to_string().contains("/mem: ").then_some(()));
+    let done = world.sh("gzip -c ws/masters/KP1_0001.jpg > mem/a.gz; cat ws/masters/KP2_0001.jpg | gzip > mem/b.gz");
+    assert!(done.succeeded, "{}", done.text);
+    assert!(!world.sh("cp mem/a.gz usb/").succeeded);
+    assert!(!world.sh("cp mem/b.gz usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+    world.recorded("the first", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb/a.gz"));
+    world.recorded("the second", |transfer| is_refused(transfer, "KP2_0001.jpg", "/usb/b.gz"));
+}
+
+#[test]
 fn what_is_not_labelled_goes_anywhere_and_a_refused_copy_leaves_no_empty_file() {
     let Some(world) = World::builder().build() else { return };
     assert!(world.sh("cp ws/work/notes.txt usb/ && cp /bin/ls usb/ && cat usb/notes.txt").succeeded);

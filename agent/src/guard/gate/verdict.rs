@@ -286,11 +286,12 @@ impl Gate {
                 }
                 let Some(stat) = descriptor.stat().filter(Stat::is_regular) else { continue };
                 let path = descriptor.target.clone();
-                if snapshot.destinations.of(&path, Some(stat.file.device)).is_some() {
-                    if let Some(lower) = refused(path) {
-                        return Held::Lower(Box::new(lower));
-                    }
-                } else if reads_along {
+                if snapshot.destinations.of(&path, Some(stat.file.device)).is_some()
+                    && let Some(lower) = refused(path.clone())
+                {
+                    return Held::Lower(Box::new(lower));
+                }
+                if reads_along {
                     self.inherit(&stat, &path, &descriptor.link(), known);
                 }
             }
@@ -384,12 +385,15 @@ impl Gate {
             return;
         }
         let destination = snapshot.destinations.of(&path, Some(stat.file.device));
-        if destination.is_none() && self.workstation.labels.of(&snapshot.policy, &stat, &path).is_none() {
+        let is_labelled = || self.workstation.labels.of(&snapshot.policy, &stat, &path).is_some();
+        if !is_labelled() {
             // Opened before its writer was tainted, closed after.
-            let Some(writer) = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty()) else { return };
-            match self.taints.of(writer, self.deadline(), |_| true) {
+            let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
+            let carried = writer.map_or(Carried::Nothing, |writer| self.taints.of(writer, self.deadline(), |_| true));
+            match carried {
                 Carried::Label(taint) | Carried::Unknown(taint) => self.inherit(&stat, &path, &link, &taint),
-                Carried::Nothing => return,
+                Carried::Nothing if destination.is_none() => return,
+                Carried::Nothing => {}
             }
         }
         if process::is_own(event.tid) {
