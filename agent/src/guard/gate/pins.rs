@@ -26,7 +26,7 @@ use crate::workstation::Workstation;
 
 /// How often is looked whether the file systems can be at rest, while they are not.
 const TICK: Duration = Duration::from_millis(50);
-/// How many files and directories are pinned; where there are more, nothing is ever at rest.
+/// How many files and directories are pinned; where there are as many, nothing is ever at rest.
 const MAX_PINNED: usize = 500_000;
 
 /// What tells the thread that pins of what it cannot see.
@@ -120,7 +120,7 @@ impl Pinning<'_> {
     }
 
     fn is_enough(&self) -> bool {
-        self.state.is_complete && self.state.files + self.state.directories <= MAX_PINNED
+        self.state.is_complete && self.state.files + self.state.directories < MAX_PINNED
     }
 
     /// Whether all is pinned under the policy in force, on the file systems that are there.
