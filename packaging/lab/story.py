@@ -193,8 +193,7 @@ class Story:
 
     def count(self, attempt: Attempt) -> None:
         """What lies at the destination now, by name and size; nothing is opened."""
-        files = [path for path in attempt.place.rglob("*") if path.is_file()]
-        attempt.bytes_arrived = sum(path.lstat().st_size for path in files)
+        attempt.bytes_arrived = sum(size(path) for path in attempt.place.rglob("*") if path.is_file())
 
     def collect(self) -> None:
         """Waits for a record of everything that should have been refused, then looks at what is left."""
@@ -210,7 +209,7 @@ class Story:
             tell(str(error))
         for attempt in self.attempts:
             if attempt.opens:
-                attempt.bytes_arrived = 0 if not any(attempt.place.iterdir()) else sum(path.lstat().st_size for path in attempt.place.iterdir())
+                attempt.bytes_arrived = sum(size(path) for path in attempt.place.iterdir())
             else:
                 self.count(attempt)
 
@@ -218,3 +217,11 @@ class Story:
 def tell(what: str) -> None:
     """Where the story is; the table and the summary have the standard output."""
     print(f"{time.strftime('%H:%M:%S')}  {what}", file=sys.stderr, flush=True)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file; none where the agent has taken it back meanwhile."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0

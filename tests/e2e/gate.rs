@@ -215,3 +215,16 @@ fn an_exempt_program_may_take_masters_anywhere_and_a_copy_of_it_may_not() {
     assert!(world.sh("rsync ws/masters/KP1_0001.jpg usb/").succeeded);
     assert!(world.bytes_in("usb") > 0);
 }
+
+#[test]
+fn a_child_whose_parent_ended_a_moment_ago_is_refused() {
+    let script = "import os\nd=open('ws/masters/KP1_0001.jpg','rb').read()\nif os.fork(): os._exit(0)\nif os.fork(): os._exit(0)\n\
+                  open('usb/x','wb').write(d)";
+    let Some(world) = World::builder().build() else { return };
+    std::fs::write(world.path("ws/work/orphan.py"), script).expect("a script");
+    for round in 0..5 {
+        world.sh("python3 ws/work/orphan.py; sleep 0.2");
+        assert_eq!(world.bytes_in("usb"), 0, "round {round}");
+    }
+    world.recorded("the write", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb/x"));
+}

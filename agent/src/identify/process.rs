@@ -225,12 +225,28 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
     found
 }
 
-/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted behind the
+/// When a process started, in clock ticks since boot (proc_pid_stat(5)). Fields are counted behind the
 /// parentheses because a command may contain both blanks and parentheses.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
+    stat_of(pid).map(|stat| stat.start)
+}
+
+/// What `/proc/PID/stat` tells.
+struct ProcStat {
+    start: u64,
+    /// Whether all of its threads have ended, though its parent has not taken leave of it.
+    is_zombie: bool,
+}
+
+fn stat_of(pid: i32) -> Option<ProcStat> {
     let stat = at_once(&format!("/proc/{pid}/stat"))?;
     let behind = stat.iter().rposition(|byte| *byte == b')')?;
-    std::str::from_utf8(stat.get(behind + 2..)?).ok()?.split(' ').nth(19)?.parse().ok()
+    let mut fields = std::str::from_utf8(stat.get(behind + 2..)?).ok()?.split(' ');
+    // Field 3, 20 and 22. A first thread that has ended is a zombie while others go on.
+    let state = fields.next()?;
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(ProcStat { start, is_zombie: matches!(state, "Z" | "X") && threads <= 1 })
 }
 
 /// What the waiting system call wants.
@@ -328,9 +344,9 @@ pub(crate) fn user(uid: u32) -> record::User {
     record::User { uid, name: found.map_or_else(|| uid.to_string(), |user| user.name) }
 }
 
-/// Whether a process is still the one that it was.
+/// Whether a process is still the one that it was, and any of its threads goes on.
 pub(crate) fn is_alive(id: ProcessId) -> bool {
-    start_of(id.pid) == Some(id.start)
+    stat_of(id.pid).is_some_and(|stat| stat.start == id.start && !stat.is_zombie)
 }
 
 #[cfg(test)]

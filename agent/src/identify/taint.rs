@@ -187,14 +187,16 @@ impl Taints {
                 return Some(taint.known.clone());
             }
         }
-        let mut dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some()).peekable();
-        dead.peek()?;
+        // It may have ended a moment ago, and nobody has looked since.
+        if !self.find_the_dead() {
+            return None;
+        }
         if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
         }
         let oldest = lineage.last()?;
         let session = oldest.audit_session();
-        let orphan = dead.find(|(id, taint)| taint.may_have_left(**id, oldest, session));
+        let orphan = self.processes.iter().find(|(id, taint)| taint.may_have_left(**id, oldest, session));
         orphan.map(|(_, taint)| taint.known.clone())
     }
 
@@ -245,17 +247,7 @@ impl Taints {
     /// Looks through all processes with `thoroughly`, after an end, and once a second.
     pub(crate) fn sweep(&mut self, thoroughly: bool) {
         let now = Instant::now();
-        let mut has_dead = false;
-        for (id, taint) in &mut self.processes {
-            if taint.died.is_none() && !process::is_alive(*id) {
-                taint.died = Some(now);
-            }
-            // It may have made children until just now.
-            if taint.died.is_none_or(|died| died == now) {
-                taint.seen = ticks();
-            }
-            has_dead |= taint.died.is_some();
-        }
+        let has_dead = self.find_the_dead();
         self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
         let living = self.processes.values().any(|taint| taint.died.is_none());
         self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
@@ -278,6 +270,19 @@ impl Taints {
         if has_dead {
             self.forget_those_without_orphans();
         }
+    }
+
+    /// Whether any tainted process has ended by now.
+    fn find_the_dead(&mut self) -> bool {
+        let now = Instant::now();
+        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.died.is_none()) {
+            if !process::is_alive(*id) {
+                taint.died = Some(now);
+            }
+            // It may have made children until just now.
+            taint.seen = ticks();
+        }
+        self.processes.values().any(|taint| taint.died.is_some())
     }
 
     /// A process that has ended counts only for those whom it may have left behind. Two looks have to find
