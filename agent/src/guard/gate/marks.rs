@@ -216,9 +216,10 @@ impl Marks {
         let is_plain = || Stat::named(&wanted.path).is_ok_and(|stat| stat.file.device == wanted.device);
         let may_rest = !wanted.whole && !wanted.remote && id.is_some() && is_plain();
         let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Everybody may have been asked for meanwhile.
-        let rests = rested && may_rest && marked.get(&wanted.device).is_some_and(|marked| marked.rests);
-        if rested && !rests {
+        // Meanwhile everybody may have been asked for, or it may have been let rest: then it is asked about again.
+        let rests_now = marked.get(&wanted.device).is_some_and(|marked| marked.rests);
+        let rests = rested && may_rest && rests_now;
+        if !rests && (rested || rests_now) {
             group.mark_filesystem(&wanted.path, ASKED)?;
         }
         let one = Marked { path: wanted.path.clone(), remote: wanted.remote, pre_access, id, may_rest, rests };
