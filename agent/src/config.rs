@@ -35,6 +35,8 @@ pub(crate) struct Config {
 pub(crate) enum GuardChoice {
     /// The best that this machine has.
     Auto,
+    /// BPF LSM programs in the kernel (root).
+    Flow,
     /// fanotify permission events (root).
     Gate,
     /// Report and quarantine (no root).

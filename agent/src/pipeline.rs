@@ -8,7 +8,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,8 +21,8 @@ use crate::cli::status::{self, Status};
 use crate::collection::{Change, Keeper, Progress};
 use crate::config::Config;
 use crate::fail::{self, Failure};
-use crate::guard::support::{self, Guard};
-use crate::guard::{gate, watch as watching};
+use crate::guard::Guarding;
+use crate::guard::support::Guard;
 use crate::identify::FileId;
 use crate::identify::destination::Destinations;
 use crate::identify::program::Programs;
@@ -73,24 +73,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     // The guard comes first: everything else can wait.
     let progress = Arc::new(Progress::default());
-    let stop = Arc::new(AtomicBool::new(false));
-    let choice = support::choose(config.guard);
-    let mut guard = choice.guard;
-    let mut why = choice.why;
-    let running = match guard {
-        Guard::Gate => gate::start(&workstation, progress.clone())
-            .map_err(|error| why = format!("the gate cannot start: {error}"))
-            .ok(),
-        Guard::Watch => None,
-    };
-    if running.is_none() {
-        guard = Guard::Watch;
-        let stop = stop.clone();
-        watching::start(&workstation, move || stop.load(Ordering::Relaxed))
-            .context("neither guard can start: the directories cannot be watched either")?;
-    }
-    if choice.degraded || (choice.guard != guard) {
-        spool.push(Failure::GuardDegraded.notice(None, &why));
+    let guarding = Guarding::start(&workstation, &progress)?;
+    let guard = guarding.guard();
+    if guarding.is_degraded {
+        spool.push(Failure::GuardDegraded.notice(None, &guarding.why));
     }
 
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
@@ -118,8 +104,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(upload::run(spool.clone(), collector, heartbeat, contact.clone(), ended))
     });
 
-    spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {why}", guard.name())));
-    println!("guarding with {}: {why}", guard.name());
+    spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
+    println!("guarding with {}: {}", guard.name(), guarding.why);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut looked = policy_stamp(&config.policy);
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
@@ -142,7 +128,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             looked = stamp;
             last_error = reload(&workstation).err();
             // Other files may be masters now.
-            if let Some(Err(error)) = running.as_ref().map(|running| running.marks.ask_everybody()) {
+            if let Err(error) = guarding.policy_changed() {
                 spool.push(Failure::MarkFailed.notice(None, error));
             }
             let _ = policies.send(workstation.snapshot().policy.clone());
@@ -155,27 +141,21 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             marked = None;
         }
         // What could not be marked is tried again after a while.
-        if let Some(running) = running.as_ref().filter(|_| marked.is_none_or(|since| since.elapsed() > MARK)) {
+        if marked.is_none_or(|since| since.elapsed() > MARK) {
             marked = Some(std::time::Instant::now());
-            running.marks.update(&workstation);
+            guarding.update(&workstation);
         }
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),
             guard: guard.name().to_owned(),
-            why: why.clone(),
+            why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
             policy: config.policy.display().to_string(),
             policy_digest: workstation.snapshot().digest.clone(),
             policy_error: last_error.clone(),
-            guarded: running.as_ref().map(|running| running.marks.describe()).unwrap_or_default(),
-            not_covered: match &running {
-                Some(running) => running.marks.not_covered(),
-                None => vec![
-                    "who did it, and anything before it has arrived: this guard only sees what reached a destination"
-                        .to_owned(),
-                ],
-            },
+            guarded: guarding.guarded(),
+            not_covered: guarding.not_covered(),
             masters: progress.masters.load(Ordering::Relaxed),
             pending: progress.pending.load(Ordering::Relaxed),
             scanned: progress.is_complete.load(Ordering::Relaxed),
@@ -195,8 +175,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    stop.store(true, Ordering::Relaxed);
-    drop(running);
+    drop(guarding);
     save(&workstation, &labels);
     workstation.recorder.flush(LAST_WORDS);
     spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));

@@ -263,7 +263,9 @@ impl Compiler<'_> {
                 }
                 programs_named.iter().map(|program| program.value.clone()).collect()
             });
-            collections.push(Collection { name: collection.name.value.clone(), opened_by, roots, include, object });
+            let endings = collection.include.as_ref().and_then(|patterns| patterns.iter().map(ending).collect());
+            let name = collection.name.value.clone();
+            collections.push(Collection { name, opened_by, roots, include, endings, object });
         }
         collections
     }
@@ -414,4 +416,11 @@ impl Compiler<'_> {
             path: policy.program(&at.value).map(|program| program.path.display().to_string()).unwrap_or_default(),
         })
     }
+}
+
+/// What `*.tif` says of names: `tif`.
+fn ending(pattern: &At<String>) -> Option<String> {
+    let ending = pattern.value.strip_prefix("*.")?;
+    let is_plain = !ending.is_empty() && ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_plain.then(|| ending.to_ascii_lowercase())
 }

@@ -49,6 +49,7 @@ pub struct Collection {
     pub opened_by: Option<Vec<String>>,
     pub(crate) roots: Vec<PathPattern>,
     pub(crate) include: Option<GlobSet>,
+    pub(crate) endings: Option<Vec<String>>,
     pub(crate) object: Option<Regex>,
 }
 
@@ -98,6 +99,13 @@ impl Collection {
     #[must_use]
     pub fn covers_dir(&self, directory: &Path) -> bool {
         self.roots.iter().any(|root| root.covers(directory))
+    }
+
+    /// The endings in small letters, without their dot, that tell whether a name belongs to the collection; none:
+    /// it names every file, or something that endings alone do not tell.
+    #[must_use]
+    pub fn endings(&self) -> Option<&[String]> {
+        self.endings.as_deref()
     }
 
     /// Whether a file of this path belongs to the collection: it lies at any depth below a root, and its

@@ -70,6 +70,10 @@ pub enum Operation {
     Link,
     /// A file was found at the destination.
     Arrive,
+    /// A host was connected to.
+    Connect,
+    /// Bytes were to be sent.
+    Send,
 }
 
 /// How the attempt ended.

@@ -45,6 +45,9 @@ enum Command {
         /// The guard to use instead of the one in the settings.
         #[arg(long, value_enum)]
         guard: Option<GuardChoice>,
+        /// Take the guard of an earlier run out of the kernel, and do nothing else.
+        #[arg(long, conflicts_with = "guard")]
+        detach_guards: bool,
     },
     /// Says what the running agent guards, and what it does not.
     #[command(after_help = "Examples:\n  vitrine status\n  vitrine status --json | jq .guard")]
@@ -140,7 +143,16 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { place, guard } => {
+        Command::Run { detach_guards: true, .. } => {
+            let was_there = crate::guard::flow::detach()
+                .map_err(|error| anyhow::anyhow!("the guard cannot be taken out of the kernel: {error}; root may"))?;
+            println!(
+                "{}",
+                if was_there { "nothing is guarded in the kernel any more" } else { "the kernel held no guard" }
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run { place, guard, .. } => {
             let mut config = place.read()?;
             if let Some(guard) = guard {
                 config.guard = guard;

@@ -1,6 +1,144 @@
 //! The guards: how a copy is stopped. Each answers the kernel first, within the deadline, whatever fails,
 //! and has the record made afterwards.
 
+pub(crate) mod flow;
 pub(crate) mod gate;
 pub(crate) mod support;
 pub(crate) mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use crate::collection::Progress;
+use crate::config::GuardChoice;
+use crate::fail::Failure;
+use crate::workstation::Workstation;
+use support::{Guard, KERNEL_ASKS, REPORTED};
+
+/// The guard at work. Dropping it ends its threads.
+pub(crate) struct Guarding {
+    running: Running,
+    /// Why it is this one.
+    pub(crate) why: String,
+    /// Whether it is weaker than what was asked for.
+    pub(crate) is_degraded: bool,
+    stop: Arc<AtomicBool>,
+}
+
+enum Running {
+    Flow(#[expect(dead_code, reason = "ends its threads when it is dropped")] flow::Running),
+    Gate(gate::Running),
+    Watch,
+}
+
+impl Drop for Guarding {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Guarding {
+    /// Starts the best guard that this machine has, or the one that was asked for.
+    ///
+    /// # Errors
+    /// Not even directories can be watched.
+    pub(crate) fn start(workstation: &Arc<Workstation>, progress: &Arc<Progress>) -> anyhow::Result<Guarding> {
+        let wanted = workstation.config.guard;
+        let mut missed = Vec::new();
+        let mut running = None;
+        if matches!(wanted, GuardChoice::Auto | GuardChoice::Flow) {
+            match flow::start(workstation) {
+                Ok(flow) => running = Some((Running::Flow(flow), KERNEL_ASKS.to_owned())),
+                Err(error) => missed.push(support::no_flow(&error)),
+            }
+        }
+        if running.is_none() {
+            flow::detach().context("the programs of an earlier agent stay in the kernel")?;
+        }
+        if running.is_none() && wanted != GuardChoice::Watch {
+            match support::gate().and_then(|why| match gate::start(workstation, progress.clone()) {
+                Ok(gate) => Ok((Running::Gate(gate), why.to_owned())),
+                Err(error) => Err(format!("the gate cannot start: {error}")),
+            }) {
+                Ok(gate) => running = Some(gate),
+                Err(why) => missed.push(why),
+            }
+        }
+        let (running, why) = running.unwrap_or((Running::Watch, REPORTED.to_owned()));
+        let stop = Arc::new(AtomicBool::new(false));
+        // What comes to a destination without a label (from a camera, from another machine) is known by content;
+        // the gate looks at that itself.
+        if !matches!(running, Running::Gate(_)) {
+            let ended = stop.clone();
+            let watching = watch::start(workstation, move || ended.load(Ordering::Relaxed));
+            match (watching, &running) {
+                (Ok(_), _) => {}
+                (Err(error), Running::Watch) => {
+                    return Err(error).context("no guard can start: the directories cannot be watched either");
+                }
+                (Err(error), _) => workstation.spool.push(Failure::GuardDegraded.notice(None, error)),
+            }
+        }
+        let is_degraded = match running {
+            Running::Flow(_) => false,
+            Running::Gate(_) => wanted == GuardChoice::Flow,
+            Running::Watch => wanted != GuardChoice::Watch,
+        };
+        missed.push(why);
+        Ok(Guarding { running, why: missed.join("; "), is_degraded, stop })
+    }
+
+    /// Which one it is.
+    pub(crate) fn guard(&self) -> Guard {
+        match self.running {
+            Running::Flow(_) => Guard::Flow,
+            Running::Gate(_) => Guard::Gate,
+            Running::Watch => Guard::Watch,
+        }
+    }
+
+    /// Another policy is in force: other files may be masters now.
+    ///
+    /// # Errors
+    /// A file system could not be marked.
+    pub(crate) fn policy_changed(&self) -> std::io::Result<()> {
+        match &self.running {
+            Running::Gate(gate) => gate.marks.ask_everybody(),
+            // It looks at the policy itself.
+            Running::Flow(_) | Running::Watch => Ok(()),
+        }
+    }
+
+    /// Mounts have come or gone.
+    pub(crate) fn update(&self, workstation: &Workstation) {
+        if let Running::Gate(gate) = &self.running {
+            gate.marks.update(workstation);
+        }
+    }
+
+    /// For people: what is guarded, and how.
+    pub(crate) fn guarded(&self) -> Vec<String> {
+        match &self.running {
+            Running::Flow(_) => vec!["every process, file system and socket of this machine, in the kernel".to_owned()],
+            Running::Gate(gate) => gate.marks.describe(),
+            Running::Watch => Vec::new(),
+        }
+    }
+
+    /// For people: what is not seen on this machine now.
+    pub(crate) fn not_covered(&self) -> Vec<String> {
+        match &self.running {
+            Running::Flow(_) => vec![
+                "names below a domain (`*.example.org`): the kernel knows addresses only, and these cannot be looked up"
+                    .to_owned(),
+            ],
+            Running::Gate(gate) => gate.marks.not_covered(),
+            Running::Watch => vec![
+                "who did it, and anything before it has arrived: this guard only sees what reached a destination"
+                    .to_owned(),
+            ],
+        }
+    }
+}

@@ -1,11 +1,18 @@
 //! Which guard can run here, told in a sentence.
 
-use crate::config::GuardChoice;
+use std::io;
+
 use crate::sys::fanotify::Group;
+
+/// Why it is the `flow` guard.
+pub(super) const KERNEL_ASKS: &str = "the kernel itself refuses the first byte (BPF LSM)";
+/// What the `watch` guard means.
+pub(super) const REPORTED: &str = "copies are reported and taken back, not refused";
 
 /// A guard that runs here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
+    Flow,
     Gate,
     Watch,
 }
@@ -14,24 +21,21 @@ impl Guard {
     /// Its name in records and pages.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Guard::Flow => "flow",
             Guard::Gate => "gate",
             Guard::Watch => "watch",
         }
     }
 }
 
-/// The guard to use, and why it is that one.
-#[derive(Debug)]
-pub(crate) struct Choice {
-    pub(crate) guard: Guard,
-    pub(crate) why: String,
-    /// Whether it is weaker than what was asked for.
-    pub(crate) degraded: bool,
+/// Why it is not the `flow` guard.
+pub(super) fn no_flow(error: &io::Error) -> String {
+    format!("no guard in the kernel ({error})")
 }
 
-/// Finds out by trying.
-pub(crate) fn choose(wanted: GuardChoice) -> Choice {
-    let gate = || match Group::permission() {
+/// Whether the gate can run; why, or why not.
+pub(super) fn gate() -> Result<&'static str, String> {
+    match Group::permission() {
         Ok((_, true)) => Ok(
             "the kernel asks before a file is opened, and before it is read or written where the file system supports it",
         ),
@@ -41,15 +45,5 @@ pub(crate) fn choose(wanted: GuardChoice) -> Choice {
         Err(error) => Err(format!(
             "the kernel does not let this process answer file accesses ({error}): run it as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS"
         )),
-    };
-    let watch = |why: String, degraded| Choice { guard: Guard::Watch, why, degraded };
-    if wanted == GuardChoice::Watch {
-        return watch("asked for in the settings: copies are reported and taken back, not refused".into(), false);
-    }
-    match gate() {
-        Ok(why) => Choice { guard: Guard::Gate, why: why.into(), degraded: false },
-        Err(why) => {
-            watch(format!("{why}; copies are reported and taken back, not refused"), wanted == GuardChoice::Gate)
-        }
     }
 }

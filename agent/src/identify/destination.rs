@@ -55,6 +55,11 @@ impl Destinations {
         (external || self.policy.destination_of(&destination).is_some()).then_some(destination)
     }
 
+    /// Existing directories that the policy names as destinations.
+    pub(crate) fn named_directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.policy.destination_paths().flat_map(crate::collection::existing)
+    }
+
     /// The ceiling of the destination that a path lies in.
     pub(crate) fn ceiling_of(&self, path: &Path) -> Option<(Destination, Ceiling)> {
         let destination = self.of(path, None)?;
@@ -87,9 +92,21 @@ impl Destinations {
         guarded
     }
 
+    /// Every mount, with its ceiling where it is a destination: named by the policy, or one whose bytes may leave.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&Mounted, Option<Destination>)> {
+        self.mounts.iter().map(|mounted| (mounted, self.of(&mounted.mount.point, Some(mounted.device))))
+    }
+
+    /// Where a path below the root of a file system is seen on this machine; none where it is not mounted whole.
+    pub(crate) fn path_on(&self, device: u64, path: &Path) -> Option<PathBuf> {
+        let of_device = self.mounts.iter().filter(|mounted| mounted.device == device);
+        let seen = |mounted: &Mounted| Some(mounted.mount.point.join(path.strip_prefix(&mounted.root).ok()?));
+        of_device.filter_map(seen).next()
+    }
+
     /// Existing directories that are destinations, for a guard that can only look at directories.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
-        let named = self.policy.destination_paths().flat_map(crate::collection::existing);
+        let named = self.named_directories();
         let external = self.mounts.iter().filter(|mounted| mounted.external && !mounted.read_only);
         let mut found: Vec<PathBuf> = named.chain(external.map(|mounted| mounted.mount.point.clone())).collect();
         found.sort();

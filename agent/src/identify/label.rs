@@ -237,6 +237,17 @@ impl Labels {
         self.sizes.read().unwrap_or_else(PoisonError::into_inner).contains(&size)
     }
 
+    /// Where the master or labelled file lies that has this number.
+    pub(crate) fn path_at(&self, file: FileId) -> Option<Arc<Path>> {
+        let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(master) = masters.get(&file) {
+            return Some(master.path.clone());
+        }
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let found = files.iter().find(|((known, _), _)| *known == file);
+        found.map(|(_, known)| known.masters.first().unwrap_or(&known.file).clone())
+    }
+
     /// Where a master lies, whatever its name here.
     pub(crate) fn registration(&self, stat: &Stat) -> Option<Registered> {
         let masters = self.masters.read().unwrap_or_else(PoisonError::into_inner);
@@ -271,7 +282,9 @@ impl Labels {
                 files.insert(lifetime(stat), after);
             }
             None if is_same => {
-                files.remove(&lifetime(stat));
+                if let Some(known) = files.remove(&lifetime(stat)) {
+                    self.tell(stat.file, &known.file);
+                }
                 self.moved.write().unwrap_or_else(PoisonError::into_inner).remove(&lifetime(stat));
             }
             _ => {}

@@ -33,6 +33,8 @@ const NETWORK: [&str; 17] = [
 pub(crate) struct Mounted {
     pub(crate) mount: Mount,
     pub(crate) device: u64,
+    /// The directory of the file system that is shown; `/` is all of it.
+    pub(crate) root: PathBuf,
     pub(crate) read_only: bool,
     /// Whether bytes written to it may leave the workstation: a removable or USB disk, a network share, a
     /// loop device, a file system in user space.
@@ -60,16 +62,18 @@ fn line(line: &[u8]) -> Option<Mounted> {
     // btrfs and others have a number of their own; the disk stands in the source.
     let disk = if major == 0 { device_of(Path::new(&source)) } else { Some((major, minor)) };
     let device = disk.and_then(|(major, minor)| device(major, minor));
+    let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(field)));
     let read_only = fields.get(5)?.split(|byte| *byte == b',').any(|option| option == b"ro");
     Some(Mounted {
         external: network || device.as_ref().is_some_and(|device| device.external),
         mount: Mount {
-            point: PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.get(4)?))),
+            point: path(fields.get(4)?),
             share: network.then_some(source),
             usb: device.and_then(|device| device.usb),
             kind,
         },
         device: libc::makedev(major, minor),
+        root: path(fields.get(3)?),
         read_only,
     })
 }

@@ -71,6 +71,11 @@ impl Programs {
         (programs, events)
     }
 
+    /// All of them: name, trust and executable.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Trust, FileId)> {
+        self.pinned.iter().map(|pinned| (pinned.name.as_str(), pinned.trust, pinned.file))
+    }
+
     /// Whether an executable has been replaced since it was read (by an update, say).
     pub(crate) fn is_stale(&self) -> bool {
         let current = |pinned: &Pinned| {

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Files: open, read, write, map, receive, and the names that are made for them.
+ */
+#ifndef VITRINE_FILE_BPF_H
+#define VITRINE_FILE_BPF_H
+
+#include "socket.bpf.h"
+
+/* A regular file is written; `creates` where it is new. */
+static __noinline int write_file(struct file *file, __u8 operation)
+{
+    struct process *process = tainted();
+    struct inode *inode = file->f_inode;
+    struct dentry *dentry = file->f_path.dentry;
+    struct target target;
+
+    if (!process)
+        return 0;
+    if (find_place(number_of(inode), number_of(dentry), &target) && target.ceiling < process->label.rank) {
+        int outcome = refuse(operation, process, &process->label, &target);
+
+        if (outcome)
+            return outcome;
+    }
+    if (operation != OPERATION_OPEN && write_label(inode, dentry, &process->label)) {
+        count(COUNTER_CARRIERS);
+        tell_written(process, &target);
+    }
+    return 0;
+}
+
+static __always_inline int read_file(struct file *file, __u8 operation)
+{
+    struct label label;
+
+    if (!label_of(file->f_inode, file->f_path.dentry, &label))
+        return 0;
+    return take_file((__u64)BPF_CORE_READ(file, f_path.dentry), &label, operation);
+}
+
+static __always_inline __u64 magic_of(struct inode *inode)
+{
+    return BPF_CORE_READ(inode, i_sb, s_magic);
+}
+
+/* Files of a daemon in user space carry what any such daemon has written. */
+static __always_inline int read_from_daemon(struct inode *inode)
+{
+    struct key key = { .space = SPACE_FUSE, .id = 1 };
+
+    if (magic_of(inode) != FUSE_SUPER_MAGIC)
+        return 0;
+    return take_from(&key, true);
+}
+
+/* Whether only root may change a file: what others carry cannot come into it. */
+static __always_inline bool is_of_the_system(struct inode *inode)
+{
+    return BPF_CORE_READ(inode, i_uid.val) == 0 && !(BPF_CORE_READ(inode, i_mode) & 022);
+}
+
+static __noinline int map_file(struct file *file, bool shared, bool writes, bool executes)
+{
+    struct inode *inode = file->f_inode;
+    struct process *process;
+    struct target target;
+    struct key key;
+    int outcome;
+
+    if (kind_of(inode) != S_IFREG)
+        return 0;
+    process = current_process();
+    if (executes && process && process->program.vaults && !is_of_the_system(inode))
+        process->flags |= PROCESS_FOREIGN;
+    outcome = read_file(file, OPERATION_MAP);
+    if (outcome)
+        return outcome;
+    if (is_of_the_system(inode) || is_exempt(process))
+        return 0;
+    if (shared && writes) {
+        outcome = write_file(file, OPERATION_MAP);
+        if (outcome)
+            return outcome;
+        if (find_place(number_of(inode), (__u64)BPF_CORE_READ(file, f_path.dentry), &target)) {
+            process = begin_current();
+            if (!process)
+                return -ENOMEM;
+            if (target.ceiling < process->mapped_ceiling)
+                process->mapped_ceiling = target.ceiling;
+            return 0;
+        }
+    }
+    if (magic_of(inode) == FUSE_SUPER_MAGIC) {
+        key.space = SPACE_FUSE;
+        key.id = 1;
+    } else {
+        key = key_of(inode);
+    }
+    return remember(&key, shared && writes);
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(mmap_file, struct file *file, unsigned long wanted, unsigned long protection, unsigned long flags)
+{
+    bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+    struct key key = { .space = SPACE_ANONYMOUS };
+    __u64 number = 0;
+
+    /* Linux before 6.13 takes the argument for one that is always there, and a question for it for needless. */
+    bpf_probe_read_kernel(&number, sizeof(number), ctx);
+    if (number)
+        return answer(map_file(file, shared, protection & PROT_WRITE, protection & PROT_EXEC));
+    if (!shared)
+        return 0;
+    /* Memory that only the children of this process will share: whoever has it has this number. */
+    key.id = bpf_ktime_get_boot_ns();
+    return answer(remember(&key, true));
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(file_mprotect, struct vm_area_struct *area, unsigned long wanted, unsigned long protection)
+{
+    bool shared = area->vm_flags & VM_SHARED;
+    bool executes = protection & PROT_EXEC;
+
+    if (!area->vm_file || !((shared && (protection & PROT_WRITE)) || executes))
+        return 0;
+    return answer(map_file(area->vm_file, shared, protection & PROT_WRITE, executes));
+}
+
+static __always_inline int access(struct file *file, bool reads, bool writes, __u8 reading, __u8 writing)
+{
+    struct inode *inode = file->f_inode;
+    int outcome;
+
+    if (kind_of(inode) != S_IFREG)
+        return access_special(file, reads, writes);
+    if (reads) {
+        outcome = read_file(file, reading) ?: read_from_daemon(inode);
+        if (outcome)
+            return outcome;
+    }
+    return writes ? write_file(file, writing) : 0;
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(file_open, struct file *file)
+{
+    __u32 mode = file->f_mode;
+    struct inode *inode = file->f_inode;
+    int outcome;
+
+    if (magic_of(inode) == MQUEUE_MAGIC)
+        return answer(open_queue(inode, mode & FMODE_READ, mode & FMODE_WRITE));
+    outcome = access(file, mode & FMODE_READ, mode & FMODE_WRITE, OPERATION_OPEN,
+                    mode & FMODE_CREATED ? OPERATION_CREATE : OPERATION_OPEN);
+    return answer(outcome);
+}
+
+SEC("lsm/file_permission")
+int BPF_PROG(file_permission, struct file *file, int mask)
+{
+    return answer(access(file, mask & MAY_READ, mask & (MAY_WRITE | MAY_APPEND), OPERATION_OPEN, OPERATION_WRITE));
+}
+
+/* A descriptor comes from another process. */
+SEC("lsm/file_receive")
+int BPF_PROG(file_receive, struct file *file)
+{
+    __u32 mode = file->f_mode;
+
+    return answer(access(file, mode & FMODE_READ, mode & FMODE_WRITE, OPERATION_RECEIVE, OPERATION_RECEIVE));
+}
+
+/* A name is made in a directory by somebody who carries a label: the name itself may say too much. */
+static __noinline int make_name(struct inode *directory, struct dentry *dentry, __u8 operation)
+{
+    struct process *process = tainted();
+    struct target target;
+
+    if (!process)
+        return 0;
+    if (!find_place(number_of(directory), number_of(dentry), &target) || target.ceiling >= process->label.rank)
+        return 0;
+    return refuse(operation, process, &process->label, &target);
+}
+
+SEC("lsm/inode_create")
+int BPF_PROG(inode_create, struct inode *directory, struct dentry *dentry)
+{
+    return answer(make_name(directory, dentry, OPERATION_CREATE));
+}
+
+SEC("lsm/inode_mkdir")
+int BPF_PROG(inode_mkdir, struct inode *directory, struct dentry *dentry)
+{
+    return answer(make_name(directory, dentry, OPERATION_CREATE));
+}
+
+SEC("lsm/inode_mknod")
+int BPF_PROG(inode_mknod, struct inode *directory, struct dentry *dentry)
+{
+    return answer(make_name(directory, dentry, OPERATION_CREATE));
+}
+
+SEC("lsm/inode_symlink")
+int BPF_PROG(inode_symlink, struct inode *directory, struct dentry *dentry)
+{
+    return answer(make_name(directory, dentry, OPERATION_CREATE));
+}
+
+SEC("lsm/inode_setxattr")
+int BPF_PROG(inode_setxattr, void *idmap, struct dentry *dentry)
+{
+    return answer(make_name(dentry->d_inode, dentry, OPERATION_WRITE));
+}
+
+/* A file or directory gets a name in another directory. */
+static __noinline int move(struct dentry *old, struct inode *directory, struct dentry *new, __u8 operation)
+{
+    struct inode *inode = BPF_CORE_READ(old, d_inode);
+    struct process *process = current_process();
+    struct label label = {};
+    struct target target;
+    struct key key = key_of(inode);
+    const struct label *own = bpf_map_lookup_elem(&labels, &key);
+    struct ascent ascent = {};
+
+    if (is_exempt(process))
+        return 0;
+    ascend(&ascent, number_of(old), key.space);
+    if (own)
+        label = *own;
+    if (!label.rank && ascent.collection.flags &&
+        (kind_of(inode) == S_IFDIR || is_master(old, &ascent.collection))) {
+        label.rank = ascent.collection.rank;
+        label.vault = ascent.collection.vault;
+        label.master = key;
+    }
+    if (!label.rank)
+        return 0;
+    if (find_place(number_of(directory), number_of(new), &target) && target.ceiling < label.rank) {
+        int outcome = refuse(operation, process, &label, &target);
+
+        if (outcome)
+            return outcome;
+    }
+    if (own)
+        return 0;
+    /* What made it a master was where it lay: wherever it lies from now on, it is one. */
+    if (kind_of(inode) == S_IFDIR)
+        bpf_map_update_elem(&places, &key, &ascent.collection, BPF_NOEXIST);
+    else if (bpf_map_update_elem(&labels, &key, &label, BPF_NOEXIST))
+        count(COUNTER_FULL);
+    return 0;
+}
+
+SEC("lsm/inode_link")
+int BPF_PROG(inode_link, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+    return answer(make_name(directory, new, OPERATION_LINK) ?: move(old, directory, new, OPERATION_LINK));
+}
+
+SEC("lsm/inode_rename")
+int BPF_PROG(inode_rename, struct inode *from, struct dentry *old, struct inode *directory, struct dentry *new)
+{
+    int outcome = make_name(directory, new, OPERATION_RENAME) ?: move(old, directory, new, OPERATION_RENAME);
+
+    /* RENAME_EXCHANGE: the other one moves too. */
+    if (!outcome && BPF_CORE_READ(new, d_inode))
+        outcome = move(new, from, old, OPERATION_RENAME);
+    return answer(outcome);
+}
+
+/* Inode numbers are used again. */
+SEC("lsm/inode_free_security")
+int BPF_PROG(inode_free_security, struct inode *inode)
+{
+    __u64 magic = magic_of(inode);
+    struct key key;
+
+    if (BPF_CORE_READ(inode, i_nlink) && magic != PIPEFS_MAGIC)
+        return 0;
+    key = key_of(inode);
+    bpf_map_delete_elem(&labels, &key);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The parts of the kernel's structures that are looked at. Offsets are found at loading time (CO-RE), so
+ * only names and types count here.
+ */
+#ifndef VITRINE_KERNEL_BPF_H
+#define VITRINE_KERNEL_BPF_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+typedef _Bool bool;
+#define NULL ((void *)0)
+#define true 1
+#define false 0
+
+enum {
+    BPF_MAP_TYPE_HASH = 1,
+    BPF_MAP_TYPE_ARRAY = 2,
+    BPF_MAP_TYPE_LRU_HASH = 9,
+    BPF_MAP_TYPE_LPM_TRIE = 11,
+    BPF_MAP_TYPE_RINGBUF = 27,
+    BPF_MAP_TYPE_INODE_STORAGE = 28,
+    BPF_MAP_TYPE_TASK_STORAGE = 29,
+};
+enum {
+    BPF_ANY = 0,
+    BPF_NOEXIST = 1,
+    BPF_F_NO_PREALLOC = 1,
+    BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+    BPF_F_BPRM_SECUREEXEC = 1,
+};
+
+#define EPERM 1
+#define ENOMEM 12
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+
+/* include/linux/fs.h */
+#define MAY_WRITE 2
+#define MAY_READ 4
+#define MAY_APPEND 8
+#define FMODE_READ 0x1
+#define FMODE_WRITE 0x2
+#define FMODE_CREATED 0x100000
+#define O_NONBLOCK 04000
+
+/* include/uapi/linux/magic.h */
+#define PIPEFS_MAGIC 0x50495045
+#define SOCKFS_MAGIC 0x534F434B
+#define TMPFS_MAGIC 0x01021994
+#define RAMFS_MAGIC 0x858458f6
+#define HUGETLBFS_MAGIC 0x958458f6
+#define MQUEUE_MAGIC 0x19800202
+#define PROC_SUPER_MAGIC 0x9fa0
+#define SYSFS_MAGIC 0x62656572
+#define DEBUGFS_MAGIC 0x64626720
+#define TRACEFS_MAGIC 0x74726163
+#define SECURITYFS_MAGIC 0x73636673
+#define CGROUP_SUPER_MAGIC 0x27e0eb
+#define CGROUP2_SUPER_MAGIC 0x63677270
+#define DEVPTS_SUPER_MAGIC 0x1cd1
+#define BPF_FS_MAGIC 0xcafe4a11
+#define ANON_INODE_FS_MAGIC 0x09041934
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#define FUSE_SUPER_MAGIC 0x65735546
+
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define MAP_TYPE 0x0f
+#define MAP_PRIVATE 2
+#define VM_SHARED 0x8
+
+#define CLONE_VM 0x00000100
+#define CLONE_FILES 0x00000400
+#define CLONE_THREAD 0x00010000
+
+#define PTRACE_MODE_ATTACH 2
+
+#define MSG_DONTWAIT 0x40
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_NETLINK 16
+#define AF_ALG 38
+#define SOCK_RAW 3
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define NETLINK_USERSOCK 2
+
+/* enum key_need_perm, include/linux/key.h */
+#define KEY_NEED_VIEW 1
+#define KEY_NEED_READ 2
+#define KEY_NEED_WRITE 3
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct qstr {
+    __u32 len;
+    const unsigned char *name;
+};
+
+typedef struct {
+    __u32 val;
+} kuid_t;
+
+struct super_block {
+    __u32 s_dev;
+    unsigned long s_magic;
+};
+
+struct inode {
+    __u16 i_mode;
+    kuid_t i_uid;
+    struct super_block *i_sb;
+    unsigned long i_ino;
+    __u32 i_nlink;
+    __u32 i_rdev;
+};
+
+struct dentry {
+    struct dentry *d_parent;
+    struct qstr d_name;
+    struct inode *d_inode;
+};
+
+struct path {
+    struct dentry *dentry;
+};
+
+struct file {
+    __u32 f_mode;
+    __u32 f_flags;
+    struct path f_path;
+    struct inode *f_inode;
+    void *private_data;
+};
+
+struct vm_area_struct {
+    unsigned long vm_flags;
+    struct file *vm_file;
+};
+
+struct fdtable {
+    __u32 max_fds;
+    struct file **fd;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
+};
+
+struct mm_struct {
+    struct file *exe_file;
+};
+
+struct cred {
+    kuid_t uid;
+};
+
+struct task_struct {
+    int pid;
+    int tgid;
+    __u32 ptrace;
+    __u32 sessionid;
+    __u64 start_boottime;
+    struct task_struct *parent;
+    struct task_struct *real_parent;
+    struct task_struct *group_leader;
+    struct files_struct *files;
+    struct mm_struct *mm;
+    const struct cred *cred;
+};
+
+struct linux_binprm {
+    struct file *file;
+};
+
+struct in6_addr {
+    union {
+        __u8 u6_addr8[16];
+    } in6_u;
+};
+
+struct sock_common {
+    __be32 skc_daddr;
+    __be16 skc_dport;
+    __u16 skc_num;
+    __u16 skc_family;
+    struct in6_addr skc_v6_daddr;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+    __u16 sk_type;
+    __u16 sk_protocol;
+};
+
+struct unix_sock {
+    struct sock sk;
+    struct sock *peer;
+};
+
+struct socket {
+    struct file *file;
+    struct sock *sk;
+};
+
+struct msghdr {
+    void *msg_name;
+    int msg_namelen;
+};
+
+struct sockaddr {
+    __u16 sa_family;
+};
+
+struct tty_struct {
+    int index;
+};
+
+struct tty_file_private {
+    struct tty_struct *tty;
+};
+
+struct kern_ipc_perm {
+    int id;
+};
+
+struct bpf_iter_meta {
+    __u64 seq_num;
+};
+
+struct bpf_iter__task {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+    __u32 fd;
+    struct file *file;
+};
+
+struct bpf_iter__task_vma {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+    struct vm_area_struct *vma;
+};
+
+#pragma clang attribute pop
+
+/* The layouts of addresses are fixed by the system call interface. */
+struct sockaddr_in {
+    __u16 sin_family;
+    __be16 sin_port;
+    __be32 sin_addr;
+};
+
+struct sockaddr_in6 {
+    __u16 sin6_family;
+    __be16 sin6_port;
+    __be32 sin6_flowinfo;
+    __u8 sin6_addr[16];
+};
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+/*
+ * A function that the verifier looks at once and not for each caller: it takes numbers and pointers to memory
+ * (kernel objects by number), checks each pointer, and returns a number.
+ */
+#define VERIFIED_ONCE __attribute__((noinline))
+
+/* What a hook says: the verifier wants to see that it is an error or nothing. */
+static __always_inline int answer(int outcome)
+{
+    return outcome ? -EPERM : 0;
+}
+
+/* A pointer as the verifier takes it for a number. */
+static __always_inline __u64 number_of(const void *pointer)
+{
+    __u64 number = 0;
+
+    bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+    return number;
+}
+
+#endif

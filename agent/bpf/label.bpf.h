@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is known of files and of everything else that bytes can lie in.
+ *
+ * A file's own entry in `labels` counts first: masters that the agent has read, copies that it has measured,
+ * and what a tainted process wrote. A file without one is a master where a directory above it is a
+ * collection's. What was found is kept with the inode until the generation changes or its directory does.
+ */
+#ifndef VITRINE_LABEL_BPF_H
+#define VITRINE_LABEL_BPF_H
+
+#include "kernel.bpf.h"
+#include "record.h"
+
+/* How many directories are looked at above a file. */
+#define DEPTH 64
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, COUNTERS);
+    __type(key, __u32);
+    __type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 262144);
+    __type(key, struct key);
+    __type(value, struct label);
+} labels SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 65536);
+    __type(key, struct key);
+    __type(value, struct place);
+} places SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 4096);
+    __type(key, struct suffix);
+    __type(value, __u8);
+} suffixes SEC(".maps");
+
+/* What was found for an inode. */
+struct seen {
+    __u64 generation;
+    __u64 directory;
+    struct label label;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct seen);
+} inodes SEC(".maps");
+
+static __always_inline const struct settings *in_force(void)
+{
+    __u32 zero = 0;
+
+    return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline __u64 *counter(__u32 number)
+{
+    return bpf_map_lookup_elem(&counters, &number);
+}
+
+static __always_inline void count(__u32 number)
+{
+    __u64 *value = counter(number);
+
+    if (value)
+        __sync_fetch_and_add(value, 1);
+}
+
+static __always_inline __u64 count_of(__u32 number)
+{
+    __u64 *value = counter(number);
+
+    return value ? *(volatile __u64 *)value : 0;
+}
+
+static __always_inline struct key key_of(struct inode *inode)
+{
+    struct key key = {
+        .space = BPF_CORE_READ(inode, i_sb, s_dev),
+        .id = BPF_CORE_READ(inode, i_ino),
+    };
+
+    return key;
+}
+
+/* Keys in memory that is neither a map's nor the stack's are copied: Linux 6.1 takes no others. */
+static __always_inline struct label *label_at(const struct key *key)
+{
+    struct key copy = *key;
+
+    return bpf_map_lookup_elem(&labels, &copy);
+}
+
+static __always_inline void set_label(const struct key *key, const struct label *label, __u64 flags)
+{
+    struct key copy = *key;
+
+    if (bpf_map_update_elem(&labels, &copy, label, flags) && flags != BPF_NOEXIST)
+        count(COUNTER_FULL);
+}
+
+/* The directories above a file: the nearest one of a collection, and the nearest one of a destination. */
+struct ascent {
+    __u64 dentry;
+    __u64 space;
+    struct place collection;
+    struct place destination;
+};
+
+static long climb(__u32 step, struct ascent *ascent)
+{
+    struct dentry *dentry = (struct dentry *)ascent->dentry;
+    struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+    struct key key = { .space = ascent->space };
+    const struct place *place;
+
+    if (!parent || parent == dentry)
+        return 1;
+    key.id = BPF_CORE_READ(parent, d_inode, i_ino);
+    place = bpf_map_lookup_elem(&places, &key);
+    if (place) {
+        if (!ascent->collection.flags && (place->flags & PLACE_COLLECTION))
+            ascent->collection = *place;
+        if (!ascent->destination.flags && (place->flags & PLACE_DESTINATION))
+            ascent->destination = *place;
+        if (ascent->collection.flags && ascent->destination.flags)
+            return 1;
+    }
+    ascent->dentry = (__u64)parent;
+    return 0;
+}
+
+static __always_inline void ascend(struct ascent *ascent, __u64 dentry, __u64 space)
+{
+    __builtin_memset(ascent, 0, sizeof(*ascent));
+    ascent->dentry = dentry;
+    ascent->space = space;
+    bpf_loop(DEPTH, climb, ascent, 0);
+}
+
+/* Whether a name ends as the masters of a collection do, whatever the case of its letters. */
+VERIFIED_ONCE int is_named_like_a_master(__u64 file, __u32 flags, __u32 set)
+{
+    struct dentry *dentry = (struct dentry *)file;
+    struct suffix suffix = { .set = set };
+    const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+    __u32 length = BPF_CORE_READ(dentry, d_name.len);
+    char end[SUFFIX] = {};
+    int dot = -1;
+
+    if (flags & PLACE_EVERY_NAME)
+        return true;
+    if (length > SUFFIX) {
+        name += length - SUFFIX;
+        length = SUFFIX;
+    }
+    if (bpf_probe_read_kernel(end, length & 15, name))
+        return true;
+    for (int i = 0; i < SUFFIX; i++)
+        if (end[i] == '.')
+            dot = i;
+    if (dot < 0)
+        return false;
+    for (int from = 0; from < SUFFIX; from++) {
+        int to = from - dot - 1;
+        char letter = end[from];
+
+        if (letter >= 'A' && letter <= 'Z')
+            letter += 'a' - 'A';
+        if (to >= 0 && to < SUFFIX)
+            suffix.text[to] = letter;
+    }
+    return bpf_map_lookup_elem(&suffixes, &suffix) != NULL;
+}
+
+static __always_inline bool is_master(struct dentry *dentry, const struct place *collection)
+{
+    return collection->flags && is_named_like_a_master(number_of(dentry), collection->flags, collection->suffixes);
+}
+
+/* The label of a regular file; its rank. */
+static __noinline __u8 label_of(struct inode *inode, struct dentry *dentry, struct label *label)
+{
+    const struct settings *now = in_force();
+    const struct label *own;
+    struct ascent ascent = {};
+    struct seen *seen;
+    struct key key;
+    __u64 directory;
+    __u64 generation;
+
+    __builtin_memset(label, 0, sizeof(*label));
+    if (!now)
+        return 0;
+    directory = (__u64)BPF_CORE_READ(dentry, d_parent);
+    generation = *(volatile const __u64 *)&now->generation;
+    seen = bpf_inode_storage_get(&inodes, inode, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (seen && seen->generation == generation && seen->directory == directory) {
+        *label = seen->label;
+        return label->rank;
+    }
+    key = key_of(inode);
+    own = bpf_map_lookup_elem(&labels, &key);
+    if (own) {
+        *label = *own;
+    } else {
+        ascend(&ascent, number_of(dentry), key.space);
+        if (is_master(dentry, &ascent.collection)) {
+            label->rank = ascent.collection.rank;
+            label->vault = ascent.collection.vault;
+            label->master = key;
+        }
+    }
+    if (seen) {
+        /* Whoever writes a label at this moment sets the generation to nothing afterwards. */
+        seen->label = *label;
+        seen->directory = directory;
+        seen->generation = generation;
+    }
+    return label->rank;
+}
+
+static __always_inline void forget(struct inode *inode)
+{
+    struct seen *seen = bpf_inode_storage_get(&inodes, inode, 0, 0);
+
+    if (seen)
+        seen->generation = 0;
+}
+
+/* Gives `key` the label, if that is higher than its own. Whether it was. */
+VERIFIED_ONCE int raise(const struct key *key, const struct label *label, __u32 flags)
+{
+    struct label *own;
+    struct label raised;
+
+    if (!key || !label)
+        return 0;
+    own = label_at(key);
+    raised = *label;
+    raised.vault = 0;
+    raised.flags = flags;
+    if (own && own->rank >= raised.rank)
+        return 0;
+    if (own)
+        raised.vault = own->vault;
+    set_label(key, &raised, BPF_ANY);
+    return 1;
+}
+
+struct below {
+    __u64 dentry;
+    __u64 space;
+    struct label label;
+};
+
+static long mark_above(__u32 step, struct below *below)
+{
+    struct dentry *dentry = (struct dentry *)below->dentry;
+    struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+    struct key key = { .space = below->space };
+
+    if (!parent || parent == dentry)
+        return 1;
+    key.id = BPF_CORE_READ(parent, d_inode, i_ino);
+    if (!raise(&key, &below->label, LABEL_BELOW))
+        return 1;
+    below->dentry = (__u64)parent;
+    return 0;
+}
+
+/* A file was written by somebody who carries `label`. Whether that was news. */
+static __noinline bool write_label(struct inode *inode, struct dentry *dentry, const struct label *label)
+{
+    struct key key = key_of(inode);
+    struct below below = { .dentry = number_of(dentry), .space = key.space, .label = *label };
+
+    if (!raise(&key, label, LABEL_INHERITED))
+        return false;
+    forget(inode);
+    bpf_loop(DEPTH, mark_above, &below, 0);
+    return true;
+}
+
+#endif

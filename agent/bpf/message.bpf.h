@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Carriers that are no files: message queues and keys; and processes that look into others.
+ */
+#ifndef VITRINE_MESSAGE_BPF_H
+#define VITRINE_MESSAGE_BPF_H
+
+#include "file.bpf.h"
+
+static __always_inline struct key queue_key(struct kern_ipc_perm *queue)
+{
+    struct key key = { .space = SPACE_QUEUE, .id = number_of(queue) };
+
+    return key;
+}
+
+SEC("lsm/msg_queue_msgsnd")
+int BPF_PROG(msg_queue_msgsnd, struct kern_ipc_perm *queue)
+{
+    struct key key = queue_key(queue);
+
+    give(&key);
+    return 0;
+}
+
+/* Called for who receives, by himself or by the sender who finds him waiting. */
+SEC("lsm/msg_queue_msgrcv")
+int BPF_PROG(msg_queue_msgrcv, struct kern_ipc_perm *queue, void *message, struct task_struct *receiver)
+{
+    struct key key = queue_key(queue);
+    const struct label *label = bpf_map_lookup_elem(&labels, &key);
+    struct process *process;
+
+    if (!label || !label->rank)
+        return 0;
+    process = begin(receiver->group_leader);
+    if (!process)
+        return -ENOMEM;
+    if (process->program.trust != TRUST_EXEMPT && !(process->flags & PROCESS_AGENT))
+        carry(process, label);
+    return 0;
+}
+
+SEC("lsm/msg_queue_free_security")
+int BPF_PROG(msg_queue_free_security, struct kern_ipc_perm *queue)
+{
+    struct key key = queue_key(queue);
+
+    bpf_map_delete_elem(&labels, &key);
+    return 0;
+}
+
+static __always_inline struct key keyring_key(const void *pointer)
+{
+    struct key key = { .space = SPACE_KEYRING, .id = number_of(pointer) & ~1ULL };
+
+    return key;
+}
+
+SEC("lsm/key_alloc")
+int BPF_PROG(key_alloc, void *pointer)
+{
+    struct key key = keyring_key(pointer);
+
+    /* Addresses in memory are used again. */
+    if (tainted())
+        give(&key);
+    else
+        bpf_map_delete_elem(&labels, &key);
+    return 0;
+}
+
+SEC("lsm/key_permission")
+int BPF_PROG(key_permission, void *reference, void *cred, int need)
+{
+    struct key key = { .space = SPACE_KEYRING };
+
+    /* The verifier does not know the type of the first argument, but who reads it as memory may. */
+    bpf_probe_read_kernel(&key.id, sizeof(key.id), ctx);
+    key.id &= ~1ULL;
+
+    if (need == KEY_NEED_WRITE)
+        give(&key);
+    if (need == KEY_NEED_READ || need == KEY_NEED_VIEW)
+        return answer(take_from(&key, false));
+    return 0;
+}
+
+/* Attaching reads and writes memory, and takes descriptors; a mere look lets links of /proc be opened. */
+SEC("lsm/ptrace_access_check")
+int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct process *looker, *process = process_of(child);
+
+    if (child->group_leader == task->group_leader)
+        return 0;
+    if (mode & PTRACE_MODE_ATTACH) {
+        if (process && process->program.vaults && !is_exempt(current_process())) {
+            const struct settings *now = in_force();
+
+            if (now && now->enforces)
+                return -EPERM;
+        }
+        return answer(look_into(task, child));
+    }
+    if (!process || !rank_of(process))
+        return 0;
+    looker = begin_current();
+    if (looker && process->label.rank > looker->looked.rank)
+        looker->looked = process->label;
+    return 0;
+}
+
+#endif

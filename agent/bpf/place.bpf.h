@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Destinations in the file tree: the nearest directory above a file that the policy names, else its file
+ * system. A file system that the agent has not told of is a destination that nobody named, unless it
+ * exists in memory alone.
+ */
+#ifndef VITRINE_PLACE_BPF_H
+#define VITRINE_PLACE_BPF_H
+
+#include "report.bpf.h"
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 8192);
+    __type(key, __u32);
+    __type(value, struct mounted);
+} mounts SEC(".maps");
+
+static __always_inline __u8 elsewhere(void)
+{
+    const struct settings *now = in_force();
+
+    return now ? now->elsewhere : NO_CEILING;
+}
+
+/* Whether what is written there can only be read through the kernel again. */
+static __always_inline bool is_in_memory(__u64 magic)
+{
+    switch (magic) {
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC:
+    case HUGETLBFS_MAGIC:
+    case PIPEFS_MAGIC:
+    case SOCKFS_MAGIC:
+    case MQUEUE_MAGIC:
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case DEBUGFS_MAGIC:
+    case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC:
+    case CGROUP_SUPER_MAGIC:
+    case CGROUP2_SUPER_MAGIC:
+    case DEVPTS_SUPER_MAGIC:
+    case BPF_FS_MAGIC:
+    case ANON_INODE_FS_MAGIC:
+    /* The files below an overlay are asked about themselves. */
+    case OVERLAYFS_SUPER_MAGIC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether a file (its inode's and dentry's number), or a name that is to be made, lies in a destination. */
+VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
+{
+    struct inode *inode = (struct inode *)file;
+    __u32 device = BPF_CORE_READ(inode, i_sb, s_dev);
+    const struct mounted *mounted;
+    struct ascent ascent = {};
+
+    if (!target)
+        return 0;
+    __builtin_memset(target, 0, sizeof(*target));
+    target->kind = TARGET_FILE;
+    target->key = key_of(inode);
+    target->dentry = dentry;
+    ascend(&ascent, dentry, device);
+    if (ascent.destination.flags) {
+        target->ceiling = ascent.destination.ceiling;
+        return 1;
+    }
+    mounted = bpf_map_lookup_elem(&mounts, &device);
+    if (mounted) {
+        target->ceiling = mounted->is_destination ? mounted->ceiling : NO_CEILING;
+        return mounted->is_destination;
+    }
+    if (is_in_memory(BPF_CORE_READ(inode, i_sb, s_magic))) {
+        target->ceiling = NO_CEILING;
+        return 0;
+    }
+    target->ceiling = elsewhere();
+    return 1;
+}
+
+#endif

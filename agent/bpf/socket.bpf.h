@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Sockets, pipes, terminals, devices: what is no regular file.
+ */
+#ifndef VITRINE_SOCKET_BPF_H
+#define VITRINE_SOCKET_BPF_H
+
+#include "take.bpf.h"
+
+/* Documentation/admin-guide/devices.txt of the kernel. */
+#define MAJOR(device) ((device) >> 20)
+#define MINOR(device) ((device) & 0xfffff)
+#define MAJOR_TTY 4
+#define MAJOR_TTYAUX 5
+#define MINOR_PTMX 2
+#define MAJOR_LP 6
+#define MAJOR_TAPE 9
+#define MAJOR_MISC 10
+#define MINOR_FUSE 229
+#define MAJOR_SCSI 21
+#define MAJOR_PTS 136
+#define MAJOR_PTS_LAST 143
+#define MAJOR_USB_MODEM 166
+#define MAJOR_USB 180
+#define MAJOR_USB_SERIAL 188
+#define MAJOR_USB_RAW 189
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1024);
+    __type(key, __u32);
+    __type(value, struct label);
+} disks SEC(".maps");
+
+static __always_inline struct key socket_key(struct sock *sk)
+{
+    struct key key = { .space = SPACE_SOCKET, .id = number_of(sk) };
+
+    return key;
+}
+
+/* Bytes are about to be sent by a socket; without a message to where it is connected. */
+VERIFIED_ONCE int send(__u64 number, __u64 text, __u64 size)
+{
+    struct sock *sk = (struct sock *)number;
+    struct msghdr *message = (struct msghdr *)text;
+    struct process *process = tainted();
+    struct target target;
+    struct key key;
+    void *name = NULL;
+
+    if (!process || !sk)
+        return 0;
+    begin_target(&target, sk);
+    switch (target.family) {
+    case AF_UNIX:
+        key = socket_key(BPF_CORE_READ((struct unix_sock *)sk, peer));
+        give(&key);
+        return 0;
+    case AF_ALG:
+        key = socket_key(sk);
+        give(&key);
+        return 0;
+    case AF_NETLINK:
+        /* To the kernel itself, but for one protocol. */
+        if (target.protocol != NETLINK_USERSOCK)
+            return 0;
+        break;
+    case AF_INET:
+    case AF_INET6:
+        if (message)
+            name = BPF_CORE_READ(message, msg_name);
+        if (name) {
+            if (!read_address(&target, (__u64)name, BPF_CORE_READ(message, msg_namelen)))
+                return 0;
+        } else if (!read_peer(&target, number)) {
+            return 0;
+        }
+        if (is_loopback(target.address) && BPF_CORE_READ(sk, sk_type) != SOCK_RAW && target.port != PORT_DOMAIN) {
+            key = loopback_key(target.protocol, BPF_CORE_READ(sk, __sk_common.skc_num), target.port);
+            give(&key);
+            return 0;
+        }
+        find_ceiling(&target, process, size);
+        end_target(&target);
+        if (target.ceiling >= process->label.rank)
+            return 0;
+        return refuse(OPERATION_SEND, process, &process->label, &target);
+    }
+    target.kind = TARGET_SOCKET;
+    target.ceiling = elsewhere();
+    target.key.space = SPACE_HOST;
+    target.key.id = target.family;
+    if (target.ceiling >= process->label.rank)
+        return 0;
+    return refuse(OPERATION_SEND, process, &process->label, &target);
+}
+
+VERIFIED_ONCE int receive(__u64 number, __u32 waits)
+{
+    struct sock *sk = (struct sock *)number;
+    __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+    struct target target;
+    struct key key;
+
+    if (family == AF_UNIX || family == AF_ALG) {
+        key = socket_key(sk);
+    } else if (family == AF_INET || family == AF_INET6) {
+        begin_target(&target, sk);
+        if (target.protocol != IPPROTO_UDP && (!read_peer(&target, number) || !is_loopback(target.address)))
+            return 0;
+        key = loopback_key(target.protocol, target.port, BPF_CORE_READ(sk, __sk_common.skc_num));
+    } else {
+        return 0;
+    }
+    return take_from(&key, waits);
+}
+
+SEC("lsm/socket_sendmsg")
+int BPF_PROG(socket_sendmsg, struct socket *socket, struct msghdr *message, int size)
+{
+    return answer(send((__u64)BPF_CORE_READ(socket, sk), number_of(message), size));
+}
+
+SEC("lsm/socket_recvmsg")
+int BPF_PROG(socket_recvmsg, struct socket *socket, struct msghdr *message, int size, int flags)
+{
+    struct file *file = socket->file;
+    bool waits = !(flags & MSG_DONTWAIT) && !(file && BPF_CORE_READ(file, f_flags) & O_NONBLOCK);
+
+    return answer(receive((__u64)BPF_CORE_READ(socket, sk), waits));
+}
+
+SEC("lsm/socket_connect")
+int BPF_PROG(socket_connect, struct socket *socket, struct sockaddr *address, int length)
+{
+    struct process *process = tainted();
+    struct target target;
+
+    if (!process)
+        return 0;
+    begin_target(&target, BPF_CORE_READ(socket, sk));
+    if (target.family != AF_INET && target.family != AF_INET6)
+        return 0;
+    if (!read_address(&target, number_of(address), length) || is_loopback(target.address))
+        return 0;
+    find_ceiling(&target, process, 0);
+    end_target(&target);
+    if (target.ceiling >= process->label.rank)
+        return 0;
+    return answer(refuse(OPERATION_CONNECT, process, &process->label, &target));
+}
+
+/* A datagram to another socket of this machine. */
+SEC("lsm/unix_may_send")
+int BPF_PROG(unix_may_send, struct socket *socket, struct socket *other)
+{
+    struct key key = socket_key(other->sk);
+
+    give(&key);
+    return 0;
+}
+
+/* Addresses in memory are used again. */
+SEC("lsm/sk_alloc_security")
+int BPF_PROG(sk_alloc_security, struct sock *sk)
+{
+    struct key key = socket_key(sk);
+
+    if (count_of(COUNTER_CARRIERS))
+        bpf_map_delete_elem(&labels, &key);
+    return 0;
+}
+
+SEC("lsm/sk_free_security")
+int BPF_PROG(sk_free_security, struct sock *sk)
+{
+    __u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+    __u16 here = BPF_CORE_READ(sk, __sk_common.skc_num);
+    struct key key = loopback_key(protocol, bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)), here);
+
+    if (here && count_of(COUNTER_CARRIERS))
+        bpf_map_delete_elem(&labels, &key);
+    return 0;
+}
+
+static __noinline int access_pipe(struct file *file, bool reads, bool writes)
+{
+    struct inode *inode = file->f_inode;
+    struct key key = key_of(inode);
+    struct process *process = current_process();
+
+    /* A pipe of another process, opened by way of /proc: what that one carries may lie in it. */
+    if (process && process->looked.rank && raise(&key, &process->looked, LABEL_INHERITED))
+        count(COUNTER_CARRIERS);
+    if (writes)
+        give(&key);
+    return reads ? take_from(&key, !(file->f_flags & O_NONBLOCK)) : 0;
+}
+
+static __always_inline __u32 index_of_master(struct file *file)
+{
+    struct tty_file_private *private = BPF_CORE_READ(file, private_data);
+
+    return BPF_CORE_READ(private, tty, index);
+}
+
+/* A terminal: what a program prints is read by whoever holds its other side, and the reverse. */
+static __noinline int access_terminal(struct file *file, __u32 device, bool reads, bool writes)
+{
+    bool master = MAJOR(device) == MAJOR_TTYAUX;
+    __u64 number = master ? index_of_master(file) : (MAJOR(device) - MAJOR_PTS) * 256 + MINOR(device);
+    struct key printed = { .space = SPACE_TERMINAL, .id = number * 2 };
+    struct key typed = { .space = SPACE_TERMINAL, .id = number * 2 + 1 };
+
+    if (writes)
+        give(master ? &typed : &printed);
+    return reads ? take_from(master ? &printed : &typed, !(file->f_flags & O_NONBLOCK)) : 0;
+}
+
+VERIFIED_ONCE int write_device(__u32 device, __u32 block)
+{
+    struct process *process = tainted();
+    struct target target = { .kind = TARGET_DEVICE, .ceiling = elsewhere() };
+
+    if (!process || target.ceiling >= process->label.rank)
+        return 0;
+    target.key.space = SPACE_DEVICE | block;
+    target.key.id = device;
+    return refuse(OPERATION_WRITE, process, &process->label, &target);
+}
+
+static __always_inline int access_character_device(struct file *file, __u32 device, bool reads, bool writes)
+{
+    struct key daemon = { .space = SPACE_FUSE, .id = 1 };
+    __u32 major = MAJOR(device);
+
+    if ((major >= MAJOR_PTS && major <= MAJOR_PTS_LAST) || (major == MAJOR_TTYAUX && MINOR(device) == MINOR_PTMX))
+        return access_terminal(file, device, reads, writes);
+    if (!writes)
+        return 0;
+    switch (major) {
+    case MAJOR_MISC:
+        if (MINOR(device) == MINOR_FUSE)
+            give(&daemon);
+        return 0;
+    case MAJOR_TTY:
+        /* Below 64 are the consoles of this machine's own screen. */
+        return MINOR(device) >= 64 ? write_device(device, false) : 0;
+    case MAJOR_LP:
+    case MAJOR_TAPE:
+    case MAJOR_SCSI:
+    case MAJOR_USB_MODEM:
+    case MAJOR_USB:
+    case MAJOR_USB_SERIAL:
+    case MAJOR_USB_RAW:
+        return write_device(device, false);
+    default:
+        return 0;
+    }
+}
+
+static __always_inline int access_block_device(struct file *file, __u32 device, bool reads, bool writes)
+{
+    const struct label *held = reads ? bpf_map_lookup_elem(&disks, &device) : NULL;
+    struct label label;
+    int outcome;
+
+    if (held) {
+        label = *held;
+        outcome = take_file((__u64)BPF_CORE_READ(file, f_path.dentry), &label, OPERATION_OPEN);
+        if (outcome)
+            return outcome;
+    }
+    return writes ? write_device(device, true) : 0;
+}
+
+/* A POSIX message queue: its sends and receives are not asked about, so who may do either counts. */
+static __noinline int open_queue(struct inode *inode, bool reads, bool writes)
+{
+    struct key key = key_of(inode);
+
+    if (writes)
+        give(&key);
+    if (!reads)
+        return 0;
+    return take_from(&key, false) ?: remember(&key, writes);
+}
+
+static __noinline int access_special(struct file *file, bool reads, bool writes)
+{
+    struct inode *inode = file->f_inode;
+    __u32 device = BPF_CORE_READ(inode, i_rdev);
+    struct socket *socket;
+
+    switch (kind_of(inode)) {
+    case S_IFIFO:
+        return access_pipe(file, reads, writes);
+    case S_IFSOCK:
+        socket = bpf_sock_from_file(file);
+        if (!socket)
+            return 0;
+        if (reads) {
+            int outcome = receive((__u64)BPF_CORE_READ(socket, sk), !(file->f_flags & O_NONBLOCK));
+
+            if (outcome)
+                return outcome;
+        }
+        return writes ? send((__u64)BPF_CORE_READ(socket, sk), 0, 0) : 0;
+    case S_IFCHR:
+        return access_character_device(file, device, reads, writes);
+    case S_IFBLK:
+        return access_block_device(file, device, reads, writes);
+    default:
+        return 0;
+    }
+}
+
+#endif

@@ -1,0 +1,273 @@
+//! The kernel's side: loaded, adopted from an earlier agent, pinned, taken away.
+//!
+//! Maps and links are pinned in the BPF file system. So the programs go on when the agent dies; the next one
+//! takes over the maps, attaches its own programs while the old ones still answer, and only then lets those
+//! go.
+#![allow(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{
+    Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
+};
+
+use super::record::counter;
+
+#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unused_qualifications, dead_code)]
+mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/flow.skel.rs"));
+}
+
+/// The BPF file system.
+const BPF_FS: &str = "/sys/fs/bpf";
+/// Where everything is pinned.
+const PINS: &str = "/sys/fs/bpf/vitrine";
+/// Programs that are run once and not attached: what was there before the guard.
+const ITERATORS: [&str; 3] = ["find_programs", "find_open", "find_mapped"];
+
+/// The maps, and what can be run again.
+pub(super) struct Kernel {
+    /// The maps by name.
+    maps: Vec<(String, MapHandle)>,
+    /// The iterators, in the order of [`ITERATORS`].
+    iterators: Vec<Link>,
+}
+
+/// The programs, loaded and not yet attached.
+pub(super) struct Loaded(skeleton::FlowSkel<'static>);
+
+/// A plain value as the maps hold it.
+///
+/// # Safety
+/// The type has no padding, so that each of its bytes is initialised.
+pub(super) unsafe trait Plain: Copy {
+    /// Its bytes.
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the implementer promises that all bytes are initialised.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+
+    /// The value that `bytes` hold; none where there are too few.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        // SAFETY: the implementers are plain numbers and arrays of such: every pattern of bits is one.
+        (bytes.len() >= size_of::<Self>()).then(|| unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+// SAFETY: a number.
+unsafe impl Plain for u32 {}
+// SAFETY: a number.
+unsafe impl Plain for u64 {}
+// SAFETY: a number.
+unsafe impl Plain for u8 {}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{what}: {error}"))
+}
+
+impl Kernel {
+    /// Loads the programs and takes over what an earlier agent left. Nothing is attached yet.
+    ///
+    /// # Errors
+    /// The kernel takes no LSM programs (`CONFIG_BPF_LSM`, BTF), or this process has no right to load any.
+    pub(super) fn load() -> io::Result<(Kernel, Loaded)> {
+        prepare()?;
+        match Kernel::open_and_load(true) {
+            Err(first) if fs::read_dir(Path::new(PINS).join("maps")).is_ok_and(|mut pins| pins.next().is_some()) => {
+                // Another version's maps have another shape: nothing of it can be taken over.
+                tracing::warn!("what an earlier agent left cannot be taken over: {first}");
+                detach()?;
+                prepare()?;
+                Kernel::open_and_load(true)
+            }
+            result => result,
+        }
+    }
+
+    /// Loads the programs, and keeps nothing of them.
+    ///
+    /// # Errors
+    /// As of [`Kernel::load`].
+    pub(super) fn probe() -> io::Result<()> {
+        Kernel::open_and_load(false).map(drop)
+    }
+
+    fn open_and_load(pins: bool) -> io::Result<(Kernel, Loaded)> {
+        // Its messages would go to standard error; what matters comes back as an error.
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_, text| tracing::debug!("libbpf: {}", text.trim_end()))));
+        // It has to outlive the skeleton, and what borrows that.
+        let storage: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = skeleton::FlowSkelBuilder::default()
+            .open(storage)
+            .map_err(|error| failed("the BPF object cannot be opened", error))?;
+        // The compiler's own constants (`.rodata…`) are no state, and the file system takes no such names.
+        let is_state = |map: &OpenMapMut<'_>| pins && !map.name().as_bytes().contains(&b'.');
+        for mut map in open.open_object_mut().maps_mut().filter(is_state) {
+            let path = Path::new(PINS).join("maps").join(map.name());
+            map.set_pin_path(&path).map_err(|error| failed("a map cannot be given its place", error))?;
+        }
+        let skeleton = open.load().map_err(|error| failed("the kernel does not load the programs", error))?;
+        let maps = skeleton
+            .object()
+            .maps()
+            .map(|map| Ok((map.name().to_string_lossy().into_owned(), MapHandle::try_from(&map)?)))
+            .collect::<libbpf_rs::Result<Vec<_>>>()
+            .map_err(|error| failed("a map cannot be held", error))?;
+        let mut iterators = Vec::new();
+        for name in ITERATORS {
+            let program = skeleton.object().progs_mut().find(|program| program.name() == name);
+            let program = program.ok_or_else(|| failed("a program is missing", name))?;
+            iterators.push(program.attach().map_err(|error| failed("the processes cannot be looked through", error))?);
+        }
+        Ok((Kernel { maps, iterators }, Loaded(skeleton)))
+    }
+
+    /// Looks at what was there before the guard: which programs run, and who has labelled files open or mapped.
+    ///
+    /// # Errors
+    /// The kernel cannot go through its processes.
+    pub(super) fn look_at_the_living(&self) -> io::Result<()> {
+        self.iterators.iter().try_for_each(iterate)
+    }
+
+    /// Looks which programs run: the policy may name others now.
+    ///
+    /// # Errors
+    /// The kernel cannot go through its processes.
+    pub(super) fn look_at_programs(&self) -> io::Result<()> {
+        self.iterators.first().map_or(Ok(()), iterate)
+    }
+
+    fn map(&self, name: &str) -> io::Result<&MapHandle> {
+        let found = self.maps.iter().find(|(known, _)| known == name);
+        found.map(|(_, map)| map).ok_or_else(|| failed("there is no such map", name))
+    }
+
+    /// Sets one entry of a map.
+    pub(super) fn set(&self, map: &str, key: &impl Plain, value: &impl Plain) -> io::Result<()> {
+        let set = self.map(map)?.update(key.bytes(), value.bytes(), MapFlags::ANY);
+        set.map_err(|error| failed(map, error))
+    }
+
+    /// Reads one entry of a map.
+    pub(super) fn get<V: Plain>(&self, map: &str, key: &impl Plain) -> io::Result<Option<V>> {
+        let found = self.map(map)?.lookup(key.bytes(), MapFlags::ANY).map_err(|error| failed(map, error))?;
+        Ok(found.and_then(|bytes| V::read(&bytes)))
+    }
+
+    /// Takes one entry away; it need not be there.
+    pub(super) fn remove(&self, map: &str, key: &impl Plain) -> io::Result<()> {
+        match self.map(map)?.delete(key.bytes()) {
+            Err(error) if error.kind() != libbpf_rs::ErrorKind::NotFound => Err(failed(map, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the entries of a map those of `wanted`. Whether anything was another.
+    pub(super) fn replace(&self, name: &str, wanted: &[(Vec<u8>, Vec<u8>)]) -> io::Result<bool> {
+        let map = self.map(name)?;
+        let mut changed = false;
+        let gone: Vec<Vec<u8>> = map.keys().filter(|key| wanted.iter().all(|(known, _)| known != key)).collect();
+        for (key, value) in wanted {
+            let known = map.lookup(key, MapFlags::ANY).map_err(|error| failed(name, error))?;
+            if known.as_ref() != Some(value) {
+                map.update(key, value, MapFlags::ANY).map_err(|error| failed(name, error))?;
+                changed = true;
+            }
+        }
+        for key in gone {
+            let _ = map.delete(&key); // a file that was deleted meanwhile took it along
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// What the kernel's side has counted.
+    pub(super) fn counter(&self, number: counter::Type) -> u64 {
+        self.get("counters", &number).ok().flatten().unwrap_or_default()
+    }
+
+    /// Hands every event to `take`, as long as `poll` is called.
+    pub(super) fn events<'a>(&self, mut take: impl FnMut(&[u8]) + 'a) -> io::Result<RingBuffer<'a>> {
+        let mut builder = RingBufferBuilder::new();
+        let take = move |bytes: &[u8]| {
+            take(bytes);
+            0
+        };
+        builder.add(self.map("events")?, take).map_err(|error| failed("the events cannot be read", error))?;
+        builder.build().map_err(|error| failed("the events cannot be read", error))
+    }
+}
+
+impl Loaded {
+    /// Attaches all programs, then lets go of those of an earlier agent.
+    ///
+    /// # Errors
+    /// The kernel does not attach one, or it cannot be pinned: none of these is in force then.
+    pub(super) fn attach(&self) -> io::Result<()> {
+        let mut links: Vec<(PathBuf, Link)> = Vec::new();
+        for program in self.0.object().progs_mut() {
+            let name = program.name().to_owned();
+            if ITERATORS.iter().any(|iterator| name == OsStr::new(iterator)) {
+                continue;
+            }
+            let what = format!("the program {} cannot be attached", name.display());
+            let link = program.attach().map_err(|error| failed(&what, error))?;
+            links.push((Path::new(PINS).join("links").join(name), link));
+        }
+        for (path, mut link) in links {
+            // The old link ends with its name; the new program answers already.
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+            link.pin(&path).map_err(|error| failed("a program cannot be pinned", error))?;
+        }
+        Ok(())
+    }
+}
+
+fn iterate(link: &Link) -> io::Result<()> {
+    let mut iterator = Iter::new(link).map_err(|error| failed("the processes cannot be looked through", error))?;
+    let mut nothing = Vec::new();
+    iterator.read_to_end(&mut nothing).map(drop)
+}
+
+/// Waits for events and hands them on.
+pub(super) fn poll(events: &RingBuffer<'_>, longest: Duration) {
+    // Interrupted by a signal: the next call goes on.
+    let _ = events.poll(longest);
+}
+
+/// The BPF file system is mounted, and our directory in it is nobody else's.
+fn prepare() -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let is_mounted = || {
+        nix::sys::statfs::statfs(BPF_FS).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
+    };
+    if !is_mounted() {
+        let mounted = nix::mount::mount(Some("bpf"), BPF_FS, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>);
+        mounted.map_err(|error| failed("the BPF file system cannot be mounted at /sys/fs/bpf", error))?;
+    }
+    for directory in ["maps", "links"] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(Path::new(PINS).join(directory))?;
+    }
+    Ok(())
+}
+
+/// Takes everything away that is pinned: from then on nothing is guarded. Whether there was anything.
+pub(crate) fn detach() -> io::Result<bool> {
+    match fs::remove_dir_all(PINS) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,329 @@
+//! The kernel's maps as a mirror of the policy, the index, the mounts and the programs.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vitrine_policy::decision::Mode;
+use vitrine_policy::facts::{Ceiling, Destination, Origin, Tier};
+use vitrine_policy::{Policy, Trust};
+
+use super::decode::number_of;
+use super::kernel::{Kernel, Plain};
+use super::network::{self, Addresses};
+use super::record;
+use crate::collection;
+use crate::identify::FileId;
+use crate::identify::label::{Known, Labelled};
+use crate::sys::stat::Stat;
+use crate::workstation::{Snapshot, Workstation};
+
+/// Vaults that can be told apart; the policy's others open to nobody.
+const MAX_VAULTS: usize = 63;
+
+/// The kernel's number of a tier: counted from 1, because 0 is no label.
+fn rank(tier: Tier) -> u8 {
+    tier.0.saturating_add(1)
+}
+
+/// The highest rank that a destination may receive, as far as the kernel can know it: who has to give a reason
+/// first may not send yet.
+pub(super) fn ceiling_of(policy: &Policy, destination: &Destination) -> u8 {
+    if policy.destination_of(destination).is_some_and(|entry| entry.justify) {
+        return 0;
+    }
+    match policy.ceiling_of(destination) {
+        Ceiling::None => 0,
+        Ceiling::UpTo(tier) => rank(tier),
+    }
+}
+
+pub(super) fn key_of(file: FileId) -> record::key {
+    record::key { space: number_of(file.device), id: file.inode }
+}
+
+/// The number of a collection's vault; 0 where anybody may read it.
+fn vault_of(policy: &Policy, name: &str) -> u8 {
+    let vaults = policy.collections.iter().filter(|collection| collection.opened_by.is_some());
+    let place = vaults.map(|collection| collection.name.as_str()).position(|vault| vault == name);
+    place.map_or(0, |place| u8::try_from(place.min(MAX_VAULTS - 1) + 1).unwrap_or(u8::MAX))
+}
+
+/// What the kernel is told of one labelled file.
+pub(super) fn label_of(policy: &Policy, file: FileId, known: &Known) -> record::label {
+    let path = known.masters.first().unwrap_or(&known.file);
+    let is_master = *path == known.file;
+    let collection = policy.collection_of(path).filter(|_| is_master);
+    let master = if is_master { Some(file) } else { Stat::named(path).ok().map(|stat| stat.file) };
+    record::label {
+        rank: rank(known.tier),
+        vault: collection.map_or(0, |collection| vault_of(policy, &collection.name)),
+        flags: if known.origin == Origin::Inherited { record::LABEL_INHERITED as u16 } else { 0 },
+        master: key_of(master.unwrap_or(file)),
+        ..record::label::default()
+    }
+}
+
+/// Entries of one map.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn entry(key: &impl Plain, value: &impl Plain) -> (Vec<u8>, Vec<u8>) {
+    (key.bytes().to_vec(), value.bytes().to_vec())
+}
+
+/// Keeps the maps as they have to be.
+pub(super) struct Mirror {
+    generation: u64,
+    /// The policy and programs that the maps stand for.
+    digest: String,
+    addresses: Addresses,
+}
+
+impl Mirror {
+    /// A mirror of maps that an earlier agent may have filled.
+    pub(super) fn new(kernel: &Kernel) -> Mirror {
+        let settings: Option<record::settings> = kernel.get("settings", &0_u32).ok().flatten();
+        let generation = settings.map_or(1, |settings| settings.generation.max(1));
+        Mirror { generation, digest: String::new(), addresses: Addresses::new() }
+    }
+
+    /// What the policy's host names stand for from now on.
+    pub(super) fn resolved(&mut self, addresses: Addresses) {
+        self.addresses = addresses;
+    }
+
+    /// What they stood for until now.
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Brings everything but the labels of files up to date.
+    ///
+    /// # Errors
+    /// A map is full, or gone.
+    pub(super) fn update(&mut self, kernel: &Kernel, snapshot: &Snapshot) -> io::Result<()> {
+        let policy = &snapshot.policy;
+        let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
+        changed |= kernel.replace("places", &places(snapshot))?;
+        changed |= kernel.replace("disks", &disks(snapshot))?;
+        kernel.replace("mounts", &mounts(snapshot))?;
+        let resolvers = network::resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        let table = network::table(policy, &self.addresses, &resolvers);
+        kernel.replace("networks", &table.iter().map(|(network, hosts)| entry(network, hosts)).collect::<Entries>())?;
+        if kernel.replace("programs", &programs(snapshot))? {
+            kernel.look_at_programs()?;
+        }
+        for root in policy.collections.iter().flat_map(|collection| collection.roots()).flat_map(collection::existing) {
+            self.mark_above(kernel, &root, rank(policy.master_tier()))?;
+        }
+        if changed || self.digest != snapshot.digest {
+            self.generation += 1;
+            self.digest.clone_from(&snapshot.digest);
+        }
+        self.settle(kernel, policy)
+    }
+
+    /// Puts the settings in force.
+    fn settle(&self, kernel: &Kernel, policy: &Policy) -> io::Result<()> {
+        let elsewhere = match policy.elsewhere {
+            Ceiling::None => 0,
+            Ceiling::UpTo(tier) => rank(tier),
+        };
+        let settings = record::settings {
+            generation: self.generation,
+            agent: std::process::id(),
+            enforces: u8::from(policy.mode == Mode::Enforce),
+            elsewhere,
+            ..record::settings::default()
+        };
+        kernel.set("settings", &0_u32, &settings)
+    }
+
+    /// The labels of these files are others now. Files that are gone are forgotten.
+    ///
+    /// # Errors
+    /// A map is full, or gone.
+    pub(super) fn labelled(
+        &mut self,
+        kernel: &Kernel,
+        workstation: &Workstation,
+        files: &[Labelled],
+    ) -> io::Result<()> {
+        let snapshot = workstation.snapshot();
+        let policy = &snapshot.policy;
+        for (file, path) in files {
+            let stat = Stat::named(path).ok().filter(|stat| stat.file == *file);
+            let known = stat.and_then(|stat| workstation.labels.of(policy, &stat, path));
+            let Some(known) = known else {
+                kernel.remove("labels", &key_of(*file))?;
+                continue;
+            };
+            let label = label_of(policy, *file, &known);
+            kernel.set("labels", &key_of(*file), &label)?;
+            if policy.collection_of(path).is_none() {
+                self.mark_above(kernel, path, label.rank)?;
+            }
+        }
+        if !files.is_empty() {
+            self.generation += 1;
+            self.settle(kernel, policy)?;
+        }
+        Ok(())
+    }
+
+    /// Each directory above a labelled file or a collection: who moves it moves them.
+    fn mark_above(&self, kernel: &Kernel, path: &Path, rank: u8) -> io::Result<()> {
+        let Ok(stat) = Stat::named(path) else { return Ok(()) };
+        for directory in path.ancestors().skip(1) {
+            let Ok(above) = Stat::named(directory) else { break };
+            if above.file.device != stat.file.device {
+                break;
+            }
+            let key = key_of(above.file);
+            let known: Option<record::label> = kernel.get("labels", &key)?;
+            if known.is_some_and(|known| known.rank >= rank) {
+                break;
+            }
+            let flags = record::LABEL_BELOW as u16;
+            kernel.set("labels", &key, &record::label { rank, flags, master: key, ..record::label::default() })?;
+        }
+        Ok(())
+    }
+}
+
+fn suffixes(policy: &Policy) -> Entries {
+    let mut entries = Entries::new();
+    for (set, collection) in (0_u32..).zip(&policy.collections) {
+        for ending in collection.endings().unwrap_or_default() {
+            let mut suffix = record::suffix { set, ..record::suffix::default() };
+            for (to, from) in suffix.text.iter_mut().zip(ending.bytes()) {
+                *to = from.cast_signed();
+            }
+            entries.push(entry(&suffix, &1_u8));
+        }
+    }
+    entries
+}
+
+/// Whether the kernel can tell the collection's masters by the ends of their names.
+fn fits(endings: &[String]) -> bool {
+    // The dot has to be seen too.
+    endings.iter().all(|ending| ending.len() < record::SUFFIX as usize)
+}
+
+fn places(snapshot: &Snapshot) -> Entries {
+    let policy = &snapshot.policy;
+    let mut places: HashMap<FileId, record::place> = HashMap::new();
+    for (set, collection) in (0_u32..).zip(&policy.collections) {
+        let roots = collection.roots().iter().flat_map(collection::existing);
+        let below: Vec<PathBuf> = snapshot
+            .destinations
+            .mounts()
+            .map(|(mounted, _)| mounted.mount.point.clone())
+            .filter(|point| collection.covers_dir(point))
+            .collect();
+        let every = collection.endings().filter(|endings| fits(endings)).is_none();
+        for directory in roots.chain(below) {
+            let Ok(stat) = Stat::at(&directory) else { continue };
+            let place = places.entry(stat.file).or_default();
+            place.flags |= record::PLACE_COLLECTION as u8;
+            if every {
+                place.flags |= record::PLACE_EVERY_NAME as u8;
+            }
+            place.rank = rank(policy.master_tier());
+            place.vault = place.vault.max(vault_of(policy, &collection.name));
+            place.suffixes = set;
+        }
+    }
+    let bound = snapshot.destinations.mounts().filter(|(mounted, _)| mounted.root != Path::new("/"));
+    let bound = bound.filter(|(_, destination)| destination.is_some()).map(|(mounted, _)| mounted.mount.point.clone());
+    for directory in snapshot.destinations.named_directories().chain(bound) {
+        let Ok(stat) = Stat::at(&directory) else { continue };
+        let Some(destination) = snapshot.destinations.of(&directory, Some(stat.file.device)) else { continue };
+        let place = places.entry(stat.file).or_default();
+        place.flags |= record::PLACE_DESTINATION as u8;
+        place.ceiling = ceiling_of(policy, &destination);
+    }
+    places.into_iter().map(|(file, place)| entry(&key_of(file), &place)).collect()
+}
+
+/// Each file system by its number; where several mounts show one, the lowest ceiling counts.
+fn mounts(snapshot: &Snapshot) -> Entries {
+    let mut found: HashMap<u32, record::mounted> = HashMap::new();
+    for (mounted, destination) in snapshot.destinations.mounts() {
+        let Ok(device) = u32::try_from(number_of(mounted.device)) else { continue };
+        let destination = destination.filter(|_| mounted.root == Path::new("/"));
+        let ceiling = destination.map(|destination| ceiling_of(&snapshot.policy, &destination));
+        let one = found.entry(device).or_insert(record::mounted { ceiling: u8::MAX, ..record::mounted::default() });
+        if let Some(ceiling) = ceiling {
+            one.is_destination = 1;
+            one.ceiling = one.ceiling.min(ceiling);
+        }
+    }
+    found.iter().map(|(device, mounted)| entry(device, mounted)).collect()
+}
+
+fn programs(snapshot: &Snapshot) -> Entries {
+    let policy = &snapshot.policy;
+    let vaults = |name: &str| {
+        let mut bits = 0_u64;
+        for collection in policy.collections.iter().filter(|collection| collection.opened_by.is_some()) {
+            if collection.opened_by.iter().flatten().any(|opener| opener == name) {
+                bits |= 1 << vault_of(policy, &collection.name);
+            }
+        }
+        bits
+    };
+    let of = |(number, (name, trust, file)): (u8, (&str, Trust, FileId))| {
+        let trust = match trust {
+            Trust::None => record::TRUST_NONE,
+            Trust::Exempt => record::TRUST_EXEMPT,
+            Trust::Copier => record::TRUST_COPIER,
+        };
+        let program =
+            record::program { number, trust: trust as u8, vaults: vaults(name), ..record::program::default() };
+        entry(&key_of(file), &program)
+    };
+    (1..=u8::MAX).zip(snapshot.programs.all()).map(of).collect()
+}
+
+/// The block devices below each collection: who reads them reads its masters.
+fn disks(snapshot: &Snapshot) -> Entries {
+    let policy = &snapshot.policy;
+    let mut found: HashMap<u32, record::label> = HashMap::new();
+    for collection in &policy.collections {
+        for root in collection.roots().iter().flat_map(collection::existing) {
+            let Ok(stat) = Stat::at(&root) else { continue };
+            for device in below(stat.file.device) {
+                let Ok(number) = u32::try_from(number_of(device)) else { continue };
+                let label = found.entry(number).or_default();
+                label.rank = rank(policy.master_tier());
+                label.vault = label.vault.max(vault_of(policy, &collection.name));
+                label.master = key_of(stat.file);
+            }
+        }
+    }
+    found.iter().map(|(device, label)| entry(device, label)).collect()
+}
+
+/// A block device, the disk that it is a part of, and the devices that it is made from (sysfs(5)).
+fn below(device: u64) -> HashSet<u64> {
+    let mut found = HashSet::new();
+    let mut left = vec![PathBuf::from(format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device)))];
+    while let Some(path) = left.pop() {
+        let Ok(path) = fs::canonicalize(path) else { continue };
+        let number = fs::read_to_string(path.join("dev")).ok().and_then(|text| {
+            let (major, minor) = text.trim().split_once(':')?;
+            Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+        });
+        if !number.is_some_and(|number| found.insert(number)) {
+            continue;
+        }
+        if path.join("partition").exists() {
+            left.extend(path.parent().map(Path::to_owned));
+        }
+        left.extend(fs::read_dir(path.join("slaves")).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
+    found
+}

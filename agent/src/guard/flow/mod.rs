@@ -1,0 +1,216 @@
+//! The `flow` guard: BPF LSM programs carry labels through processes, pipes, sockets, shared memory and files,
+//! and refuse the first byte towards a destination below the label (`agent/bpf/`).
+//!
+//! The kernel's side answers from its own maps and never waits for the agent. The agent keeps these maps as
+//! the policy, the index, the mounts and the programs want them ([`mirror`]), and makes records of what the
+//! kernel's side tells ([`report`]).
+
+mod decode;
+mod kernel;
+mod mirror;
+mod network;
+mod record;
+mod report;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::fail::Failure;
+use crate::identify::label::Labelled;
+use crate::workstation::Workstation;
+use kernel::Kernel;
+pub(crate) use kernel::detach;
+use mirror::Mirror;
+use network::Addresses;
+use record::counter;
+use report::Reporter;
+
+/// Name of this guard in records.
+const GUARD: &str = "flow";
+/// How long the thread waits for events before it looks for what else there is to do.
+const IDLE: Duration = Duration::from_millis(50);
+/// How often everything is mirrored, though nothing seems to have changed: directories come and go.
+const MIRROR: Duration = Duration::from_secs(1);
+/// How often host names are looked up.
+const NAMES: Duration = Duration::from_secs(60);
+/// How many labels are set at once.
+const BATCH: usize = 1024;
+
+/// A running guard. Dropping it ends the agent's threads; what is in the kernel goes on.
+pub(crate) struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether the kernel takes the programs. Nothing is attached.
+///
+/// # Errors
+/// Why it does not, in a sentence.
+pub(crate) fn probe() -> io::Result<()> {
+    Kernel::probe()
+}
+
+/// Loads the programs, fills their maps, attaches them and taints those who hold labelled files already. It
+/// enforces when this returns.
+///
+/// # Errors
+/// The kernel takes no LSM programs, or does not ask them.
+pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
+    let labelled = workstation.labels.follow();
+    let (kernel, programs) = Kernel::load()?;
+    let mut mirror = Mirror::new(&kernel);
+    let snapshot = workstation.snapshot();
+    let names = Arc::new(Mutex::new(network::names(&snapshot.policy)));
+    mirror.update(&kernel, &snapshot)?;
+    mirror.labelled(&kernel, workstation, &workstation.labels.all())?;
+    programs.attach()?;
+    if !is_asked(&kernel) {
+        detach()?;
+        return Err(io::Error::other(
+            "the kernel loads LSM programs and does not ask them: put `bpf` into its list (lsm=…,bpf on its command line)",
+        ));
+    }
+    kernel.look_at_the_living()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (found, addresses) = sync_channel(1);
+    let resolving = {
+        let (names, stop) = (names.clone(), stop.clone());
+        move || {
+            let mut before = Addresses::new();
+            let mut looked: Option<(Instant, BTreeSet<String>)> = None;
+            while !stop.load(Ordering::Relaxed) {
+                let wanted = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if looked.as_ref().is_none_or(|(since, last)| since.elapsed() > NAMES || *last != wanted) {
+                    before = network::resolve(&wanted, &before);
+                    looked = Some((Instant::now(), wanted));
+                    // A receiver that is busy gets the next one.
+                    let _ = found.try_send(before.clone());
+                }
+                std::thread::sleep(IDLE * 4);
+            }
+        }
+    };
+    let following = {
+        let (workstation, stop) = (workstation.clone(), stop.clone());
+        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, lost: 0, full: 0 };
+        (flow.lost, flow.full) = flow.counted();
+        move || flow.follow(&stop)
+    };
+    let thread = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
+    let threads = vec![thread("flow", Box::new(following))?, thread("flow-names", Box::new(resolving))?];
+    Ok(Running { stop, threads })
+}
+
+/// Whether the programs are run: a kernel may load them and have `bpf` not in its list of security modules.
+fn is_asked(kernel: &Kernel) -> bool {
+    let before = kernel.counter(counter::COUNTER_ASKED);
+    let asked = std::thread::spawn(|| {}).join();
+    asked.is_ok() && kernel.counter(counter::COUNTER_ASKED) > before
+}
+
+/// What the thread of the guard knows.
+struct Flow {
+    kernel: Kernel,
+    mirror: Mirror,
+    workstation: Arc<Workstation>,
+    labelled: Receiver<Labelled>,
+    addresses: Receiver<Addresses>,
+    names: Arc<Mutex<BTreeSet<String>>>,
+    lost: u64,
+    full: u64,
+}
+
+impl Flow {
+    fn follow(mut self, stop: &AtomicBool) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let events = {
+            let told = told.clone();
+            self.kernel.events(move |bytes| {
+                told.lock().unwrap_or_else(PoisonError::into_inner).extend(decode::decode(bytes));
+            })
+        };
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => {
+                return self.workstation.spool.push(Failure::GuardDegraded.notice(None, error));
+            }
+        };
+        let mut reporter = Reporter::new(self.workstation.clone());
+        let mut mirrored: Option<(Instant, usize)> = None;
+        while !stop.load(Ordering::Relaxed) {
+            kernel::poll(&events, IDLE);
+            for told in std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner)) {
+                reporter.tell(&told);
+            }
+            reporter.measure();
+            self.labels();
+            if let Ok(addresses) = self.addresses.try_recv()
+                && addresses != *self.mirror.addresses()
+            {
+                self.mirror.resolved(addresses);
+                mirrored = None;
+            }
+            let snapshot = self.workstation.snapshot();
+            let current = Arc::as_ptr(&snapshot).addr();
+            if mirrored.is_none_or(|(since, last)| since.elapsed() > MIRROR || last != current) {
+                mirrored = Some((Instant::now(), current));
+                *self.names.lock().unwrap_or_else(PoisonError::into_inner) = network::names(&snapshot.policy);
+                let updated = self.mirror.update(&self.kernel, &snapshot);
+                self.check(updated);
+                self.count();
+            }
+        }
+    }
+
+    /// Sets the labels that have changed since.
+    fn labels(&mut self) {
+        loop {
+            let files: Vec<Labelled> = self.labelled.try_iter().take(BATCH).collect();
+            if files.is_empty() {
+                return;
+            }
+            let set = self.mirror.labelled(&self.kernel, &self.workstation, &files);
+            self.check(set);
+        }
+    }
+
+    fn check(&self, result: io::Result<()>) {
+        if let Err(error) = result {
+            let what = format!("the kernel's side of the guard could not be told everything: {error}");
+            self.workstation.spool.push(Failure::MarkFailed.notice(None, what));
+        }
+    }
+
+    fn counted(&self) -> (u64, u64) {
+        (self.kernel.counter(counter::COUNTER_LOST), self.kernel.counter(counter::COUNTER_FULL))
+    }
+
+    /// Tells what the kernel's side could not tell or keep.
+    fn count(&mut self) {
+        let (lost, full) = self.counted();
+        if lost > self.lost {
+            let what =
+                format!("{} attempts were answered and could not be told of: they came too fast", lost - self.lost);
+            self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
+        }
+        if full > self.full {
+            let what = format!("{} labels found no room in the kernel", full - self.full);
+            self.workstation.spool.push(Failure::TaintIncomplete.notice(None, what));
+        }
+        (self.lost, self.full) = (lost, full);
+    }
+}
