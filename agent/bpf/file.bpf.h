@@ -60,6 +60,25 @@ static __always_inline bool is_of_the_system(struct inode *inode)
     return BPF_CORE_READ(inode, i_uid.val) == 0 && !(BPF_CORE_READ(inode, i_mode) & 022);
 }
 
+/* The environment of a process is its memory. What the reader has looked into was noted when he opened it. */
+static __always_inline int read_environment(struct file *file)
+{
+    static const char environment[] = "environ";
+    struct process *process = current_process();
+    char name[sizeof(environment)] = {};
+    struct label label;
+
+    if (!process || !process->looked.rank || magic_of(file->f_inode) != PROC_SUPER_MAGIC)
+        return 0;
+    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+    for (unsigned int i = 0; i < sizeof(environment); i++) {
+        if (name[i] != environment[i])
+            return 0;
+    }
+    label = process->looked;
+    return take(&label);
+}
+
 static __noinline int map_file(struct file *file, bool shared, bool writes, bool executes)
 {
     struct inode *inode = file->f_inode;
@@ -137,7 +156,7 @@ static __always_inline int access(struct file *file, bool reads, bool writes, __
     if (kind_of(inode) != S_IFREG)
         return access_special(file, reads, writes);
     if (reads) {
-        outcome = read_file(file, reading) ?: read_from_daemon(inode);
+        outcome = read_file(file, reading) ?: read_from_daemon(inode) ?: read_environment(file);
         if (outcome)
             return outcome;
     }
@@ -149,13 +168,14 @@ int BPF_PROG(file_open, struct file *file)
 {
     __u32 mode = file->f_mode;
     struct inode *inode = file->f_inode;
-    int outcome;
+    __u64 magic = magic_of(inode);
 
-    if (magic_of(inode) == MQUEUE_MAGIC)
+    if (magic == PIPEFS_MAGIC)
+        open_foreign_pipe(inode);
+    if (magic == MQUEUE_MAGIC)
         return answer(open_queue(inode, mode & FMODE_READ, mode & FMODE_WRITE));
-    outcome = access(file, mode & FMODE_READ, mode & FMODE_WRITE, OPERATION_OPEN,
-                    mode & FMODE_CREATED ? OPERATION_CREATE : OPERATION_OPEN);
-    return answer(outcome);
+    return answer(access(file, mode & FMODE_READ, mode & FMODE_WRITE, OPERATION_OPEN,
+                         mode & FMODE_CREATED ? OPERATION_CREATE : OPERATION_OPEN));
 }
 
 SEC("lsm/file_permission")
@@ -204,10 +224,63 @@ int BPF_PROG(inode_mknod, struct inode *directory, struct dentry *dentry)
     return answer(make_name(directory, dentry, OPERATION_CREATE));
 }
 
+/* A link's text can carry bytes: the link is labelled when it has got its inode. */
 SEC("lsm/inode_symlink")
 int BPF_PROG(inode_symlink, struct inode *directory, struct dentry *dentry)
 {
+    struct process *process = tainted();
+
+    if (process)
+        process->flags |= PROCESS_LINKS;
     return answer(make_name(directory, dentry, OPERATION_CREATE));
+}
+
+SEC("lsm/d_instantiate")
+int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
+{
+    struct process *process;
+    struct key key;
+    __u64 number = 0;
+
+    /* A name that is found not to exist has none. */
+    bpf_probe_read_kernel(&number, sizeof(number), ctx + 1);
+    if (!number || kind_of((struct inode *)number) != S_IFLNK)
+        return 0;
+    process = current_process();
+    if (!process || !(process->flags & PROCESS_LINKS))
+        return 0;
+    process->flags &= ~PROCESS_LINKS;
+    key = key_of((struct inode *)number);
+    give(&key);
+    return 0;
+}
+
+SEC("lsm/inode_readlink")
+int BPF_PROG(inode_readlink, struct dentry *dentry)
+{
+    struct key key;
+
+    if (!count_of(COUNTER_CARRIERS))
+        return 0;
+    key = key_of(BPF_CORE_READ(dentry, d_inode));
+    return answer(take_from(&key, false));
+}
+
+/* Times and sizes can carry bytes as well. */
+SEC("lsm/inode_setattr")
+int BPF_PROG(inode_setattr)
+{
+    __u64 dentry = 0;
+    struct target target;
+    struct process *process = tainted();
+
+    if (!process)
+        return 0;
+    bpf_probe_read_kernel(&dentry, sizeof(dentry), bpf_core_type_exists(struct mnt_idmap) ? ctx + 1 : ctx);
+    if (!find_place((__u64)BPF_CORE_READ((struct dentry *)dentry, d_inode), dentry, &target) ||
+        target.ceiling >= process->label.rank)
+        return 0;
+    return answer(refuse(OPERATION_WRITE, process, &process->label, &target));
 }
 
 SEC("lsm/inode_setxattr")

@@ -2,12 +2,12 @@
 /*
  * The kernel's side of the flow guard. Each header holds one concept and includes those it builds on:
  *
- *   label     what is known of files                    process  what processes carry
- *   report    what the agent is told                    place    destinations in the file tree
- *   network   destinations on the network               held     what a process holds open
- *   take      reading                                   socket   pipes, sockets, devices
- *   file      files and their names                     message  queues, keys, looking into processes
- *   start     what was there before the guard
+ *   label       what is known of files                    descriptor  open files
+ *   process     what processes carry                      report      what the agent is told
+ *   place       destinations in the file tree             network     destinations on the network
+ *   held        what a process holds open                 take        reading
+ *   socket      pipes, sockets, devices                   file        files and their names
+ *   message     queues, keys, looking into processes      start       what was there before the guard
  */
 #include "start.bpf.h"
 

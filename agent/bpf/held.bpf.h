@@ -9,13 +9,6 @@
 
 #include "network.bpf.h"
 
-#define MAX_DESCRIPTORS 65536
-
-struct descriptors {
-    struct file **files;
-    __u32 number;
-};
-
 struct holding {
     struct descriptors all;
     __u8 rank;
@@ -27,11 +20,6 @@ struct labelling {
     struct descriptors all;
     struct label label;
 };
-
-static __always_inline __u16 kind_of(struct inode *inode)
-{
-    return BPF_CORE_READ(inode, i_mode) & S_IFMT;
-}
 
 static __always_inline bool is_lower(struct holding *holding, struct file *file)
 {
@@ -58,14 +46,6 @@ static __always_inline bool is_lower(struct holding *holding, struct file *file)
         return holding->target.ceiling < holding->rank;
     }
     return false;
-}
-
-static __always_inline struct file *descriptor(const struct descriptors *all, __u32 number)
-{
-    struct file *file = NULL;
-
-    bpf_probe_read_kernel(&file, sizeof(file), all->files + number);
-    return file;
 }
 
 static long look_at_one(__u32 number, struct holding *holding)
@@ -102,15 +82,6 @@ static long label_one(__u32 number, struct labelling *labelling)
     if (raise(&key, &labelling->label, LABEL_INHERITED))
         count(COUNTER_CARRIERS);
     return 0;
-}
-
-static __always_inline struct descriptors descriptors(void)
-{
-    struct task_struct *task = bpf_get_current_task_btf();
-    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-    struct descriptors all = { .files = BPF_CORE_READ(table, fd), .number = BPF_CORE_READ(table, max_fds) };
-
-    return all;
 }
 
 /* Whether the process at work holds a destination open that may not receive `label`. */

@@ -48,6 +48,7 @@ enum {
 #define S_IFREG 0100000
 #define S_IFBLK 0060000
 #define S_IFDIR 0040000
+#define S_IFLNK 0120000
 #define S_IFCHR 0020000
 #define S_IFIFO 0010000
 
@@ -185,6 +186,11 @@ struct task_struct {
     struct files_struct *files;
     struct mm_struct *mm;
     const struct cred *cred;
+};
+
+/* The first argument of hooks since Linux 6.3. */
+struct mnt_idmap {
+    int exists;
 };
 
 struct linux_binprm {

@@ -36,8 +36,10 @@ int BPF_PROG(msg_queue_msgrcv, struct kern_ipc_perm *queue, void *message, struc
     process = begin(receiver->group_leader);
     if (!process)
         return -ENOMEM;
-    if (process->program.trust != TRUST_EXEMPT && !(process->flags & PROCESS_AGENT))
+    if (process->program.trust != TRUST_EXEMPT && !(process->flags & PROCESS_AGENT)) {
+        process->flags |= PROCESS_HANDED;
         carry(process, label);
+    }
     return 0;
 }
 
@@ -86,6 +88,23 @@ int BPF_PROG(key_permission, void *reference, void *cred, int need)
     return 0;
 }
 
+/* Nobody looks into a program that may open a vault; once it has read a master, that is told of. */
+static __noinline int guard_opener(struct process *looker, struct process *process)
+{
+    const struct settings *now = in_force();
+    struct target target = { .kind = TARGET_FILE, .ceiling = NO_CEILING };
+    struct label label = {};
+    const struct label *master;
+
+    if (!rank_of(process))
+        return now && now->enforces;
+    label = process->label;
+    master = label_at(&label.master);
+    label.vault = master ? master->vault : 0;
+    target.key = label.master;
+    return refuse(OPERATION_OPEN, looker, &label, &target);
+}
+
 /* Attaching reads and writes memory, and takes descriptors; a mere look lets links of /proc be opened. */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode)
@@ -96,12 +115,9 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode)
     if (child->group_leader == task->group_leader)
         return 0;
     if (mode & PTRACE_MODE_ATTACH) {
-        if (process && process->program.vaults && !is_exempt(current_process())) {
-            const struct settings *now = in_force();
-
-            if (now && now->enforces)
-                return -EPERM;
-        }
+        looker = current_process();
+        if (process && process->program.vaults && !is_exempt(looker) && guard_opener(looker, process))
+            return -EPERM;
         return answer(look_into(task, child));
     }
     if (!process || !rank_of(process))

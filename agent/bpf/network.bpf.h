@@ -10,7 +10,7 @@
 
 #define PORT_DOMAIN 53
 /* What one tainted process may ask name servers in its life, in bytes: a few dozen names. */
-#define NAME_BYTES 4096
+#define NAME_BYTES 2048
 
 struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -72,16 +72,19 @@ VERIFIED_ONCE int read_address(struct target *target, __u64 where, __u32 length)
 VERIFIED_ONCE int read_peer(struct target *target, __u64 number)
 {
     struct sock *sk = (struct sock *)number;
+    const __u64 *halves;
     __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 
     if (!target)
         return 0;
     target->port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-    if (family == AF_INET)
+    if (family == AF_INET) {
         map_address(target->address, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-    else
-        BPF_CORE_READ_INTO(&target->address, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
-    return target->port != 0;
+        return BPF_CORE_READ(sk, __sk_common.skc_daddr) != 0;
+    }
+    BPF_CORE_READ_INTO(&target->address, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+    halves = (const __u64 *)target->address;
+    return halves[0] || halves[1];
 }
 
 VERIFIED_ONCE int find_ceiling(struct target *target, struct process *process, __u64 size)

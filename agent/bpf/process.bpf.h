@@ -9,7 +9,7 @@
 #ifndef VITRINE_PROCESS_BPF_H
 #define VITRINE_PROCESS_BPF_H
 
-#include "label.bpf.h"
+#include "descriptor.bpf.h"
 
 #define WAITING 16
 #define MAPPINGS 32
@@ -17,10 +17,12 @@
 #define GENERATIONS 4
 
 #define PROCESS_AGENT 1
-/* More threads waited, or more memory is shared, than can be told apart. */
-#define PROCESS_CROWDED 2
 /* It runs code of a file that others than root may change. */
-#define PROCESS_FOREIGN 4
+#define PROCESS_FOREIGN 2
+/* Its label was handed to it by another process, and not read from a file. */
+#define PROCESS_HANDED 4
+/* It is about to make a symbolic link. */
+#define PROCESS_LINKS 8
 
 struct waiting {
     __u64 thread;
@@ -42,7 +44,6 @@ struct process {
     __u64 group;
     /* How many carriers had a label when all of its own were looked at last. */
     __u64 settled;
-    __u64 crowded;
     __u32 flags;
     /* Lowest ceiling of the destinations that it has mapped to write. */
     __u32 mapped_ceiling;
@@ -176,8 +177,10 @@ static __always_inline void look_again(struct process *process, const struct key
     if (!key->space)
         return;
     label = label_at(key);
-    if (label && label->rank > process->label.rank)
+    if (label && label->rank > process->label.rank) {
+        process->flags |= PROCESS_HANDED;
         carry(process, label);
+    }
 }
 
 /* Brings what a process carries up to date. */
@@ -217,6 +220,24 @@ VERIFIED_ONCE int rank_of(struct process *process)
     return process->label.rank;
 }
 
+/* A program that is trusted to copy carries what it has read only while it has something labelled open or mapped. */
+VERIFIED_ONCE int lay_down(struct process *process)
+{
+    if (!process || (process->flags & PROCESS_HANDED) || process->group || holds_labelled())
+        return 0;
+    for (int i = 0; i < MAPPINGS; i++) {
+        const struct mapping *mapping = &process->mapping[i];
+        const struct label *label = mapping->key.space ? label_at(&mapping->key) : NULL;
+
+        if (label && label->rank)
+            return 0;
+    }
+    __builtin_memset(&process->label, 0, sizeof(process->label));
+    for (int i = 0; i < WAITING; i++)
+        process->waiting[i].thread = 0;
+    return 1;
+}
+
 /* The process at work, if it carries anything that counts. */
 static __always_inline struct process *tainted(void)
 {
@@ -224,6 +245,8 @@ static __always_inline struct process *tainted(void)
     struct process *process = process_of(task);
 
     if (!process || is_exempt(process) || !rank_of(process))
+        return NULL;
+    if (process->program.trust == TRUST_COPIER && lay_down(process))
         return NULL;
     return process;
 }
@@ -293,7 +316,7 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long flags)
     child->more[1] = process->more[1];
     child->more[2] = process->more[2];
     child->program = process->program;
-    child->flags = process->flags & ~PROCESS_CROWDED;
+    child->flags = process->flags;
     child->mapped_ceiling = process->mapped_ceiling;
     child->name_bytes = process->name_bytes;
     for (int i = 0; i < MAPPINGS; i++)

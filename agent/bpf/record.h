@@ -189,6 +189,8 @@ enum counter {
     COUNTER_GROUPS,
     /* Labels that could not be kept. */
     COUNTER_FULL,
+    /* Threads that waited, or memory that was shared, beyond what is remembered of one process. */
+    COUNTER_CROWDED,
     /* Threads that the agent made: so it sees that it is asked at all. */
     COUNTER_ASKED,
     COUNTERS,

@@ -189,14 +189,21 @@ static __noinline int access_pipe(struct file *file, bool reads, bool writes)
 {
     struct inode *inode = file->f_inode;
     struct key key = key_of(inode);
-    struct process *process = current_process();
 
-    /* A pipe of another process, opened by way of /proc: what that one carries may lie in it. */
-    if (process && process->looked.rank && raise(&key, &process->looked, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
     if (writes)
         give(&key);
     return reads ? take_from(&key, !(file->f_flags & O_NONBLOCK)) : 0;
+}
+
+/* A pipe of another process, opened by way of /proc: what that one carries may lie in it. */
+static __noinline int open_foreign_pipe(struct inode *inode)
+{
+    struct process *process = current_process();
+    struct key key = key_of(inode);
+
+    if (process && process->looked.rank && raise(&key, &process->looked, LABEL_INHERITED))
+        count(COUNTER_CARRIERS);
+    return 0;
 }
 
 static __always_inline __u32 index_of_master(struct file *file)

@@ -89,6 +89,7 @@ VERIFIED_ONCE int take(const struct label *label)
         if (outcome)
             return outcome;
     }
+    process->flags |= PROCESS_HANDED;
     absorb(process, label);
     return 0;
 }
@@ -111,10 +112,8 @@ VERIFIED_ONCE int take_from(const struct key *key, __u32 waits)
             return -ENOMEM;
         waiting = &process->waiting[task->pid & (WAITING - 1)];
         if (waiting->key.id != key->id || waiting->key.space != key->space || waiting->thread != task->pid) {
-            if (waiting->thread && waiting->thread != task->pid) {
+            if (waiting->thread && waiting->thread != task->pid)
                 look_again(process, &waiting->key);
-                process->flags |= PROCESS_CROWDED;
-            }
             waiting->key = *key;
             waiting->thread = task->pid;
         }
@@ -155,7 +154,7 @@ VERIFIED_ONCE int remember(const struct key *key, __u32 writes)
             return 0;
         }
     }
-    process->flags |= PROCESS_CROWDED;
+    count(COUNTER_CROWDED);
     return 0;
 }
 

@@ -19,6 +19,7 @@ use vitrine_policy::record::{self, Disposition, Operation, Recognised, printable
 
 use crate::fail::Failure;
 use crate::identify::label::{Known, Measured};
+use crate::identify::process::Login;
 use crate::measure::{self, open_regular};
 use crate::quarantine;
 use crate::recorder::{Seen, disposition};
@@ -42,7 +43,7 @@ pub(crate) struct Arrival {
 pub(crate) struct Actor {
     pub(crate) program: Program,
     pub(crate) processes: Vec<record::Process>,
-    pub(crate) uid: u32,
+    pub(crate) login: Login,
 }
 
 /// Inspects all that arrives, a few at a time, until the sender is gone.
@@ -142,7 +143,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
         decision,
         disposition: end,
         processes: actor.as_ref().map(|actor| actor.processes.clone()).unwrap_or_default(),
-        uid: actor.map(|actor| actor.uid),
+        login: actor.map(|actor| actor.login),
         known,
         snapshot,
         bytes_arrived: arrived,

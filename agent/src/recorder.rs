@@ -17,7 +17,7 @@ use vitrine_policy::record::{self, Disposition, Event, Operation, Transfer, prin
 
 use crate::fail::Failure;
 use crate::identify::label::Known;
-use crate::identify::process;
+use crate::identify::process::Login;
 use crate::spool::Spool;
 use crate::workstation::Snapshot;
 
@@ -37,7 +37,7 @@ pub(crate) struct Seen {
     pub(crate) disposition: Disposition,
     /// The process that acted and its parents; empty where nobody can know.
     pub(crate) processes: Vec<record::Process>,
-    pub(crate) uid: Option<u32>,
+    pub(crate) login: Option<Login>,
     pub(crate) known: Arc<Known>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) bytes_arrived: Option<u64>,
@@ -203,7 +203,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         policy: seen.snapshot.digest.clone(),
         guard: seen.guard.to_owned(),
         processes: seen.processes,
-        user: seen.uid.map(process::user),
+        user: seen.login.map(Login::user),
         file: record::File {
             path: printable(known.file.as_os_str().as_bytes()),
             digest: measured.map(|measured| measured.digest.clone()),

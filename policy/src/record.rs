@@ -156,6 +156,9 @@ pub struct User {
     pub uid: u32,
     /// Login name.
     pub name: String,
+    /// Number of the login session that the kernel's audit gave it; none outside of any.
+    #[serde(default)]
+    pub session: Option<u32>,
 }
 
 /// A file, with its evidence.
@@ -391,6 +394,9 @@ impl Transfer {
             }
             if let Some(user) = &self.user {
                 actor["user"] = json!({"uid": user.uid.to_string(), "name": user.name});
+                if let Some(session) = user.session {
+                    actor["session"] = json!({"uid": session.to_string()});
+                }
             }
             ocsf["actor"] = actor;
         }

@@ -20,7 +20,7 @@ SCANS = [
 HOLIDAY = "home/staff/Pictures/holiday.jpg"
 MIB = 1 << 20
 USB_SIZE = 96 * MIB
-RAW_SIZE = 32 * MIB
+RAW_SIZE = 20 * MIB
 STAFF, KEEPER = 1000, 1001
 
 ETC = {

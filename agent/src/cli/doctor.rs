@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::index::shown;
 use super::{CANNOT_RUN, FOUND};
 use crate::config::{Collector, Config, GuardChoice};
+use crate::guard::flow;
 use crate::policy_file;
 use crate::sys::fanotify::Group;
 
@@ -128,7 +129,7 @@ fn guards(wanted: GuardChoice) -> (Vec<Check>, bool) {
             "run as root on Linux 6.14 or later (Debian 12: apt install -t bookworm-backports linux-image-amd64)",
         )
     };
-    (vec![kernel(), privileges(), asked, pre_access, bpf(), inotify(watches)], can_run)
+    (vec![kernel(), privileges(), asked, pre_access, bpf(wanted), inotify(watches)], can_run)
 }
 
 fn kernel() -> Check {
@@ -177,25 +178,27 @@ fn privileges() -> Check {
     )
 }
 
-fn bpf() -> Check {
+/// Whether the guard in the kernel can run: the programs are loaded, and the list of modules tells whether they
+/// would be asked.
+fn bpf(wanted: GuardChoice) -> Check {
     let name = "BPF LSM";
-    match fs::read_to_string("/sys/kernel/security/lsm") {
-        Ok(list) if list.trim().split(',').any(|module| module == "bpf") => pass(
+    let check = if wanted == GuardChoice::Flow { fail } else { warn };
+    let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let list = list.trim();
+    let is_listed = list.is_empty() || list.split(',').any(|module| module == "bpf");
+    match flow::probe() {
+        Ok(()) if is_listed => {
+            pass(name, "the kernel takes the programs that refuse the first byte (guard `flow`)")
+        }
+        Ok(()) => check(
             name,
-            "in the kernel's list of security modules: the guard `flow` may run (a hint; only loading proves it)",
+            format!("the kernel takes the programs of the guard `flow` and would not ask them: its security modules are {list}"),
+            format!("add lsm={list},bpf to GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub and reboot"),
         ),
-        Ok(list) => warn(
+        Err(error) => check(
             name,
-            format!("not in the kernel's list of security modules ({}): the guard `gate` does without", list.trim()),
-            format!(
-                "add lsm={},bpf to GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub and reboot",
-                list.trim()
-            ),
-        ),
-        Err(error) => warn(
-            name,
-            format!("the kernel's list of security modules cannot be read ({error}): the guard `gate` does without"),
-            "mount -t securityfs securityfs /sys/kernel/security",
+            format!("no guard in the kernel ({error}): the guard `gate` does without"),
+            "sudo vitrine doctor, on a kernel with CONFIG_BPF_LSM=y and CONFIG_DEBUG_INFO_BTF=y (Debian 12's have both)".to_owned(),
         ),
     }
 }

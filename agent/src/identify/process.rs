@@ -338,10 +338,25 @@ pub(crate) fn is_own(tid: i32) -> bool {
     Path::new("/proc/self/task").join(tid.to_string()).try_exists().unwrap_or(false)
 }
 
-/// The login name of a user. It reads files: never ask while a system call waits.
-pub(crate) fn user(uid: u32) -> record::User {
-    let found = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    record::User { uid, name: found.map_or_else(|| uid.to_string(), |user| user.name) }
+/// A user and his login session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) uid: u32,
+    pub(crate) session: Option<u32>,
+}
+
+impl Login {
+    /// With the session as the kernel numbers it; the highest number is none.
+    pub(crate) fn new(uid: u32, session: Option<u32>) -> Login {
+        Login { uid, session: session.filter(|session| *session != u32::MAX) }
+    }
+
+    /// For the record, with the user's name. It reads files: never ask while a system call waits.
+    pub(crate) fn user(self) -> record::User {
+        let Login { uid, session } = self;
+        let found = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+        record::User { uid, name: found.map_or_else(|| uid.to_string(), |user| user.name), session }
+    }
 }
 
 /// Whether a process is still the one that it was, and any of its threads goes on.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vitrine_policy::record::Event;
 use vitrine_policy::{Policy, Trust};
@@ -23,6 +23,13 @@ const MAX_EXECUTABLE: u64 = 1 << 30;
 pub(crate) struct Programs {
     pinned: Vec<Pinned>,
 }
+
+/// Programs that run whatever they are given: to trust one of them is to trust everybody's scripts. What counts is
+/// the start of the file's name, digits and dots of a version aside.
+const INTERPRETERS: [&str; 28] = [
+    "awk", "bash", "busybox", "bun", "dash", "deno", "gawk", "gdb", "guile", "java", "ksh", "ld-linux", "ld.so", "lua",
+    "mawk", "node", "nodejs", "perl", "php", "pwsh", "python", "qemu", "ruby", "sh", "tclsh", "wish", "wine", "zsh",
+];
 
 /// One executable, as it was when it was read.
 struct Pinned {
@@ -43,7 +50,7 @@ impl Programs {
         let mut events = Vec::new();
         for entry in &policy.programs {
             let subject = entry.path.as_os_str().as_bytes();
-            match pin(&entry.path) {
+            match pin(&entry.path, entry.trust != Trust::None || opens_a_vault(policy, &entry.name)) {
                 Ok((stat, digest)) => {
                     let earlier = before.pinned.iter().find(|pinned| pinned.path == entry.path);
                     if earlier.is_some_and(|earlier| earlier.digest != digest) {
@@ -99,10 +106,32 @@ impl Programs {
     }
 }
 
-fn pin(path: &std::path::Path) -> io::Result<(Stat, blake3::Hash)> {
+fn opens_a_vault(policy: &Policy, name: &str) -> bool {
+    policy
+        .collections
+        .iter()
+        .filter_map(|collection| collection.opened_by.as_ref())
+        .flatten()
+        .any(|opener| opener == name)
+}
+
+/// Whether an executable runs scripts that somebody else has written.
+fn is_interpreter(path: &Path) -> bool {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == '-');
+    INTERPRETERS.contains(&name) || name.starts_with("ld-linux")
+}
+
+fn pin(path: &Path, is_trusted: bool) -> io::Result<(Stat, blake3::Hash)> {
     let file = File::open(path)?;
     let stat = Stat::of(file.as_fd())?;
     let refuse = |what: &str| Err(io::Error::other(what.to_owned()));
+    if is_trusted && is_interpreter(path) {
+        return refuse(
+            "it runs the scripts of others, so that trusting it would trust everybody; name a program that does one thing",
+        );
+    }
     if !stat.is_regular() || stat.size > MAX_EXECUTABLE {
         return refuse("expected a regular file of at most 1 GiB");
     }
@@ -147,6 +176,8 @@ mod tests {
         assert!(!programs.is_stale());
         let (_, events) = Programs::pin(&policy("/nonexistent"), &Programs::default());
         assert_eq!(events.len(), 1);
+        assert!(is_interpreter(&shell) && is_interpreter(Path::new("/usr/bin/python3.11")));
+        assert!(!is_interpreter(Path::new("/bin/sleep")) && !is_interpreter(Path::new("/usr/bin/convert-im6.q16")));
         let _ = child.0.kill();
     }
 

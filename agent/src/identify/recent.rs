@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vitrine_policy::facts::Program;
 use vitrine_policy::record;
 
-use super::process::Process;
+use super::process::{Login, Process};
 use crate::inspect::Actor;
 use crate::sys::connector::Connector;
 use crate::sys::stat::Stat;
@@ -34,7 +34,7 @@ struct Started {
 /// What is remembered of a process.
 struct Short {
     parent: i32,
-    uid: u32,
+    login: Login,
     executable: Option<Stat>,
     description: record::Process,
 }
@@ -58,7 +58,7 @@ impl Short {
     fn from(process: Process) -> Short {
         Short {
             parent: process.parent,
-            uid: process.uid,
+            login: Login::new(process.uid, process.audit_session()),
             executable: process.executable_stat(),
             description: process.describe(None),
         }
@@ -117,7 +117,7 @@ impl Recent {
             program.map(|(name, _)| name.to_owned())
         };
         let program = Program { named: named(&first), path: first.description.path.clone() };
-        let uid = first.uid;
+        let login = first.login;
         let mut processes = Vec::new();
         let mut next = Some(first);
         while let Some(short) = next.take().filter(|_| processes.len() < MAX_ANCESTORS) {
@@ -125,7 +125,7 @@ impl Recent {
             processes.push(record::Process { name, ..short.description.clone() });
             next = if short.parent > 1 { self.look(short.parent) } else { None };
         }
-        Some(Actor { program, processes, uid })
+        Some(Actor { program, processes, login })
     }
 }
 

@@ -197,7 +197,7 @@ pub fn transfer() -> Transfer {
             process(4112, "cp", "/usr/bin/cp", "cp K2B_0012.tif /media/courier/"),
             process(4080, "bash", "/usr/bin/bash", "-bash"),
         ],
-        user: Some(User { uid: 1004, name: "wen".into() }),
+        user: Some(User { uid: 1004, name: "wen".into(), session: Some(3) }),
         file: File {
             path: "/srv/scans/masters/K2B_0012.tif".into(),
             digest: Some("ab".repeat(32)),

@@ -1,17 +1,13 @@
-"""Tells the host what the agent recorded: `records.py skip` passes over what is there, `records.py tell` tells
-what has come since.
-
-Runs in a process of its own that ends, as does everything that reads what was made from masters.
-"""
+"""Tells the host what the agent recorded. Runs in processes that end, as does everything that reads what was made
+from masters."""
 
 import json
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import port
-from runner import COLLECTOR, CONFIG, RUN, VITRINE
+from lab import COLLECTOR, CONFIG, RUN, VITRINE
 
 POSITION = RUN / "position"
 
@@ -44,15 +40,22 @@ def compare_with_collector(found: list[dict]) -> None:
         port.tell("warning", text=f"the collector holds records up to {held}; the agent sent up to {sent}, and {late} wait")
 
 
-def main() -> None:
+def news() -> list[dict]:
+    """What was recorded since the last call."""
     after = int(POSITION.read_text()) if POSITION.exists() else 0
     found = read(after)
     POSITION.write_text(str(max((record["position"] for record in found), default=after)))
-    if sys.argv[1] == "tell":
-        for record in found:
-            port.tell("record", position=record["position"], delivered=record["delivered"], **flat(record["vitrine"]["event"]))
-        compare_with_collector(found)
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def skip() -> None:
+    """Passes over what is there."""
+    news()
+
+
+def tell() -> None:
+    """Tells what has come since."""
+    found = news()
+    for record in found:
+        port.tell("record", position=record["position"], delivered=record["delivered"], **flat(record["vitrine"]["event"]))
+    compare_with_collector(found)

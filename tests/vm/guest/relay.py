@@ -1,9 +1,11 @@
-"""Tells the host what a script printed. Runs in a process of its own that ends: it reads what a script wrote."""
+"""Tells the host what a script printed. Runs in a process that ends: it reads what a script wrote."""
 
-import sys
+from pathlib import Path
 
 import port
 
-with open(sys.argv[1], "rb") as output:
-    for line in output:
-        port.tell("output", text=line.removesuffix(b"\n").decode(errors="replace"))
+
+def relay(path: Path) -> None:
+    with open(path, "rb") as output:
+        for line in output:
+            port.tell("output", text=line.removesuffix(b"\n").decode(errors="replace"))

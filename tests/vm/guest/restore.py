@@ -1,7 +1,7 @@
 """Between two scripts: empties the sinks, and makes home and scans what they were.
 
-Runs in a process of its own that ends. What has not been changed since `sink_scan.py before` stays: a change
-shows in ctime, which only the kernel sets.
+Runs in a process that ends. What has not been changed since `sink_scan.note` stays: a change shows in ctime, which
+only the kernel sets.
 """
 
 import os
@@ -13,11 +13,10 @@ from sink_scan import BEFORE, BLOCK, PLACES, RAW
 
 PRISTINE = Path("/run/vm/pristine")
 HOSTS = [Path("/var/sinks/approved"), Path("/var/sinks/private")]
-SINCE = BEFORE.stat().st_mtime_ns
 
 
-def mirror(source: Path | None, live: Path) -> None:
-    """Makes `live` what `source` is; none: empty."""
+def mirror(source: Path | None, live: Path, since: int) -> None:
+    """Makes `live` what `source` is, where it was changed after `since`; none: empty."""
     wanted = {entry.name: entry for entry in os.scandir(source)} if source else {}
     for entry in list(os.scandir(live)):
         twin = wanted.pop(entry.name, None)
@@ -25,14 +24,14 @@ def mirror(source: Path | None, live: Path) -> None:
         if twin is None or stat.S_IFMT(found.st_mode) != stat.S_IFMT(twin.stat(follow_symlinks=False).st_mode):
             remove(entry)
         elif entry.is_dir(follow_symlinks=False):
-            mirror(Path(twin.path), Path(entry.path))
-        elif found.st_ctime_ns >= SINCE:
+            mirror(Path(twin.path), Path(entry.path), since)
+        elif found.st_ctime_ns >= since:
             remove(entry)
             copy(twin.path, entry.path)
     for name, twin in wanted.items():
         if twin.is_dir(follow_symlinks=False):
             (live / name).mkdir()
-            mirror(Path(twin.path), live / name)
+            mirror(Path(twin.path), live / name, since)
         else:
             copy(twin.path, live / name)
     if source:
@@ -61,20 +60,17 @@ def like(source: str | Path, target: str | Path) -> None:
             os.removexattr(target, name)
 
 
-def main() -> None:
+def restore() -> None:
+    since = BEFORE.stat().st_mtime_ns
     for name, place in PLACES.items():
         if not name.endswith("ssh") and name != "sync":
-            mirror(None, place)
+            mirror(None, place, since)
     for host in HOSTS:
-        mirror(host / "ssh.pristine", host / "ssh")
+        mirror(host / "ssh.pristine", host / "ssh", since)
     for name in ["home", "srv"]:
-        mirror(PRISTINE / name, Path("/") / name)
+        mirror(PRISTINE / name, Path("/") / name, since)
     with open(RAW, "r+b") as raw:
         while block := raw.read(BLOCK):
-            if any(block):
+            if block.strip(b"\0"):
                 raw.seek(-len(block), os.SEEK_CUR)
                 raw.write(bytes(len(block)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,31 +1,28 @@
 """Runs the scripts in the guest, one after the other, and has told what came of each.
 
 Never reads a file or a pipe that a script has written: it would carry what the script carried, and so would
-all that it starts later. What must read that is a process of its own, which ends (`witness`).
+all that it starts later. What must read that is a process of its own, which ends (`apart`).
 """
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Callable
 
 import port
+import records
+import relay
+import restore
+import sink_scan
+from lab import COLLECTED, COLLECTOR, CONFIG, LAB, RUN, STATE, VITRINE, VM, WITNESS
 
-VM = Path("/vm")
-RUN = Path("/run/vm")
-LAB = json.loads((VM / "lab.json").read_text())
-# A copy of Python that the policy exempts and that nobody else can start.
-WITNESS = RUN / "witness"
-VITRINE = VM / "bin" / "vitrine"
-CONFIG = Path("/etc/vitrine/agent.toml")
-STATE = Path("/var/lib/vitrine")
-COLLECTED = Path("/var/lib/vitrine-collector")
-COLLECTOR = "127.0.0.1:8470"
 CGROUP = Path("/sys/fs/cgroup/script")
 STAFF = 1000
 SETTLED = 30
@@ -117,6 +114,9 @@ class Agent:
         (RUN / "reader").write_text(collector.token("runner", "reader"))
         CONFIG.write_text(f'policy = "{policy}"\nstate = "{STATE}"\nguard = "{LAB["guard"]}"\n\n'
                           f'[collector]\nurl = "http://{COLLECTOR}"\ntoken-file = "{token}"\nheartbeat-seconds = 2\n')
+        self.start()
+
+    def start(self) -> None:
         self.service = Service("agent", [VITRINE, "run", "--config", CONFIG])
         guarding = wait_until("the agent guards", 120, lambda: self.service.said(r"^guarding with (\w+).*$"))
         if guarding[1] != LAB["guard"]:
@@ -141,15 +141,15 @@ class Agent:
             return {}
 
     def settle(self) -> None:
-        """Waits until nothing is measured and every record has been delivered, as a status tells that was
-        written after a moment's rest."""
-        time.sleep(0.5)
-        rested = time.time()
+        """Waits until nothing is measured and every record has been delivered. The agent writes its status within
+        half a second of a change. One that was killed is started again, as a service manager would."""
+        if self.service.process.poll() == -signal.SIGKILL:
+            self.start()
+        time.sleep(0.6)
 
         def is_settled() -> bool:
             status = self.status()
-            fresh = (STATE / "status.json").stat().st_mtime > rested
-            return fresh and status.get("measuring") == 0 and status.get("pending") == 0 and status.get("spool_depth") == 0
+            return status.get("measuring") == 0 and status.get("pending") == 0 and status.get("spool_depth") == 0
 
         try:
             wait_until("the agent is done", SETTLED, is_settled)
@@ -159,11 +159,21 @@ class Agent:
             port.tell("warning", text=f"{error}: {json.dumps(counts)}")
 
 
-def witness(script: str, *words: object) -> None:
-    command = [WITNESS, VM / "guest" / script, *map(str, words)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, pass_fds=[int(os.environ[port.FD])], check=False)
-    if done.returncode != 0:
-        raise GuestError(f"{script} {' '.join(map(str, words))} ended with status {done.returncode}")
+def apart(work: Callable[..., None], *words: object) -> None:
+    """Does it in a process of its own. A fork, because an emulated processor starts Python slowly."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work(*words)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise GuestError(f"{work.__module__} ended with status {os.waitstatus_to_exitcode(status)}")
 
 
 class FuseDisk:
@@ -216,37 +226,36 @@ def end_script() -> None:
 
 
 def play(path: Path, agent: Agent | None) -> None:
-    if agent:
-        witness("records.py", "skip")
-    witness("sink_scan.py", "before")
+    apart(sink_scan.note)
     code = run_script(path)
     if agent:
         agent.settle()
     else:
         time.sleep(0.5)
     end_script()
-    witness("relay.py", RUN / "output")
-    witness("sink_scan.py", "after")
+    apart(relay.relay, RUN / "output")
+    apart(sink_scan.tell_new)
     if agent:
-        witness("records.py", "tell")
+        apart(records.tell)
     port.tell("exit", code=code)
 
 
 def main() -> None:
-    shutil.copy(os.path.realpath(sys.executable), WITNESS)
     collector = Collector() if LAB["guard"] != "none" else None
     fuse = FuseDisk()
     fuse.mount()
     for sign in ["approved.serves", "private.serves", "approved.ready", "private.ready"]:
         wait_until(f"the hosts are up ({sign})", 60, (RUN / sign).exists)
     agent = Agent(collector) if collector else None
+    if agent:
+        apart(records.skip)
     scripts = sorted((VM / "scripts").iterdir())
     for number, directory in enumerate(scripts):
         path = next(directory.iterdir())
         if len(scripts) > 1:
             os.environ[port.SCRIPT] = path.name
         if number:
-            witness("restore.py")
+            apart(restore.restore)
             fuse.mount()
             if agent:
                 agent.settle()
@@ -256,6 +265,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if os.path.realpath(sys.executable) != str(WITNESS):
+        shutil.copy(os.path.realpath(sys.executable), WITNESS)
+        os.execv(WITNESS, [str(WITNESS), *sys.argv])
     os.environ[port.FD] = str(os.open(port.NAME, os.O_WRONLY))
     try:
         main()

@@ -1,7 +1,4 @@
-"""What arrived at the sinks: `sink_scan.py before` notes what is there, `sink_scan.py after` tells what is new.
-
-Runs in a process of its own that ends: it reads what a script wrote.
-"""
+"""What arrived at the sinks. Runs in processes that end: it reads what a script wrote."""
 
 import base64
 import hashlib
@@ -9,7 +6,6 @@ import os
 import pickle
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -56,20 +52,15 @@ def xattrs(path: bytes) -> dict[bytes, bytes]:
 
 
 def state(path: bytes) -> tuple:
-    """What makes an entry differ from what it was: its kind, its content and times, its attributes."""
+    """What tells that an entry was changed: only the kernel sets ctime, so that nothing has to be read."""
     found = os.lstat(path)
-    if stat.S_ISREG(found.st_mode):
-        held = content(path)
-        what = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, held and hashlib.sha256(held).digest())
-    else:
-        what = os.readlink(path) if stat.S_ISLNK(found.st_mode) else None
-    return stat.S_IFMT(found.st_mode), what, xattrs(path)
+    return stat.S_IFMT(found.st_mode), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def states() -> dict:
     found: dict = {(sink, path): state(path) for sink, place in PLACES.items() for path in [os.fsencode(place), *walk(os.fsencode(place))]}
     with open(RAW, "rb") as raw:
-        found["raw"] = [hashlib.sha256(block).digest() for block in iter(lambda: raw.read(BLOCK), b"")]
+        found["raw"] = [block.strip(b"\0") and hashlib.sha256(block).digest() for block in iter(lambda: raw.read(BLOCK), b"")]
     return found
 
 
@@ -91,31 +82,28 @@ def compare(before: dict) -> None:
                 changed = b"".join(raw.read(BLOCK) if new != old else raw.seek(BLOCK, 1) and b"" for new, old in zip(now, was))
             tell("raw", os.fsencode(RAW), len(changed), blake3=blake3(changed))
         else:
-            entry(*key, now, was or (None, None, {}))
+            entry(*key, now, was)
 
 
-def entry(sink: str, path: bytes, now: tuple, was: tuple) -> None:
+def entry(sink: str, path: bytes, now: tuple, was: tuple | None) -> None:
     name = os.path.relpath(path, os.fsencode(PLACES[sink]))
-    kind, what, attributes = now
-    if (kind, what) != was[:2]:
-        if kind == stat.S_IFREG:
-            held = content(path)
-            tell(sink, name, what[0], blake3=held if held is None else blake3(held))
-        elif kind == stat.S_IFLNK:
-            tell(sink, name, 0, type="symlink", text=text(what))
-        else:
-            tell(sink, name, 0, type="directory" if kind == stat.S_IFDIR else "other", text=text(name))
-    for attribute, value in attributes.items():
-        if was[2].get(attribute) != value:
-            tell(sink, name, len(value), type="xattr", text=text(attribute), value=base64.b64encode(value).decode(), blake3=blake3(value))
+    kind = now[0]
+    if kind == stat.S_IFREG:
+        held = content(path)
+        tell(sink, name, now[2], blake3=held if held is None else blake3(held))
+    elif kind == stat.S_IFLNK:
+        tell(sink, name, 0, type="symlink", text=text(os.readlink(path)))
+    elif was is None:
+        tell(sink, name, 0, type="directory" if kind == stat.S_IFDIR else "other", text=text(name))
+    for attribute, value in xattrs(path).items():
+        tell(sink, name, len(value), type="xattr", text=text(attribute), value=base64.b64encode(value).decode(), blake3=blake3(value))
 
 
-def main() -> None:
-    if sys.argv[1] == "before":
-        BEFORE.write_bytes(pickle.dumps(states()))
-    else:
-        compare(pickle.loads(BEFORE.read_bytes()))
+def note() -> None:
+    """Notes what is there."""
+    BEFORE.write_bytes(pickle.dumps(states()))
 
 
-if __name__ == "__main__":
-    main()
+def tell_new() -> None:
+    """Tells what is new since."""
+    compare(pickle.loads(BEFORE.read_bytes()))

@@ -20,7 +20,18 @@ use libbpf_rs::{
 
 use super::record::counter;
 
-#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unused_qualifications, dead_code)]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    dead_code
+)]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/flow.skel.rs"));
 }

@@ -1,5 +1,14 @@
 //! What the kernel's side and the agent tell each other: made from `bpf/record.h`.
-#![allow(unsafe_code, missing_docs, unreachable_pub, dead_code, non_camel_case_types, clippy::all, clippy::pedantic)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    non_camel_case_types,
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks
+)]
 
 use super::kernel::Plain;
 

@@ -17,7 +17,7 @@ use super::decode::{Kind, Target, Told, Way};
 use crate::fail::{self, Failure};
 use crate::identify::FileId;
 use crate::identify::label::Known;
-use crate::identify::process::Process;
+use crate::identify::process::{Login, Process};
 use crate::inspect::{Actor, Arrival};
 use crate::recorder::Seen;
 use crate::sys::{self, stat::Stat};
@@ -87,7 +87,7 @@ impl Reporter {
             decision,
             disposition: if told.denied { Disposition::Blocked } else { Disposition::WouldBlock },
             processes: actor.processes,
-            uid: Some(actor.uid),
+            login: Some(actor.login),
             known,
             snapshot: snapshot.clone(),
             bytes_arrived: told.denied.then_some(0),
@@ -116,6 +116,11 @@ impl Reporter {
     fn path(&self, snapshot: &Snapshot, told: &Told, master: FileId) -> Arc<Path> {
         if let Some(path) = self.workstation.labels.path_at(master) {
             return path;
+        }
+        let index = &self.workstation.index;
+        let registered = index.at_inode(master.device, master.inode).and_then(|id| index.master(id).ok().flatten());
+        if let Some(registered) = registered {
+            return registered.path.into();
         }
         match &told.target {
             Target::File { file, path } if *file == master => {
@@ -182,7 +187,7 @@ fn actor(snapshot: &Snapshot, told: &Told) -> Actor {
     Actor {
         program: Program { named, path },
         processes: std::iter::once(itself).chain(parents).collect(),
-        uid: told.user,
+        login: Login::new(told.user, Some(told.session)),
     }
 }
 

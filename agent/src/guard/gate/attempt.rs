@@ -10,7 +10,7 @@ use vitrine_policy::record::{self, Disposition, Operation};
 
 use super::verdict::GUARD;
 use crate::identify::label::Known;
-use crate::identify::process::Process;
+use crate::identify::process::{Login, Process};
 use crate::recorder::{Seen, disposition};
 use crate::workstation::Snapshot;
 
@@ -61,7 +61,7 @@ pub(super) fn seen(
         facts,
         decision,
         processes: lineage(snapshot, who.process),
-        uid: Some(who.process.uid),
+        login: Some(Login::new(who.process.uid, who.process.audit_session())),
         known,
         snapshot: snapshot.clone(),
         remark: None,

@@ -153,7 +153,7 @@ impl Moved<'_> {
             bytes_arrived: (end == Disposition::Undone).then_some(0),
             decision,
             disposition: end,
-            uid: actor.as_ref().map(|actor| actor.uid),
+            login: actor.as_ref().map(|actor| actor.login),
             processes: actor.map(|actor| actor.processes).unwrap_or_default(),
             known,
             snapshot: self.snapshot.clone(),

