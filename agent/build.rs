@@ -13,6 +13,7 @@ fn main() -> anyhow::Result<()> {
     let clang = env::var_os("CLANG").map_or_else(|| PathBuf::from("clang-19"), PathBuf::from);
     SkeletonBuilder::new()
         .source("bpf/flow.bpf.c")
+        .obj(out.join("flow.bpf.o"))
         .clang(clang)
         .clang_args(["-Wall", "-Werror", "-D__TARGET_ARCH_x86"])
         .build_and_generate(out.join("flow.skel.rs"))

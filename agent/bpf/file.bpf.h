@@ -15,8 +15,11 @@ static __noinline int write_file(struct file *file, __u8 operation)
     struct dentry *dentry = file->f_path.dentry;
     struct target target;
 
-    if (!process)
+    if (!process) {
+        if (operation == OPERATION_OPEN || operation == OPERATION_CREATE)
+            arrive(number_of(inode), number_of(inode), number_of(dentry));
         return 0;
+    }
     if (find_place(number_of(inode), number_of(dentry), &target) && target.ceiling < process->label.rank) {
         int outcome = refuse(operation, process, &process->label, &target);
 
@@ -25,7 +28,7 @@ static __noinline int write_file(struct file *file, __u8 operation)
     }
     if (operation != OPERATION_OPEN && write_label(inode, dentry, &process->label)) {
         count(COUNTER_CARRIERS);
-        tell_written(process, &target);
+        tell(EVENT_WRITTEN, process, &target);
     }
     return 0;
 }
@@ -311,8 +314,11 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
         label.vault = ascent.collection.vault;
         label.master = key;
     }
-    if (!label.rank)
+    if (!label.rank) {
+        if (kind_of(inode) == S_IFREG)
+            arrive(number_of(inode), number_of(directory), number_of(new));
         return 0;
+    }
     if (find_place(number_of(directory), number_of(new), &target) && target.ceiling < label.rank) {
         int outcome = refuse(operation, process, &label, &target);
 

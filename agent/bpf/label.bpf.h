@@ -53,6 +53,14 @@ struct {
     __type(value, __u8);
 } suffixes SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 8192);
+    __type(key, __u32);
+    __type(value, struct mounted);
+} mounts SEC(".maps");
+
 /* What was found for an inode. */
 struct seen {
     __u64 generation;
@@ -159,6 +167,15 @@ static __always_inline void ascend(struct ascent *ascent, __u64 dentry, __u64 sp
     bpf_loop(DEPTH, climb, ascent, 0);
 }
 
+/* Whether any directory of that kind lies on a file system, as far as is known. */
+static __always_inline bool has_places(__u64 space, __u8 kind)
+{
+    __u32 device = space;
+    const struct mounted *mounted = bpf_map_lookup_elem(&mounts, &device);
+
+    return !mounted || (mounted->places & kind);
+}
+
 /* Whether a name ends as the masters of a collection do, whatever the case of its letters. */
 VERIFIED_ONCE int is_named_like_a_master(__u64 file, __u32 flags, __u32 set)
 {
@@ -224,7 +241,7 @@ static __noinline __u8 label_of(struct inode *inode, struct dentry *dentry, stru
     own = bpf_map_lookup_elem(&labels, &key);
     if (own) {
         *label = *own;
-    } else {
+    } else if (has_places(key.space, PLACE_COLLECTION)) {
         ascend(&ascent, number_of(dentry), key.space);
         if (is_master(dentry, &ascent.collection)) {
             label->rank = ascent.collection.rank;

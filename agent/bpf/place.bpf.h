@@ -9,14 +9,6 @@
 
 #include "report.bpf.h"
 
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 8192);
-    __type(key, __u32);
-    __type(value, struct mounted);
-} mounts SEC(".maps");
-
 static __always_inline __u8 elsewhere(void)
 {
     const struct settings *now = in_force();
@@ -66,12 +58,14 @@ VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
     target->kind = TARGET_FILE;
     target->key = key_of(inode);
     target->dentry = dentry;
-    ascend(&ascent, dentry, device);
-    if (ascent.destination.flags) {
-        target->ceiling = ascent.destination.ceiling;
-        return 1;
-    }
     mounted = bpf_map_lookup_elem(&mounts, &device);
+    if (!mounted || (mounted->places & PLACE_DESTINATION)) {
+        ascend(&ascent, dentry, device);
+        if (ascent.destination.flags) {
+            target->ceiling = ascent.destination.ceiling;
+            return 1;
+        }
+    }
     if (mounted) {
         target->ceiling = mounted->is_destination ? mounted->ceiling : NO_CEILING;
         return mounted->is_destination;
@@ -82,6 +76,17 @@ VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
     }
     target->ceiling = elsewhere();
     return 1;
+}
+
+/* A file without a label comes to a name: who wrote it carries nothing, and its content is not known yet. */
+VERIFIED_ONCE int arrive(__u64 file, __u64 directory, __u64 dentry)
+{
+    struct target target;
+
+    if (is_exempt(current_process()) || !find_place(directory, dentry, &target))
+        return 0;
+    target.key = key_of((struct inode *)file);
+    return tell(EVENT_ARRIVING, NULL, &target);
 }
 
 #endif

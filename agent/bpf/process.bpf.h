@@ -53,12 +53,6 @@ struct process {
     struct mapping mapping[MAPPINGS];
 };
 
-/* What all members carry; `next` is the group that it has become a part of. */
-struct group {
-    struct label label;
-    __u64 next;
-};
-
 struct {
     __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -131,7 +125,7 @@ VERIFIED_ONCE int share(__u64 number, const struct label *label)
         return 0;
     for (int i = 0; i < GENERATIONS && number; i++) {
         struct group *group = bpf_map_lookup_elem(&groups, &number);
-        struct group first = { .label = *label };
+        struct group first = { .label = *label, .round = count_of(COUNTER_ROUND) };
 
         if (!group) {
             if (bpf_map_update_elem(&groups, &number, &first, BPF_ANY))
@@ -199,6 +193,21 @@ static __always_inline void settle(struct process *process)
         look_again(process, &process->mapping[i].key);
 }
 
+/* The groups of a living process are in use. */
+static __always_inline void keep_groups(const struct process *process)
+{
+    __u64 number = process->group;
+
+    for (int i = 0; i < GENERATIONS && number; i++) {
+        struct group *group = bpf_map_lookup_elem(&groups, &number);
+
+        if (!group)
+            return;
+        group->round = count_of(COUNTER_ROUND);
+        number = group->next;
+    }
+}
+
 /* The rank that a process carries now. */
 VERIFIED_ONCE int rank_of(struct process *process)
 {
@@ -254,7 +263,7 @@ static __always_inline struct process *tainted(void)
 /* Two processes from now on carry the same. */
 VERIFIED_ONCE int join(struct process *one, struct process *other)
 {
-    struct group part = {};
+    struct group part = { .round = count_of(COUNTER_ROUND) };
     struct label label;
     __u64 *number;
 
@@ -351,8 +360,9 @@ SEC("lsm/bprm_check_security")
 int BPF_PROG(bprm_check_security, struct linux_binprm *bprm)
 {
     struct key key = key_of(bprm->file->f_inode);
+    const struct settings *now = in_force();
 
-    if (bpf_map_lookup_elem(&programs, &key))
+    if (now && now->enforces && bpf_map_lookup_elem(&programs, &key))
         bpf_bprm_opts_set(bprm, BPF_F_BPRM_SECUREEXEC);
     return 0;
 }

@@ -84,7 +84,9 @@ struct suffix {
 struct mounted {
     __u8 is_destination;
     __u8 ceiling;
-    __u16 reserved;
+    /* Kinds of the directories of the policy that lie on it: nobody need look for others. */
+    __u8 places;
+    __u8 reserved;
 };
 
 /* A network, by the prefix of its address; IPv4 is mapped into IPv6 (RFC 4291, 2.5.5.2). */
@@ -116,6 +118,14 @@ struct program {
 #define TRUST_EXEMPT 1
 #define TRUST_COPIER 2
 
+/* What all members of a group of processes carry; `next` is the group that it has become a part of. */
+struct group {
+    struct label label;
+    __u64 next;
+    /* The round in which a member was seen last. */
+    __u64 round;
+};
+
 struct settings {
     /* Changed with every change that what is cached in inodes does not know of. */
     __u64 generation;
@@ -129,6 +139,8 @@ enum event_kind {
     EVENT_ATTEMPT = 1,
     /* A file got its label from who wrote it. */
     EVENT_WRITTEN = 2,
+    /* A file without a label comes to a destination: its content may be one that is known. */
+    EVENT_ARRIVING = 3,
 };
 
 enum operation {
@@ -191,6 +203,8 @@ enum counter {
     COUNTER_FULL,
     /* Threads that waited, or memory that was shared, beyond what is remembered of one process. */
     COUNTER_CROWDED,
+    /* How often the groups of all processes have been looked through; set by the agent. */
+    COUNTER_ROUND,
     /* Threads that the agent made: so it sees that it is asked at all. */
     COUNTER_ASKED,
     COUNTERS,

@@ -155,21 +155,23 @@ VERIFIED_ONCE int refuse(__u32 operation, const struct process *process, const s
     return enforces ? -EPERM : 0;
 }
 
-/* A file got its label from the process at work. */
-VERIFIED_ONCE int tell_written(const struct process *process, const struct target *target)
+/* A file that has to be looked at: it was labelled by `process`, or comes to a destination without a label. */
+VERIFIED_ONCE int tell(__u32 kind, const struct process *process, const struct target *target)
 {
     struct event *event;
 
-    if (!process || !target)
+    if (!target)
         return 0;
-    event = begin_event(EVENT_WRITTEN, target);
+    event = begin_event(kind, target);
     if (!event)
         return 0;
-    event->label = process->label;
-    event->more[0] = process->more[0];
-    event->more[1] = process->more[1];
-    event->more[2] = process->more[2];
-    event->program = process->program.number;
+    if (process) {
+        event->label = process->label;
+        event->more[0] = process->more[0];
+        event->more[1] = process->more[1];
+        event->more[2] = process->more[2];
+        event->program = process->program.number;
+    }
     write_program(event);
     bpf_ringbuf_submit(event, 0);
     return 0;

@@ -18,12 +18,15 @@ int find_programs(struct bpf_iter__task *context)
 
     if (!task || task->group_leader != task)
         return 0;
+    process = process_of(task);
+    if (process)
+        keep_groups(process);
     file = BPF_CORE_READ(task, mm, exe_file);
     if (!file)
         return 0;
     key = key_of(BPF_CORE_READ(file, f_inode));
     program = bpf_map_lookup_elem(&programs, &key);
-    process = program ? begin(task) : process_of(task);
+    process = program ? begin(task) : process;
     if (process && program)
         process->program = *program;
     else if (process)

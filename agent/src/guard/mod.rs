@@ -13,7 +13,6 @@ use anyhow::Context;
 
 use crate::collection::Progress;
 use crate::config::GuardChoice;
-use crate::fail::Failure;
 use crate::workstation::Workstation;
 use support::{Guard, KERNEL_ASKS, REPORTED};
 
@@ -68,18 +67,10 @@ impl Guarding {
         }
         let (running, why) = running.unwrap_or((Running::Watch, REPORTED.to_owned()));
         let stop = Arc::new(AtomicBool::new(false));
-        // What comes to a destination without a label (from a camera, from another machine) is known by content;
-        // the gate looks at that itself.
-        if !matches!(running, Running::Gate(_)) {
+        if matches!(running, Running::Watch) {
             let ended = stop.clone();
-            let watching = watch::start(workstation, move || ended.load(Ordering::Relaxed));
-            match (watching, &running) {
-                (Ok(_), _) => {}
-                (Err(error), Running::Watch) => {
-                    return Err(error).context("no guard can start: the directories cannot be watched either");
-                }
-                (Err(error), _) => workstation.spool.push(Failure::GuardDegraded.notice(None, error)),
-            }
+            watch::start(workstation, move || ended.load(Ordering::Relaxed))
+                .context("no guard can start: the directories cannot be watched either")?;
         }
         let is_degraded = match running {
             Running::Flow(_) => false,

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Attempt,
     /// A file got its label from who wrote it.
     Written,
+    /// A file without a label comes to a destination.
+    Arriving,
 }
 
 /// How it was attempted.
@@ -94,6 +96,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Told> {
     let kind = match u32::from(event.kind) {
         record::event_kind::EVENT_ATTEMPT => Kind::Attempt,
         record::event_kind::EVENT_WRITTEN => Kind::Written,
+        record::event_kind::EVENT_ARRIVING => Kind::Arriving,
         _ => return None,
     };
     let way = match u32::from(event.operation) {

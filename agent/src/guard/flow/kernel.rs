@@ -18,7 +18,7 @@ use libbpf_rs::{
     Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
 };
 
-use super::record::counter;
+use super::record::{counter, group, label};
 
 #[allow(
     clippy::all,
@@ -40,6 +40,9 @@ mod skeleton {
 const BPF_FS: &str = "/sys/fs/bpf";
 /// Where everything is pinned.
 const PINS: &str = "/sys/fs/bpf/vitrine";
+/// The map of labels, and how many it has room for at least.
+const LABELS: &str = "labels";
+const LEAST_ROOM: u64 = 1 << 18;
 /// Programs that are run once and not attached: what was there before the guard.
 const ITERATORS: [&str; 3] = ["find_programs", "find_open", "find_mapped"];
 
@@ -84,19 +87,20 @@ fn failed(what: &str, error: impl std::fmt::Display) -> io::Error {
 }
 
 impl Kernel {
-    /// Loads the programs and takes over what an earlier agent left. Nothing is attached yet.
+    /// Loads the programs, with room for so many masters and as many again, and takes over what an earlier agent
+    /// left. Nothing is attached yet.
     ///
     /// # Errors
     /// The kernel takes no LSM programs (`CONFIG_BPF_LSM`, BTF), or this process has no right to load any.
-    pub(super) fn load() -> io::Result<(Kernel, Loaded)> {
+    pub(super) fn load(masters: u64) -> io::Result<(Kernel, Loaded)> {
         prepare()?;
-        match Kernel::open_and_load(true) {
+        match Kernel::open_and_load(true, masters) {
             Err(first) if fs::read_dir(Path::new(PINS).join("maps")).is_ok_and(|mut pins| pins.next().is_some()) => {
                 // Another version's maps have another shape: nothing of it can be taken over.
                 tracing::warn!("what an earlier agent left cannot be taken over: {first}");
                 detach()?;
                 prepare()?;
-                Kernel::open_and_load(true)
+                Kernel::open_and_load(true, masters)
             }
             result => result,
         }
@@ -107,14 +111,15 @@ impl Kernel {
     /// # Errors
     /// As of [`Kernel::load`].
     pub(super) fn probe() -> io::Result<()> {
-        Kernel::open_and_load(false).map(drop)
+        Kernel::open_and_load(false, 0).map(drop)
     }
 
-    fn open_and_load(pins: bool) -> io::Result<(Kernel, Loaded)> {
+    fn open_and_load(pins: bool, masters: u64) -> io::Result<(Kernel, Loaded)> {
         // Its messages would go to standard error; what matters comes back as an error.
         libbpf_rs::set_print(Some((PrintLevel::Info, |_, text| tracing::debug!("libbpf: {}", text.trim_end()))));
         // It has to outlive the skeleton, and what borrows that.
         let storage: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut outgrown = None;
         let mut open = skeleton::FlowSkelBuilder::default()
             .open(storage)
             .map_err(|error| failed("the BPF object cannot be opened", error))?;
@@ -122,6 +127,15 @@ impl Kernel {
         let is_state = |map: &OpenMapMut<'_>| pins && !map.name().as_bytes().contains(&b'.');
         for mut map in open.open_object_mut().maps_mut().filter(is_state) {
             let path = Path::new(PINS).join("maps").join(map.name());
+            if map.name() == LABELS {
+                let earlier = MapHandle::from_pinned_path(&path).ok().map(|earlier| earlier.max_entries());
+                let size = room_for(masters, earlier);
+                if earlier.is_some_and(|earlier| earlier != size) {
+                    outgrown = Some(MapHandle::from_pinned_path(&path).map_err(|error| failed("the labels", error))?);
+                    fs::remove_file(&path)?;
+                }
+                map.set_max_entries(size).map_err(|error| failed("a map cannot be made larger", error))?;
+            }
             map.set_pin_path(&path).map_err(|error| failed("a map cannot be given its place", error))?;
         }
         let skeleton = open.load().map_err(|error| failed("the kernel does not load the programs", error))?;
@@ -131,13 +145,29 @@ impl Kernel {
             .map(|map| Ok((map.name().to_string_lossy().into_owned(), MapHandle::try_from(&map)?)))
             .collect::<libbpf_rs::Result<Vec<_>>>()
             .map_err(|error| failed("a map cannot be held", error))?;
+        let kernel = Kernel { maps, iterators: Vec::new() };
+        if let Some(outgrown) = outgrown {
+            kernel.take_over(&outgrown)?;
+        }
         let mut iterators = Vec::new();
         for name in ITERATORS {
             let program = skeleton.object().progs_mut().find(|program| program.name() == name);
             let program = program.ok_or_else(|| failed("a program is missing", name))?;
             iterators.push(program.attach().map_err(|error| failed("the processes cannot be looked through", error))?);
         }
-        Ok((Kernel { maps, iterators }, Loaded(skeleton)))
+        Ok((Kernel { iterators, ..kernel }, Loaded(skeleton)))
+    }
+
+    /// Labels of what tainted processes wrote, from a map that has become too small: nobody else knows them.
+    fn take_over(&self, outgrown: &MapHandle) -> io::Result<()> {
+        for key in outgrown.keys() {
+            let known = outgrown.lookup(&key, MapFlags::ANY).ok().flatten();
+            if let Some(known) = known.and_then(|bytes| label::read(&bytes)).filter(|known| known.flags != 0) {
+                let set = self.map(LABELS)?.update(&key, known.bytes(), MapFlags::ANY);
+                set.map_err(|error| failed("the labels cannot be taken over", error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at what was there before the guard: which programs run, and who has labelled files open or mapped.
@@ -154,6 +184,25 @@ impl Kernel {
     /// The kernel cannot go through its processes.
     pub(super) fn look_at_programs(&self) -> io::Result<()> {
         self.iterators.first().map_or(Ok(()), iterate)
+    }
+
+    /// Forgets what was shared by processes that have all ended.
+    ///
+    /// # Errors
+    /// The kernel cannot go through its processes.
+    pub(super) fn forget_the_dead(&self) -> io::Result<()> {
+        let round = self.counter(counter::COUNTER_ROUND) + 1;
+        self.set("counters", &counter::COUNTER_ROUND, &round)?;
+        // A group that is made meanwhile is of this round already.
+        self.look_at_programs()?;
+        let groups = self.map("groups")?;
+        for key in groups.keys() {
+            let group = groups.lookup(&key, MapFlags::ANY).ok().flatten().and_then(|bytes| group::read(&bytes));
+            if group.is_some_and(|group| group.round < round) {
+                let _ = groups.delete(&key); // nobody is left to miss it
+            }
+        }
+        Ok(())
     }
 
     fn map(&self, name: &str) -> io::Result<&MapHandle> {
@@ -258,6 +307,16 @@ pub(super) fn poll(events: &RingBuffer<'_>, longest: Duration) {
     let _ = events.poll(longest);
 }
 
+/// How many labels the map shall have room for: twice the masters, as a power of two, because the kernel makes as
+/// many buckets. What an earlier agent chose stays as long as it is enough.
+fn room_for(masters: u64, earlier: Option<u32>) -> u32 {
+    let enough = masters.saturating_add(masters / 4);
+    if let Some(earlier) = earlier.filter(|earlier| u64::from(*earlier) >= enough.max(LEAST_ROOM)) {
+        return earlier;
+    }
+    u32::try_from(masters.saturating_mul(2).max(LEAST_ROOM).next_power_of_two()).unwrap_or(1 << 31)
+}
+
 /// The BPF file system is mounted, and our directory in it is nobody else's.
 fn prepare() -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -280,5 +339,20 @@ pub(crate) fn detach() -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_labels_grows_with_the_collection_and_not_with_every_start() {
+        assert_eq!(room_for(0, None), 1 << 18);
+        assert_eq!(room_for(100_000, None), 1 << 18);
+        assert_eq!(room_for(1_000_000, None), 1 << 21);
+        assert_eq!(room_for(200_000, Some(1 << 18)), 1 << 18);
+        assert_eq!(room_for(250_000, Some(1 << 18)), 1 << 19);
+        assert_eq!(room_for(10, Some(1 << 21)), 1 << 21);
     }
 }

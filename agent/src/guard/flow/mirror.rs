@@ -105,9 +105,12 @@ impl Mirror {
     pub(super) fn update(&mut self, kernel: &Kernel, snapshot: &Snapshot) -> io::Result<()> {
         let policy = &snapshot.policy;
         let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
-        changed |= kernel.replace("places", &places(snapshot))?;
+        let places = places(snapshot);
+        // First what tells that there are any.
+        kernel.replace("mounts", &mounts(snapshot, &places))?;
+        let entries: Entries = places.iter().map(|(file, place)| entry(&key_of(*file), place)).collect();
+        changed |= kernel.replace("places", &entries)?;
         changed |= kernel.replace("disks", &disks(snapshot))?;
-        kernel.replace("mounts", &mounts(snapshot))?;
         let resolvers = network::resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
         let table = network::table(policy, &self.addresses, &resolvers);
         kernel.replace("networks", &table.iter().map(|(network, hosts)| entry(network, hosts)).collect::<Entries>())?;
@@ -212,7 +215,7 @@ fn fits(endings: &[String]) -> bool {
     endings.iter().all(|ending| ending.len() < record::SUFFIX as usize)
 }
 
-fn places(snapshot: &Snapshot) -> Entries {
+fn places(snapshot: &Snapshot) -> HashMap<FileId, record::place> {
     let policy = &snapshot.policy;
     let mut places: HashMap<FileId, record::place> = HashMap::new();
     for (set, collection) in (0_u32..).zip(&policy.collections) {
@@ -245,11 +248,11 @@ fn places(snapshot: &Snapshot) -> Entries {
         place.flags |= record::PLACE_DESTINATION as u8;
         place.ceiling = ceiling_of(policy, &destination);
     }
-    places.into_iter().map(|(file, place)| entry(&key_of(file), &place)).collect()
+    places
 }
 
 /// Each file system by its number; where several mounts show one, the lowest ceiling counts.
-fn mounts(snapshot: &Snapshot) -> Entries {
+fn mounts(snapshot: &Snapshot, places: &HashMap<FileId, record::place>) -> Entries {
     let mut found: HashMap<u32, record::mounted> = HashMap::new();
     for (mounted, destination) in snapshot.destinations.mounts() {
         let Ok(device) = u32::try_from(number_of(mounted.device)) else { continue };
@@ -259,6 +262,11 @@ fn mounts(snapshot: &Snapshot) -> Entries {
         if let Some(ceiling) = ceiling {
             one.is_destination = 1;
             one.ceiling = one.ceiling.min(ceiling);
+        }
+    }
+    for (file, place) in places {
+        if let Some(mounted) = u32::try_from(number_of(file.device)).ok().and_then(|device| found.get_mut(&device)) {
+            mounted.places |= place.flags;
         }
     }
     found.iter().map(|(device, mounted)| entry(device, mounted)).collect()
@@ -326,4 +334,81 @@ fn below(device: u64) -> HashSet<u64> {
         left.extend(fs::read_dir(path.join("slaves")).into_iter().flatten().flatten().map(|entry| entry.path()));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = r#"
+        version = 1
+        mode = "enforce"
+        [[collection]]
+        name = "open"
+        paths = ["/srv/open"]
+        include = ["*.tif", "*.JP2"]
+        [[collection]]
+        name = "vault"
+        paths = ["/srv/vault"]
+        include = ["scan-*"]
+        opened-by = ["viewer"]
+        [[tier]]
+        name = "public"
+        max-megapixels = 6
+        [[destination]]
+        name = "web"
+        paths = ["/srv/web"]
+        ceiling = "public"
+        [[destination]]
+        name = "courier"
+        paths = ["/srv/courier"]
+        ceiling = "master"
+        justify = true
+        [elsewhere]
+        ceiling = "none"
+        [[program]]
+        name = "viewer"
+        path = "/usr/bin/viewer"
+    "#;
+
+    fn policy() -> Policy {
+        Policy::parse("p", POLICY).expect("a policy")
+    }
+
+    fn ceiling(path: &str) -> u8 {
+        ceiling_of(&policy(), &Destination::Path { path: path.into(), mount: None })
+    }
+
+    #[test]
+    fn a_ceiling_is_the_rank_that_it_admits_and_a_reason_cannot_be_given_to_the_kernel() {
+        assert_eq!(ceiling("/srv/web/a.jpg"), 1);
+        assert_eq!(ceiling("/srv/courier/a.tif"), 0);
+        assert_eq!(ceiling("/media/disk/a.tif"), 0);
+        assert_eq!(rank(policy().master_tier()), 2);
+    }
+
+    #[test]
+    fn vaults_are_counted_from_one() {
+        assert_eq!((vault_of(&policy(), "open"), vault_of(&policy(), "vault")), (0, 1));
+    }
+
+    #[test]
+    fn endings_are_told_in_small_letters_and_other_patterns_count_for_every_name() {
+        let policy = policy();
+        assert_eq!(policy.collections[0].endings(), Some(["tif".to_owned(), "jp2".to_owned()].as_slice()));
+        assert_eq!(policy.collections[1].endings(), None);
+        assert_eq!(suffixes(&policy).len(), 2);
+        assert!(!fits(&["a-very-long-ending".to_owned()]));
+    }
+
+    #[test]
+    fn a_master_of_a_vault_is_labelled_with_it_and_a_copy_is_not() {
+        let (policy, file) = (policy(), FileId { device: libc::makedev(8, 1), inode: 7 });
+        let master = Known::master(Path::new("/srv/vault/scan-1.tif"), policy.master_tier());
+        let label = label_of(&policy, file, &master);
+        assert_eq!((label.rank, label.vault, label.flags), (2, 1, 0));
+        assert_eq!((label.master.space, label.master.id), (8 << 20 | 1, 7));
+        let copy = label_of(&policy, file, &master.inherited(Path::new("/home/staff/copy.tif")));
+        assert_eq!((copy.rank, copy.vault, u32::from(copy.flags)), (2, 0, record::LABEL_INHERITED));
+    }
 }

@@ -38,6 +38,8 @@ const IDLE: Duration = Duration::from_millis(50);
 const MIRROR: Duration = Duration::from_secs(1);
 /// How often host names are looked up.
 const NAMES: Duration = Duration::from_secs(60);
+/// How often is looked which processes that shared something have ended.
+const SWEEP: Duration = Duration::from_secs(600);
 /// How many labels are set at once.
 const BATCH: usize = 1024;
 
@@ -71,7 +73,7 @@ pub(crate) fn probe() -> io::Result<()> {
 /// The kernel takes no LSM programs, or does not ask them.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     let labelled = workstation.labels.follow();
-    let (kernel, programs) = Kernel::load()?;
+    let (kernel, programs) = Kernel::load(workstation.index.len() as u64)?;
     let mut mirror = Mirror::new(&kernel);
     let snapshot = workstation.snapshot();
     let names = Arc::new(Mutex::new(network::names(&snapshot.policy)));
@@ -151,6 +153,7 @@ impl Flow {
         };
         let mut reporter = Reporter::new(self.workstation.clone());
         let mut mirrored: Option<(Instant, usize)> = None;
+        let mut swept = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             kernel::poll(&events, IDLE);
             for told in std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -163,6 +166,10 @@ impl Flow {
             {
                 self.mirror.resolved(addresses);
                 mirrored = None;
+            }
+            if swept.elapsed() > SWEEP {
+                swept = Instant::now();
+                self.check(self.kernel.forget_the_dead());
             }
             let snapshot = self.workstation.snapshot();
             let current = Arc::as_ptr(&snapshot).addr();

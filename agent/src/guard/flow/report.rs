@@ -14,6 +14,7 @@ use vitrine_policy::record::{self, Disposition, Operation, printable};
 
 use super::GUARD;
 use super::decode::{Kind, Target, Told, Way};
+use crate::collection;
 use crate::fail::{self, Failure};
 use crate::identify::FileId;
 use crate::identify::label::Known;
@@ -27,6 +28,8 @@ use crate::workstation::{Snapshot, Workstation};
 const TICK: u64 = 10_000_000;
 /// How long a file may stay open for writing until it is measured as it is.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How soon after its opening a file is looked at.
+const SOON: Duration = Duration::from_millis(100);
 /// Files that wait for their writers at a time.
 const MAX_WAITING: usize = 65_536;
 
@@ -54,6 +57,7 @@ impl Reporter {
         match told.kind {
             Kind::Attempt => self.attempt(&snapshot, told),
             Kind::Written => self.written(&snapshot, told),
+            Kind::Arriving => self.arriving(&snapshot, told),
         }
     }
 
@@ -99,7 +103,10 @@ impl Reporter {
     fn collection(&self, snapshot: &Snapshot, told: &Told, known: &Known) -> Option<String> {
         let Target::File { file, .. } = &told.target else { return None };
         let is_itself = told.is_vault && told.way == Way::Open && told.masters.first() == Some(file);
-        let collection = snapshot.policy.collection_of(&known.file).filter(|_| is_itself)?;
+        let policy = &snapshot.policy;
+        // The raw disk below a collection stands for its directory.
+        let below = || policy.collections.iter().find(|collection| collection.covers_dir(&known.file));
+        let collection = policy.collection_of(&known.file).or_else(below).filter(|_| is_itself)?;
         Some(collection.name.clone())
     }
 
@@ -122,6 +129,11 @@ impl Reporter {
         if let Some(registered) = registered {
             return registered.path.into();
         }
+        let roots = snapshot.policy.collections.iter().flat_map(|collection| collection.roots());
+        let is_it = |root: &PathBuf| Stat::at(root).is_ok_and(|stat| stat.file == master);
+        if let Some(root) = roots.flat_map(collection::existing).find(is_it) {
+            return root.into();
+        }
         match &told.target {
             Target::File { file, path } if *file == master => {
                 snapshot.destinations.path_on(file.device, path).unwrap_or_else(|| path.clone()).into()
@@ -143,27 +155,45 @@ impl Reporter {
         }
         let known = self.known(snapshot, told).inherited(&path);
         self.workstation.labels.set(&stat, Arc::new(known));
+        self.wait(snapshot, told, *file, path);
+    }
+
+    /// What comes to a destination may be known by its content.
+    fn arriving(&mut self, snapshot: &Arc<Snapshot>, told: &Told) {
+        let Target::File { file, path } = &told.target else { return };
+        let Some(path) = snapshot.destinations.path_on(file.device, path) else { return };
+        self.wait(snapshot, told, *file, path);
+    }
+
+    fn wait(&mut self, snapshot: &Snapshot, told: &Told, file: FileId, path: PathBuf) {
         if self.written.len() >= MAX_WAITING {
             fail::count(Failure::Unscanned, 1);
             return;
         }
         let written = Written { path, actor: actor(snapshot, told), since: Instant::now() };
-        self.written.insert(*file, written);
+        self.written.insert(file, written);
     }
 
     /// Has those measured that nobody writes any more.
     pub(super) fn measure(&mut self) {
+        let snapshot = self.workstation.snapshot();
         let ready: Vec<FileId> = self.written.iter().filter(|(_, one)| one.is_ready()).map(|(file, _)| *file).collect();
         for file in ready {
             let Some(Written { path, actor, .. }) = self.written.remove(&file) else { continue };
-            self.workstation.arrived(Arrival { path, file: None, destination: None, guard: GUARD, actor: Some(actor) });
+            // One that has gone again, or has got another name meanwhile.
+            if Stat::named(&path).is_ok_and(|stat| stat.file == file) {
+                let destination = snapshot.destinations.of(&path, Some(file.device));
+                self.workstation.arrived(Arrival { path, file: None, destination, guard: GUARD, actor: Some(actor) });
+            }
         }
     }
 }
 
 impl Written {
+    /// The kernel's side tells of a name before it is made, and of an open before anything is written.
     fn is_ready(&self) -> bool {
-        self.since.elapsed() > PATIENCE || !sys::is_being_written(&self.path)
+        let since = self.since.elapsed();
+        since > PATIENCE || (since > SOON && !sys::is_being_written(&self.path))
     }
 }
 
