@@ -104,6 +104,7 @@ impl Mirror {
     /// A map is full, or gone.
     pub(super) fn update(&mut self, kernel: &Kernel, snapshot: &Snapshot) -> io::Result<()> {
         let policy = &snapshot.policy;
+        check_numbers(snapshot)?;
         let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
         let places = places(snapshot);
         // First what tells that there are any.
@@ -193,6 +194,24 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// The kernel's side knows a file by the numbers of its file system and its inode. btrfs tells programs another
+/// number of the file system, and gives those of inodes twice.
+fn check_numbers(snapshot: &Snapshot) -> io::Result<()> {
+    for collection in &snapshot.policy.collections {
+        for root in collection.roots().iter().flat_map(collection::existing) {
+            let device = Stat::at(&root)?.file.device;
+            if snapshot.destinations.mounts().all(|(mounted, _)| mounted.device != device) {
+                return Err(io::Error::other(format!(
+                    "the collection at {} lies on a file system whose files the kernel's side cannot tell apart (btrfs); \
+                     the guard `gate` can",
+                    root.display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn suffixes(policy: &Policy) -> Entries {

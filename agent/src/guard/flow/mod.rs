@@ -108,7 +108,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     };
     let following = {
         let (workstation, stop) = (workstation.clone(), stop.clone());
-        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, lost: 0, full: 0 };
+        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, lost: 0, full: 0, told: None };
         (flow.lost, flow.full) = flow.counted();
         move || flow.follow(&stop)
     };
@@ -134,6 +134,7 @@ struct Flow {
     names: Arc<Mutex<BTreeSet<String>>>,
     lost: u64,
     full: u64,
+    told: Option<String>,
 }
 
 impl Flow {
@@ -169,7 +170,8 @@ impl Flow {
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();
-                self.check(self.kernel.forget_the_dead());
+                let forgotten = self.kernel.forget_the_dead();
+                self.check(forgotten);
             }
             let snapshot = self.workstation.snapshot();
             let current = Arc::as_ptr(&snapshot).addr();
@@ -195,10 +197,13 @@ impl Flow {
         }
     }
 
-    fn check(&self, result: io::Result<()>) {
-        if let Err(error) = result {
-            let what = format!("the kernel's side of the guard could not be told everything: {error}");
-            self.workstation.spool.push(Failure::MarkFailed.notice(None, what));
+    /// Tells what could not be done, once as long as it is the same.
+    fn check(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        let what = format!("the kernel's side of the guard could not be told everything: {error}");
+        if self.told.as_ref() != Some(&what) {
+            self.workstation.spool.push(Failure::MarkFailed.notice(None, &what));
+            self.told = Some(what);
         }
     }
 
