@@ -53,7 +53,8 @@ impl Guarding {
                 Err(error) => missed.push(support::no_flow(&error)),
             }
         }
-        if running.is_none() {
+        // Others than root cannot have left any, and may not even look.
+        if running.is_none() && nix::unistd::geteuid().is_root() {
             flow::detach().context("the programs of an earlier agent stay in the kernel")?;
         }
         if running.is_none() && wanted != GuardChoice::Watch {

@@ -72,7 +72,6 @@ pub(crate) fn probe() -> io::Result<()> {
 /// # Errors
 /// The kernel takes no LSM programs, or does not ask them.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
-    let labelled = workstation.labels.follow();
     let (kernel, programs) = Kernel::load(workstation.index.len() as u64)?;
     let mut mirror = Mirror::new(&kernel);
     let snapshot = workstation.snapshot();
@@ -87,6 +86,8 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
         ));
     }
     kernel.look_at_the_living()?;
+    // Only one can follow: where this guard cannot start, it is the next one.
+    let labelled = workstation.labels.follow();
     let stop = Arc::new(AtomicBool::new(false));
     let (found, addresses) = sync_channel(1);
     let resolving = {
@@ -152,6 +153,9 @@ impl Flow {
                 return self.workstation.spool.push(Failure::GuardDegraded.notice(None, error));
             }
         };
+        // What was labelled between the first look and the following.
+        let set = self.mirror.labelled(&self.kernel, &self.workstation, &self.workstation.labels.all());
+        self.check(set);
         let mut reporter = Reporter::new(self.workstation.clone());
         let mut mirrored: Option<(Instant, usize)> = None;
         let mut swept = Instant::now();
