@@ -7,7 +7,7 @@
 
 #include "socket.bpf.h"
 
-/* A regular file is written; `creates` where it is new. */
+/* A regular file is written, or opened to be. */
 static __noinline int write_file(struct file *file, __u8 operation)
 {
     struct process *process = tainted();
@@ -50,11 +50,11 @@ static __always_inline __u64 magic_of(struct inode *inode)
 /* Files of a daemon in user space carry what any such daemon has written. */
 static __always_inline int read_from_daemon(struct inode *inode)
 {
-    struct key key = { .space = SPACE_FUSE, .id = 1 };
+    struct source daemon = { .key = { .space = SPACE_FUSE, .id = 1 } };
 
     if (magic_of(inode) != FUSE_SUPER_MAGIC)
         return 0;
-    return take_from(&key, true);
+    return take_from(&daemon);
 }
 
 /* Whether only root may change a file: what others carry cannot come into it. */
@@ -82,12 +82,25 @@ static __always_inline int read_environment(struct file *file)
     return take(&label);
 }
 
+/* A file is mapped to be written and read together with others. Whether it lies in a destination. */
+static __noinline int share_file(struct file *file)
+{
+    struct process *process;
+    struct target target;
+
+    if (!find_place(number_of(file->f_inode), (__u64)BPF_CORE_READ(file, f_path.dentry), &target))
+        return 0;
+    process = begin_current();
+    if (process && target.ceiling < process->mapped_ceiling)
+        process->mapped_ceiling = target.ceiling;
+    return process ? 1 : -ENOMEM;
+}
+
 static __noinline int map_file(struct file *file, bool shared, bool writes, bool executes)
 {
     struct inode *inode = file->f_inode;
     struct process *process;
-    struct target target;
-    struct key key;
+    struct source source = {};
     int outcome;
 
     if (kind_of(inode) != S_IFREG)
@@ -101,32 +114,24 @@ static __noinline int map_file(struct file *file, bool shared, bool writes, bool
     if (is_of_the_system(inode) || is_exempt(process))
         return 0;
     if (shared && writes) {
-        outcome = write_file(file, OPERATION_MAP);
+        outcome = write_file(file, OPERATION_MAP) ?: share_file(file);
         if (outcome)
-            return outcome;
-        if (find_place(number_of(inode), (__u64)BPF_CORE_READ(file, f_path.dentry), &target)) {
-            process = begin_current();
-            if (!process)
-                return -ENOMEM;
-            if (target.ceiling < process->mapped_ceiling)
-                process->mapped_ceiling = target.ceiling;
-            return 0;
-        }
+            return outcome < 0 ? outcome : 0;
     }
     if (magic_of(inode) == FUSE_SUPER_MAGIC) {
-        key.space = SPACE_FUSE;
-        key.id = 1;
+        source.key.space = SPACE_FUSE;
+        source.key.id = 1;
     } else {
-        key = key_of(inode);
+        source = source_of(inode);
     }
-    return remember(&key, shared && writes);
+    return remember(begin_current(), &source, shared && writes);
 }
 
 SEC("lsm/mmap_file")
 int BPF_PROG(mmap_file, struct file *file, unsigned long wanted, unsigned long protection, unsigned long flags)
 {
     bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-    struct key key = { .space = SPACE_ANONYMOUS };
+    struct source source = { .key = { .space = SPACE_ANONYMOUS } };
     __u64 number = 0;
 
     /* Linux before 6.13 takes the argument for one that is always there, and a question for it for needless. */
@@ -136,8 +141,8 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long wanted, unsigned long p
     if (!shared)
         return 0;
     /* Memory that only the children of this process will share: whoever has it has this number. */
-    key.id = bpf_ktime_get_boot_ns();
-    return answer(remember(&key, true));
+    source.key.id = bpf_ktime_get_boot_ns();
+    return answer(remember(begin_current(), &source, true));
 }
 
 SEC("lsm/file_mprotect")
@@ -261,12 +266,12 @@ int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
 SEC("lsm/inode_readlink")
 int BPF_PROG(inode_readlink, struct dentry *dentry)
 {
-    struct key key;
+    struct source source;
 
     if (!count_of(COUNTER_CARRIERS))
         return 0;
-    key = key_of(BPF_CORE_READ(dentry, d_inode));
-    return answer(take_from(&key, false));
+    source = source_of(BPF_CORE_READ(dentry, d_inode));
+    return answer(take_from(&source));
 }
 
 /* Times and sizes can carry bytes as well. */
@@ -362,7 +367,7 @@ int BPF_PROG(inode_free_security, struct inode *inode)
     if (BPF_CORE_READ(inode, i_nlink) && magic != PIPEFS_MAGIC)
         return 0;
     key = key_of(inode);
-    bpf_map_delete_elem(&labels, &key);
+    retire(&key, BPF_CORE_READ(inode, i_generation));
     return 0;
 }
 

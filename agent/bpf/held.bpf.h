@@ -8,6 +8,7 @@
 #define VITRINE_HELD_BPF_H
 
 #include "network.bpf.h"
+#include "source.bpf.h"
 
 struct holding {
     struct descriptors all;
@@ -18,6 +19,7 @@ struct holding {
 
 struct labelling {
     struct descriptors all;
+    __u64 crowd;
     struct label label;
 };
 
@@ -84,6 +86,18 @@ static long label_one(__u32 number, struct labelling *labelling)
     return 0;
 }
 
+static long label_member(void *map, const struct member *member, const __u64 *writes, struct labelling *labelling)
+{
+    struct key key;
+
+    if (member->crowd != labelling->crowd || !*writes)
+        return 0;
+    key = member->source.key;
+    if (raise(&key, &labelling->label, LABEL_INHERITED))
+        count(COUNTER_CARRIERS);
+    return 0;
+}
+
 /* Whether the process at work holds a destination open that may not receive `label`. */
 VERIFIED_ONCE int holds_lower(const struct label *label, struct target *target)
 {
@@ -108,11 +122,14 @@ VERIFIED_ONCE int label_held(struct process *process, const struct label *label)
     for (int i = 0; i < MAPPINGS; i++) {
         struct mapping *mapping = &process->mapping[i];
 
-        if (mapping->writes && raise(&mapping->key, label, LABEL_INHERITED))
+        if (mapping->writes && raise(&mapping->source.key, label, LABEL_INHERITED))
             count(COUNTER_CARRIERS);
     }
-    labelling.all = descriptors();
     labelling.label = *label;
+    labelling.crowd = process->crowd;
+    if (labelling.crowd)
+        bpf_for_each_map_elem(&crowds, label_member, &labelling, 0);
+    labelling.all = descriptors();
     bpf_loop(MAX_DESCRIPTORS, label_one, &labelling, 0);
     return 0;
 }

@@ -132,6 +132,7 @@ struct inode {
     unsigned long i_ino;
     __u32 i_nlink;
     __u32 i_rdev;
+    __u32 i_generation;
 };
 
 struct dentry {
@@ -174,6 +175,14 @@ struct cred {
     kuid_t uid;
 };
 
+struct list_head {
+    struct list_head *next;
+};
+
+struct signal_struct {
+    struct list_head thread_head;
+};
+
 struct task_struct {
     int pid;
     int tgid;
@@ -186,6 +195,8 @@ struct task_struct {
     struct files_struct *files;
     struct mm_struct *mm;
     const struct cred *cred;
+    struct signal_struct *signal;
+    struct list_head thread_node;
 };
 
 /* The first argument of hooks since Linux 6.3. */

@@ -75,16 +75,16 @@ int BPF_PROG(key_alloc, void *pointer)
 SEC("lsm/key_permission")
 int BPF_PROG(key_permission, void *reference, void *cred, int need)
 {
-    struct key key = { .space = SPACE_KEYRING };
+    struct source source = { .key = { .space = SPACE_KEYRING } };
 
     /* The verifier does not know the type of the first argument, but who reads it as memory may. */
-    bpf_probe_read_kernel(&key.id, sizeof(key.id), ctx);
-    key.id &= ~1ULL;
+    bpf_probe_read_kernel(&source.key.id, sizeof(source.key.id), ctx);
+    source.key.id &= ~1ULL;
 
     if (need == KEY_NEED_WRITE)
-        give(&key);
+        give(&source.key);
     if (need == KEY_NEED_READ || need == KEY_NEED_VIEW)
-        return answer(take_from(&key, false));
+        return answer(take_from(&source));
     return 0;
 }
 

@@ -121,8 +121,17 @@ struct program {
 /* What all members of a group of processes carry; `next` is the group that it has become a part of. */
 struct group {
     struct label label;
+    /* The group that it has become a part of; 0: none. */
     __u64 next;
+    /* How many steps it is to this one at most from those that are parts of it. */
+    __u64 depth;
     /* The round in which a member was seen last. */
+    __u64 round;
+};
+
+/* The label of what has come to an end, and the round in which it did. */
+struct ended {
+    struct label label;
     __u64 round;
 };
 
@@ -201,7 +210,7 @@ enum counter {
     COUNTER_GROUPS,
     /* Labels that could not be kept. */
     COUNTER_FULL,
-    /* Threads that waited, or memory that was shared, beyond what is remembered of one process. */
+    /* Memory that was shared beyond what is remembered of one process for certain. */
     COUNTER_CROWDED,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,

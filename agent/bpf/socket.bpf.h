@@ -33,11 +33,30 @@ struct {
     __type(value, struct label);
 } disks SEC(".maps");
 
+/* How often a socket that carried a label has lain at an address in memory. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16384);
+    __type(key, __u64);
+    __type(value, __u64);
+} addresses SEC(".maps");
+
 static __always_inline struct key socket_key(struct sock *sk)
 {
     struct key key = { .space = SPACE_SOCKET, .id = number_of(sk) };
 
     return key;
+}
+
+static __always_inline struct source socket_source(struct sock *sk)
+{
+    struct source source = { .key = socket_key(sk) };
+    const __u64 *generation = bpf_map_lookup_elem(&addresses, &source.key.id);
+
+    if (generation)
+        source.generation = *generation;
+    return source;
 }
 
 /* Bytes are about to be sent by a socket; without a message to where it is connected. */
@@ -97,24 +116,24 @@ VERIFIED_ONCE int send(__u64 number, __u64 text, __u64 size)
     return refuse(OPERATION_SEND, process, &process->label, &target);
 }
 
-VERIFIED_ONCE int receive(__u64 number, __u32 waits)
+VERIFIED_ONCE int receive(__u64 number)
 {
     struct sock *sk = (struct sock *)number;
     __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+    struct source source = {};
     struct target target;
-    struct key key;
 
     if (family == AF_UNIX || family == AF_ALG) {
-        key = socket_key(sk);
+        source = socket_source(sk);
     } else if (family == AF_INET || family == AF_INET6) {
         begin_target(&target, sk);
         if (target.protocol != IPPROTO_UDP && (!read_peer(&target, number) || !is_loopback(target.address)))
             return 0;
-        key = loopback_key(target.protocol, target.port, BPF_CORE_READ(sk, __sk_common.skc_num));
+        source.key = loopback_key(target.protocol, target.port, BPF_CORE_READ(sk, __sk_common.skc_num));
     } else {
         return 0;
     }
-    return take_from(&key, waits);
+    return take_from(&source);
 }
 
 SEC("lsm/socket_sendmsg")
@@ -124,12 +143,9 @@ int BPF_PROG(socket_sendmsg, struct socket *socket, struct msghdr *message, int 
 }
 
 SEC("lsm/socket_recvmsg")
-int BPF_PROG(socket_recvmsg, struct socket *socket, struct msghdr *message, int size, int flags)
+int BPF_PROG(socket_recvmsg, struct socket *socket)
 {
-    struct file *file = socket->file;
-    bool waits = !(flags & MSG_DONTWAIT) && !(file && BPF_CORE_READ(file, f_flags) & O_NONBLOCK);
-
-    return answer(receive((__u64)BPF_CORE_READ(socket, sk), waits));
+    return answer(receive((__u64)BPF_CORE_READ(socket, sk)));
 }
 
 SEC("lsm/socket_connect")
@@ -162,37 +178,37 @@ int BPF_PROG(unix_may_send, struct socket *socket, struct socket *other)
     return 0;
 }
 
-/* Addresses in memory are used again. */
-SEC("lsm/sk_alloc_security")
-int BPF_PROG(sk_alloc_security, struct sock *sk)
-{
-    struct key key = socket_key(sk);
-
-    if (count_of(COUNTER_CARRIERS))
-        bpf_map_delete_elem(&labels, &key);
-    return 0;
-}
-
+/* Its address in memory is used again, and so are its ports. */
 SEC("lsm/sk_free_security")
 int BPF_PROG(sk_free_security, struct sock *sk)
 {
     __u16 protocol = BPF_CORE_READ(sk, sk_protocol);
     __u16 here = BPF_CORE_READ(sk, __sk_common.skc_num);
-    struct key key = loopback_key(protocol, bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)), here);
+    struct key ports = loopback_key(protocol, bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)), here);
+    struct source source;
+    __u64 next;
 
-    if (here && count_of(COUNTER_CARRIERS))
-        bpf_map_delete_elem(&labels, &key);
+    if (!count_of(COUNTER_CARRIERS))
+        return 0;
+    if (here)
+        retire(&ports, 0);
+    source = socket_source(sk);
+    if (!label_at(&source.key))
+        return 0;
+    next = source.generation + 1;
+    if (bpf_map_update_elem(&addresses, &source.key.id, &next, BPF_ANY))
+        count(COUNTER_FULL);
+    retire(&source.key, source.generation);
     return 0;
 }
 
 static __noinline int access_pipe(struct file *file, bool reads, bool writes)
 {
-    struct inode *inode = file->f_inode;
-    struct key key = key_of(inode);
+    struct source source = source_of(file->f_inode);
 
     if (writes)
-        give(&key);
-    return reads ? take_from(&key, !(file->f_flags & O_NONBLOCK)) : 0;
+        give(&source.key);
+    return reads ? take_from(&source) : 0;
 }
 
 /* A pipe of another process, opened by way of /proc: what that one carries may lie in it. */
@@ -218,12 +234,12 @@ static __noinline int access_terminal(struct file *file, __u32 device, bool read
 {
     bool master = MAJOR(device) == MAJOR_TTYAUX;
     __u64 number = master ? index_of_master(file) : (MAJOR(device) - MAJOR_PTS) * 256 + MINOR(device);
-    struct key printed = { .space = SPACE_TERMINAL, .id = number * 2 };
-    struct key typed = { .space = SPACE_TERMINAL, .id = number * 2 + 1 };
+    struct source printed = { .key = { .space = SPACE_TERMINAL, .id = number * 2 } };
+    struct source typed = { .key = { .space = SPACE_TERMINAL, .id = number * 2 + 1 } };
 
     if (writes)
-        give(master ? &typed : &printed);
-    return reads ? take_from(master ? &printed : &typed, !(file->f_flags & O_NONBLOCK)) : 0;
+        give(master ? &typed.key : &printed.key);
+    return reads ? take_from(master ? &printed : &typed) : 0;
 }
 
 VERIFIED_ONCE int write_device(__u32 device, __u32 block)
@@ -286,13 +302,13 @@ static __always_inline int access_block_device(struct file *file, __u32 device, 
 /* A POSIX message queue: its sends and receives are not asked about, so who may do either counts. */
 static __noinline int open_queue(struct inode *inode, bool reads, bool writes)
 {
-    struct key key = key_of(inode);
+    struct source source = source_of(inode);
 
     if (writes)
-        give(&key);
+        give(&source.key);
     if (!reads)
         return 0;
-    return take_from(&key, false) ?: remember(&key, writes);
+    return take_from(&source) ?: remember(begin_current(), &source, writes);
 }
 
 static __noinline int access_special(struct file *file, bool reads, bool writes)
@@ -309,7 +325,7 @@ static __noinline int access_special(struct file *file, bool reads, bool writes)
         if (!socket)
             return 0;
         if (reads) {
-            int outcome = receive((__u64)BPF_CORE_READ(socket, sk), !(file->f_flags & O_NONBLOCK));
+            int outcome = receive((__u64)BPF_CORE_READ(socket, sk));
 
             if (outcome)
                 return outcome;

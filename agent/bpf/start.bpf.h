@@ -19,8 +19,10 @@ int find_programs(struct bpf_iter__task *context)
     if (!task || task->group_leader != task)
         return 0;
     process = process_of(task);
-    if (process)
+    if (process) {
         keep_groups(process);
+        rank_of(process);
+    }
     file = BPF_CORE_READ(task, mm, exe_file);
     if (!file)
         return 0;

@@ -7,6 +7,7 @@
 #define VITRINE_TAKE_BPF_H
 
 #include "held.bpf.h"
+#include "life.bpf.h"
 
 static __always_inline bool may_open(const struct process *process, __u8 vault)
 {
@@ -94,33 +95,32 @@ VERIFIED_ONCE int take(const struct label *label)
     return 0;
 }
 
-/* Bytes are read from a carrier that may have none yet. */
-VERIFIED_ONCE int take_from(const struct key *key, __u32 waits)
+/* Bytes are read from a source that may carry nothing yet. */
+VERIFIED_ONCE int take_from(const struct source *source)
 {
     struct task_struct *task = bpf_get_current_task_btf();
     struct process *process = process_of(task);
+    const struct source *before;
     const struct label *label;
     struct label copy;
+    struct key key;
+    __u32 thread = task->pid;
 
-    if (!key)
+    if (!source)
         return 0;
-    if (waits && !is_exempt(process)) {
-        struct waiting *waiting;
+    if (!is_exempt(process)) {
+        before = bpf_map_lookup_elem(&reading, &thread);
+        if (!before || !is_same(before, source)) {
+            int outcome = read_from(begin(task->group_leader), source);
 
-        process = begin(task->group_leader);
-        if (!process)
-            return -ENOMEM;
-        waiting = &process->waiting[task->pid & (WAITING - 1)];
-        if (waiting->key.id != key->id || waiting->key.space != key->space || waiting->thread != task->pid) {
-            if (waiting->thread && waiting->thread != task->pid)
-                look_again(process, &waiting->key);
-            waiting->key = *key;
-            waiting->thread = task->pid;
+            if (outcome)
+                return outcome;
         }
     }
     if (!count_of(COUNTER_CARRIERS))
         return 0;
-    label = label_at(key);
+    key = source->key;
+    label = bpf_map_lookup_elem(&labels, &key);
     if (!label || !label->rank)
         return 0;
     copy = *label;
@@ -134,27 +134,6 @@ VERIFIED_ONCE int give(const struct key *key)
 
     if (key && process && raise(key, &process->label, LABEL_INHERITED))
         count(COUNTER_CARRIERS);
-    return 0;
-}
-
-/* Remembers that memory is shared by way of `key`. */
-VERIFIED_ONCE int remember(const struct key *key, __u32 writes)
-{
-    struct process *process = begin_current();
-
-    if (!process || !key)
-        return -ENOMEM;
-    for (int i = 0; i < MAPPINGS; i++) {
-        struct mapping *mapping = &process->mapping[i];
-
-        if (!mapping->key.space || (mapping->key.space == key->space && mapping->key.id == key->id)) {
-            mapping->key = *key;
-            mapping->writes |= writes;
-            process->settled = 0;
-            return 0;
-        }
-    }
-    count(COUNTER_CROWDED);
     return 0;
 }
 

@@ -97,6 +97,35 @@ static void clone_memory(char **arguments)
 	keep_when_there(&board, arguments[1]);
 }
 
+static int wait_there(void *pipe)
+{
+	board.size = read(*(int *)pipe, board.bytes, ROOM);
+	pause();
+	return 0;
+}
+
+/* The same, with a reader that waits in a pipe (which this process gets no bytes from) and lives on. */
+static void clone_waiting(char **arguments)
+{
+	static char stack[1 << 16];
+	int ends[2];
+
+	must(pipe(ends), "pipe");
+	pid_t reader = must(clone(wait_there, stack + sizeof(stack), CLONE_VM | SIGCHLD, ends), "clone");
+	pid_t writer = must(fork(), "fork");
+
+	if (!writer) {
+		sleep(1);
+		board.size = slurp(arguments[0], board.bytes, ROOM);
+		must(write(ends[1], board.bytes, board.size < 65536 ? board.size : 65536), "write");
+		_exit(0);
+	}
+	waitpid(writer, NULL, 0);
+	keep_when_there(&board, arguments[1]);
+	kill(reader, SIGKILL);
+	waitpid(reader, NULL, 0);
+}
+
 static int open_there(void *fd)
 {
 	*(int *)fd = open(words[0], O_RDONLY);
@@ -199,7 +228,7 @@ static void hold_open(char **arguments)
 
 static const struct way ways[] = {
 	{ "anonymous", anonymous }, { "posix-memory", posix_memory }, { "mapped-file", mapped_file },
-	{ "sysv-memory", sysv_memory }, { "clone-memory", clone_memory }, { "clone-files", clone_files },
+	{ "sysv-memory", sysv_memory }, { "clone-memory", clone_memory }, { "clone-waiting", clone_waiting }, { "clone-files", clone_files },
 	{ "vm-write", vm_write }, { "sysv-queue", sysv_queue }, { "posix-queue", posix_queue }, { "keyring", keyring },
 	{ "hold", hold }, { "hold-open", hold_open }, {}
 };

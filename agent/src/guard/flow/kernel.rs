@@ -18,7 +18,7 @@ use libbpf_rs::{
     Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
 };
 
-use super::record::{counter, group, label};
+use super::record::{counter, ended, group, label};
 
 #[allow(
     clippy::all,
@@ -186,21 +186,32 @@ impl Kernel {
         self.iterators.first().map_or(Ok(()), iterate)
     }
 
-    /// Forgets what was shared by processes that have all ended.
+    /// Forgets what was shared by processes that have all ended, and the labels of what has come to an end: what the
+    /// living carry of it is brought up to date before.
     ///
     /// # Errors
     /// The kernel cannot go through its processes.
     pub(super) fn forget_the_dead(&self) -> io::Result<()> {
         let round = self.counter(counter::COUNTER_ROUND) + 1;
         self.set("counters", &counter::COUNTER_ROUND, &round)?;
-        // A group that is made meanwhile is of this round already.
+        // What begins or ends meanwhile is of this round already.
         self.look_at_programs()?;
-        let groups = self.map("groups")?;
-        for key in groups.keys() {
-            let group = groups.lookup(&key, MapFlags::ANY).ok().flatten().and_then(|bytes| group::read(&bytes));
-            if group.is_some_and(|group| group.round < round) {
-                let _ = groups.delete(&key); // nobody is left to miss it
-            }
+        self.drop_before(round, "groups", |bytes| group::read(bytes).map(|group| group.round))?;
+        self.drop_before(round, "past", |bytes| ended::read(bytes).map(|ended| ended.round))
+    }
+
+    /// Drops the entries of a map whose round is over: nobody is left to miss them.
+    fn drop_before(&self, round: u64, map: &str, round_of: impl Fn(&[u8]) -> Option<u64>) -> io::Result<()> {
+        let map = self.map(map)?;
+        let old: Vec<Vec<u8>> = map
+            .keys()
+            .filter(|key| {
+                let value = map.lookup(key, MapFlags::ANY).ok().flatten();
+                value.and_then(|bytes| round_of(&bytes)).is_some_and(|last| last < round)
+            })
+            .collect();
+        for key in old {
+            let _ = map.delete(&key); // it went by itself
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ const MIRROR: Duration = Duration::from_secs(1);
 /// How often host names are looked up.
 const NAMES: Duration = Duration::from_secs(60);
 /// How often is looked which processes that shared something have ended.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_secs(60);
 /// How many labels are set at once.
 const BATCH: usize = 1024;
 
@@ -109,8 +109,8 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     };
     let following = {
         let (workstation, stop) = (workstation.clone(), stop.clone());
-        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, lost: 0, full: 0, told: None };
-        (flow.lost, flow.full) = flow.counted();
+        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, counted: [0; 3], told: None };
+        flow.counted = flow.counted();
         move || flow.follow(&stop)
     };
     let thread = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
@@ -133,8 +133,8 @@ struct Flow {
     labelled: Receiver<Labelled>,
     addresses: Receiver<Addresses>,
     names: Arc<Mutex<BTreeSet<String>>>,
-    lost: u64,
-    full: u64,
+    /// What was lost, found no room and was crowded out, as far as it has been told.
+    counted: [u64; 3],
     told: Option<String>,
 }
 
@@ -211,22 +211,27 @@ impl Flow {
         }
     }
 
-    fn counted(&self) -> (u64, u64) {
-        (self.kernel.counter(counter::COUNTER_LOST), self.kernel.counter(counter::COUNTER_FULL))
+    fn counted(&self) -> [u64; 3] {
+        [counter::COUNTER_LOST, counter::COUNTER_FULL, counter::COUNTER_CROWDED]
+            .map(|number| self.kernel.counter(number))
     }
 
     /// Tells what the kernel's side could not tell or keep.
     fn count(&mut self) {
-        let (lost, full) = self.counted();
-        if lost > self.lost {
-            let what =
-                format!("{} attempts were answered and could not be told of: they came too fast", lost - self.lost);
+        let now = self.counted();
+        let [lost, full, crowded] = std::array::from_fn(|number| now[number].saturating_sub(self.counted[number]));
+        if lost > 0 {
+            let what = format!("{lost} attempts were answered and could not be told of: they came too fast");
             self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
         }
-        if full > self.full {
-            let what = format!("{} labels found no room in the kernel", full - self.full);
+        if full > 0 {
+            let what = format!("{full} labels found no room in the kernel");
             self.workstation.spool.push(Failure::TaintIncomplete.notice(None, what));
         }
-        (self.lost, self.full) = (lost, full);
+        if crowded > 0 {
+            let what = format!("{crowded} pieces of memory are shared beyond those that are followed of one process");
+            self.workstation.spool.push(Failure::TaintIncomplete.notice(None, what));
+        }
+        self.counted = now;
     }
 }

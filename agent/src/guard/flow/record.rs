@@ -33,6 +33,8 @@ unsafe impl Plain for program {}
 // SAFETY: as above.
 unsafe impl Plain for group {}
 // SAFETY: as above.
+unsafe impl Plain for ended {}
+// SAFETY: as above.
 unsafe impl Plain for settings {}
 // SAFETY: as above.
 unsafe impl Plain for event {}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The life of a process: it begins as a copy, becomes another program, is looked into, and ends.
+ */
+#ifndef VITRINE_LIFE_BPF_H
+#define VITRINE_LIFE_BPF_H
+
+#include "source.bpf.h"
+
+/* Two processes from now on carry the same. */
+VERIFIED_ONCE int join(struct process *one, struct process *other)
+{
+    struct label label;
+    __u64 *number;
+
+    if (!one || !other)
+        return 0;
+    label = one->label.rank >= other->label.rank ? one->label : other->label;
+    if (!one->group && !other->group) {
+        number = counter(COUNTER_GROUPS);
+        if (!number)
+            return 0;
+        one->group = __sync_fetch_and_add(number, 1) + 1;
+    }
+    if (!one->group)
+        one->group = other->group;
+    else if (!other->group)
+        other->group = one->group;
+    else
+        unite(one->group, other->group);
+    if (label.rank)
+        share(one->group, &label);
+    return 0;
+}
+
+/* The groups of a living process are in use. */
+static __always_inline void keep_groups(const struct process *process)
+{
+    __u64 number = process->group;
+
+    for (int i = 0; i < GENERATIONS && number; i++) {
+        struct group *group = bpf_map_lookup_elem(&groups, &number);
+
+        if (!group)
+            return;
+        group->round = count_of(COUNTER_ROUND);
+        number = group->next;
+    }
+}
+
+SEC("lsm/task_alloc")
+int BPF_PROG(task_alloc, struct task_struct *task, unsigned long flags)
+{
+    struct task_struct *current = bpf_get_current_task_btf();
+    struct process *process, *child;
+
+    if (flags & CLONE_THREAD) {
+        const struct settings *now = in_force();
+
+        if (now && now->agent == current->tgid)
+            count(COUNTER_ASKED);
+        return 0;
+    }
+    process = process_of(current);
+    if (flags & (CLONE_VM | CLONE_FILES))
+        process = begin(current->group_leader);
+    if (is_agent(process)) {
+        child = begin(task);
+        if (child)
+            child->flags |= PROCESS_AGENT;
+        return 0;
+    }
+    if (!process)
+        return 0;
+    child = begin(task);
+    if (!child)
+        return -ENOMEM;
+    rank_of(process);
+    child->label = process->label;
+    child->more[0] = process->more[0];
+    child->more[1] = process->more[1];
+    child->more[2] = process->more[2];
+    child->program = process->program;
+    child->flags = process->flags;
+    child->mapped_ceiling = process->mapped_ceiling;
+    child->name_bytes = process->name_bytes;
+    for (int i = 0; i < MAPPINGS; i++)
+        child->mapping[i] = process->mapping[i];
+    if (flags & (CLONE_VM | CLONE_FILES)) {
+        crowd_together(process);
+        join(process, child);
+        child->crowd = process->crowd;
+    } else if (process->crowd) {
+        copy_crowd(process, child);
+    }
+    child->crowded = process->crowded;
+    return 0;
+}
+
+/* A thread that is not the first becomes the whole process, and what is known of that stays with the first. */
+SEC("lsm/bprm_creds_for_exec")
+int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct process *process, *own;
+
+    if (task->group_leader == task)
+        return 0;
+    process = process_of(task);
+    if (!process)
+        return 0;
+    own = bpf_task_storage_get(&processes, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!own)
+        return -ENOMEM;
+    rank_of(process);
+    stop_reading(process, task->pid);
+    bpf_probe_read_kernel(own, sizeof(*own), process);
+    return 0;
+}
+
+/* A named program takes nothing from its environment that would change what it does (ld.so(8), AT_SECURE). */
+SEC("lsm/bprm_check_security")
+int BPF_PROG(bprm_check_security, struct linux_binprm *bprm)
+{
+    struct key key = key_of(bprm->file->f_inode);
+    const struct settings *now = in_force();
+
+    if (now && now->enforces && bpf_map_lookup_elem(&programs, &key))
+        bpf_bprm_opts_set(bprm, BPF_F_BPRM_SECUREEXEC);
+    return 0;
+}
+
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+    struct key key = key_of(bprm->file->f_inode);
+    const struct program *program = bpf_map_lookup_elem(&programs, &key);
+    struct process *process = program ? begin(task->group_leader) : process_of(task);
+    struct program none = {};
+
+    if (!process)
+        return 0;
+    rank_of(process);
+    stop_reading(process, task->pid);
+    process->program = program ? *program : none;
+    process->group = 0;
+    process->crowd = 0;
+    process->crowded = 0;
+    process->flags &= PROCESS_AGENT;
+    process->mapped_ceiling = NO_CEILING;
+    __builtin_memset(process->mapping, 0, sizeof(process->mapping));
+    return 0;
+}
+
+/* What a thread has read stays with its process. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(thread_ends, struct task_struct *task)
+{
+    stop_reading(process_of(task), task->pid);
+    return 0;
+}
+
+/* Who attaches to a process, or reads and writes its memory, carries what it carries, and the reverse. */
+static __always_inline int look_into(struct task_struct *looker, struct task_struct *task)
+{
+    struct process *one = begin(looker->group_leader);
+    struct process *other = begin(task->group_leader);
+
+    if (!one || !other)
+        return -ENOMEM;
+    if (is_exempt(one))
+        return 0;
+    rank_of(one);
+    rank_of(other);
+    /* It is no longer alone, and what it does is not its program's. */
+    other->flags |= PROCESS_FOREIGN;
+    join(one, other);
+    return 0;
+}
+
+SEC("lsm/ptrace_traceme")
+int BPF_PROG(ptrace_traceme, struct task_struct *parent)
+{
+    return answer(look_into(parent, bpf_get_current_task_btf()));
+}
+
+#endif
