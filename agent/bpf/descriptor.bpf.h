@@ -31,7 +31,12 @@ static __always_inline struct file *descriptor(const struct descriptors *all, __
     return file;
 }
 
-static __always_inline __u16 kind_of(struct inode *inode)
+static __always_inline __u16 kind_of(const struct inode *inode)
+{
+    return inode->i_mode & S_IFMT;
+}
+
+static __always_inline __u16 kind_at(const struct inode *inode)
 {
     return BPF_CORE_READ(inode, i_mode) & S_IFMT;
 }
@@ -56,11 +61,11 @@ static long look_for_label(__u32 number, struct search *search)
     if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_READ))
         return 0;
     inode = BPF_CORE_READ(file, f_inode);
-    key = key_of(inode);
+    key = key_at(inode);
     own = bpf_map_lookup_elem(&labels, &key);
     if (own) {
         search->found = own->rank && !(own->flags & LABEL_BELOW);
-    } else if (kind_of(inode) == S_IFREG) {
+    } else if (kind_at(inode) == S_IFREG) {
         dentry = BPF_CORE_READ(file, f_path.dentry);
         ascend(&ascent, (__u64)dentry, key.space);
         search->found = is_master(dentry, &ascent.collection);

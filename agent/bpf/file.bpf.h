@@ -7,6 +7,25 @@
 
 #include "socket.bpf.h"
 
+/* A file is opened to be written by somebody who carries nothing. */
+static __noinline void come(struct inode *inode, struct dentry *dentry)
+{
+    const struct settings *now = in_force();
+    __u32 index;
+    __u64 word;
+    __u64 *found;
+
+    if (!now || is_exempt(current_process()))
+        return;
+    word = word_of(dentry->d_parent->d_inode, now, PLACE_DESTINATION);
+    index = word & (CLEAR - 1);
+    found = bpf_map_lookup_elem(&clear, &index);
+    if (found && *(volatile __u64 *)found == word)
+        return;
+    if (!arrive(number_of(inode), number_of(inode), number_of(dentry)) && found)
+        *(volatile __u64 *)found = word;
+}
+
 /* A regular file is written, or opened to be. */
 static __noinline int write_file(struct file *file, __u8 operation)
 {
@@ -17,7 +36,7 @@ static __noinline int write_file(struct file *file, __u8 operation)
 
     if (!process) {
         if (operation == OPERATION_OPEN || operation == OPERATION_CREATE)
-            arrive(number_of(inode), number_of(inode), number_of(dentry));
+            come(inode, dentry);
         return 0;
     }
     if (find_place(number_of(inode), number_of(dentry), &target) && target.ceiling < process->label.rank) {
@@ -35,7 +54,7 @@ static __noinline int write_file(struct file *file, __u8 operation)
 
 static __always_inline int read_file(struct file *file, __u8 operation)
 {
-    struct label label;
+    struct label label = {};
 
     if (!label_of(file->f_inode, file->f_path.dentry, &label))
         return 0;
@@ -44,7 +63,7 @@ static __always_inline int read_file(struct file *file, __u8 operation)
 
 static __always_inline __u64 magic_of(struct inode *inode)
 {
-    return BPF_CORE_READ(inode, i_sb, s_magic);
+    return inode->i_sb->s_magic;
 }
 
 /* Files of a daemon in user space carry what any such daemon has written. */
@@ -60,18 +79,21 @@ static __always_inline int read_from_daemon(struct inode *inode)
 /* Whether only root may change a file: what others carry cannot come into it. */
 static __always_inline bool is_of_the_system(struct inode *inode)
 {
-    return BPF_CORE_READ(inode, i_uid.val) == 0 && !(BPF_CORE_READ(inode, i_mode) & 022);
+    return inode->i_uid.val == 0 && !(inode->i_mode & 022);
 }
 
 /* The environment of a process is its memory. What the reader has looked into was noted when he opened it. */
 static __always_inline int read_environment(struct file *file)
 {
     static const char environment[] = "environ";
-    struct process *process = current_process();
+    struct process *process;
     char name[sizeof(environment)] = {};
     struct label label;
 
-    if (!process || !process->looked.rank || magic_of(file->f_inode) != PROC_SUPER_MAGIC)
+    if (magic_of(file->f_inode) != PROC_SUPER_MAGIC)
+        return 0;
+    process = current_process();
+    if (!process || !process->looked.rank)
         return 0;
     bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
     for (unsigned int i = 0; i < sizeof(environment); i++) {
@@ -252,13 +274,13 @@ int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
 
     /* A name that is found not to exist has none. */
     bpf_probe_read_kernel(&number, sizeof(number), ctx + 1);
-    if (!number || kind_of((struct inode *)number) != S_IFLNK)
+    if (!number || kind_at((struct inode *)number) != S_IFLNK)
         return 0;
     process = current_process();
     if (!process || !(process->flags & PROCESS_LINKS))
         return 0;
     process->flags &= ~PROCESS_LINKS;
-    key = key_of((struct inode *)number);
+    key = key_at((struct inode *)number);
     give(&key);
     return 0;
 }
@@ -270,7 +292,7 @@ int BPF_PROG(inode_readlink, struct dentry *dentry)
 
     if (!count_of(COUNTER_CARRIERS))
         return 0;
-    source = source_of(BPF_CORE_READ(dentry, d_inode));
+    source = source_of(dentry->d_inode);
     return answer(take_from(&source));
 }
 
@@ -300,7 +322,7 @@ int BPF_PROG(inode_setxattr, void *idmap, struct dentry *dentry)
 /* A file or directory gets a name in another directory. */
 static __noinline int move(struct dentry *old, struct inode *directory, struct dentry *new, __u8 operation)
 {
-    struct inode *inode = BPF_CORE_READ(old, d_inode);
+    struct inode *inode = old->d_inode;
     struct process *process = current_process();
     struct label label = {};
     struct target target;
@@ -346,14 +368,24 @@ int BPF_PROG(inode_link, struct dentry *old, struct inode *directory, struct den
     return answer(make_name(directory, new, OPERATION_LINK) ?: move(old, directory, new, OPERATION_LINK));
 }
 
+/* What lies above other directories is another then. */
+static __always_inline void note_move(const struct dentry *dentry)
+{
+    if (dentry->d_inode && kind_of(dentry->d_inode) == S_IFDIR)
+        count(COUNTER_MOVES);
+}
+
 SEC("lsm/inode_rename")
 int BPF_PROG(inode_rename, struct inode *from, struct dentry *old, struct inode *directory, struct dentry *new)
 {
     int outcome = make_name(directory, new, OPERATION_RENAME) ?: move(old, directory, new, OPERATION_RENAME);
 
+    note_move(old);
     /* RENAME_EXCHANGE: the other one moves too. */
-    if (!outcome && BPF_CORE_READ(new, d_inode))
+    if (!outcome && BPF_CORE_READ(new, d_inode)) {
         outcome = move(new, from, old, OPERATION_RENAME);
+        note_move(new);
+    }
     return answer(outcome);
 }
 
@@ -364,10 +396,12 @@ int BPF_PROG(inode_free_security, struct inode *inode)
     __u64 magic = magic_of(inode);
     struct key key;
 
-    if (BPF_CORE_READ(inode, i_nlink) && magic != PIPEFS_MAGIC)
+    if (inode->i_nlink && magic != PIPEFS_MAGIC)
         return 0;
+    if (kind_of(inode) == S_IFDIR)
+        count(COUNTER_MOVES);
     key = key_of(inode);
-    retire(&key, BPF_CORE_READ(inode, i_generation));
+    retire(&key, inode->i_generation);
     return 0;
 }
 

@@ -26,7 +26,7 @@ struct labelling {
 static __always_inline bool is_lower(struct holding *holding, struct file *file)
 {
     struct inode *inode = BPF_CORE_READ(file, f_inode);
-    __u16 kind = kind_of(inode);
+    __u16 kind = kind_at(inode);
 
     if (kind == S_IFREG) {
         if (!(BPF_CORE_READ(file, f_mode) & FMODE_WRITE))
@@ -77,10 +77,10 @@ static long label_one(__u32 number, struct labelling *labelling)
     if (!file || !(BPF_CORE_READ(file, f_mode) & FMODE_WRITE))
         return 0;
     inode = BPF_CORE_READ(file, f_inode);
-    kind = kind_of(inode);
+    kind = kind_at(inode);
     if (kind != S_IFIFO && BPF_CORE_READ(inode, i_sb, s_magic) != MQUEUE_MAGIC)
         return 0;
-    key = key_of(inode);
+    key = key_at(inode);
     if (raise(&key, &labelling->label, LABEL_INHERITED))
         count(COUNTER_CARRIERS);
     return 0;

@@ -29,7 +29,6 @@ enum {
     BPF_MAP_TYPE_LRU_HASH = 9,
     BPF_MAP_TYPE_LPM_TRIE = 11,
     BPF_MAP_TYPE_RINGBUF = 27,
-    BPF_MAP_TYPE_INODE_STORAGE = 28,
     BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 enum {
@@ -307,6 +306,11 @@ struct sockaddr_in6 {
  * (kernel objects by number), checks each pointer, and returns a number.
  */
 #define VERIFIED_ONCE __attribute__((noinline))
+
+/*
+ * Objects that a hook was given are read as they are. Those that are known by number, or were reached by one, are read
+ * by BPF_CORE_READ, which costs a call each time: `…_at` does so.
+ */
 
 /* What a hook says: the verifier wants to see that it is an error or nothing. */
 static __always_inline int answer(int outcome)

@@ -4,7 +4,7 @@
  *
  * A file's own entry in `labels` counts first: masters that the agent has read, copies that it has measured,
  * and what a tainted process wrote. A file without one is a master where a directory above it is a
- * collection's. What was found is kept with the inode until the generation changes or its directory does.
+ * collection's. Directories that have none above them are remembered until the policy changes, or a directory moves.
  */
 #ifndef VITRINE_LABEL_BPF_H
 #define VITRINE_LABEL_BPF_H
@@ -61,19 +61,18 @@ struct {
     __type(value, struct mounted);
 } mounts SEC(".maps");
 
-/* What was found for an inode. */
-struct seen {
-    __u64 generation;
-    __u64 directory;
-    struct label label;
-};
-
+/*
+ * Directories that have no collection above them, and those with no destination, each by one word, so that it is
+ * read and written at once. What the word is made of cannot be guessed (`settings.secret`), and is another with each
+ * generation.
+ */
+#define CLEAR 65536
 struct {
-    __uint(type, BPF_MAP_TYPE_INODE_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct seen);
-} inodes SEC(".maps");
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, CLEAR);
+    __type(key, __u32);
+    __type(value, __u64);
+} clear SEC(".maps");
 
 static __always_inline const struct settings *in_force(void)
 {
@@ -102,7 +101,14 @@ static __always_inline __u64 count_of(__u32 number)
     return value ? *(volatile __u64 *)value : 0;
 }
 
-static __always_inline struct key key_of(struct inode *inode)
+static __always_inline struct key key_of(const struct inode *inode)
+{
+    struct key key = { .space = inode->i_sb->s_dev, .id = inode->i_ino };
+
+    return key;
+}
+
+static __always_inline struct key key_at(const struct inode *inode)
 {
     struct key key = {
         .space = BPF_CORE_READ(inode, i_sb, s_dev),
@@ -216,54 +222,57 @@ static __always_inline bool is_master(struct dentry *dentry, const struct place 
     return collection->flags && is_named_like_a_master(number_of(dentry), collection->flags, collection->suffixes);
 }
 
+/* The word of a directory: its bits are mixed as by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). */
+static __always_inline __u64 word_of(const struct inode *directory, const struct settings *now, __u32 kind)
+{
+    __u64 word = now->secret + kind * 0xa0761d6478bd642fULL + *(volatile const __u64 *)&now->generation * 0x9e3779b97f4a7c15ULL +
+                 count_of(COUNTER_MOVES) * 0xd6e8feb86659fd93ULL;
+
+    word ^= directory->i_ino;
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9ULL;
+    word ^= (__u64)directory->i_sb->s_dev << 32 | directory->i_generation;
+    word = (word ^ word >> 27) * 0x94d049bb133111ebULL;
+    return word ^ word >> 31;
+}
+
 /* The label of a regular file; its rank. */
 static __noinline __u8 label_of(struct inode *inode, struct dentry *dentry, struct label *label)
 {
     const struct settings *now = in_force();
     const struct label *own;
-    struct ascent ascent = {};
-    struct seen *seen;
-    struct key key;
-    __u64 directory;
-    __u64 generation;
+    struct ascent ascent;
+    struct key key = key_of(inode);
+    __u32 index;
+    __u64 word;
+    __u64 *found;
 
-    __builtin_memset(label, 0, sizeof(*label));
     if (!now)
         return 0;
-    directory = (__u64)BPF_CORE_READ(dentry, d_parent);
-    generation = *(volatile const __u64 *)&now->generation;
-    seen = bpf_inode_storage_get(&inodes, inode, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-    if (seen && seen->generation == generation && seen->directory == directory) {
-        *label = seen->label;
-        return label->rank;
-    }
-    key = key_of(inode);
     own = bpf_map_lookup_elem(&labels, &key);
     if (own) {
         *label = *own;
-    } else if (has_places(key.space, PLACE_COLLECTION)) {
+        return label->rank;
+    }
+    word = word_of(dentry->d_parent->d_inode, now, PLACE_COLLECTION);
+    index = word & (CLEAR - 1);
+    found = bpf_map_lookup_elem(&clear, &index);
+    if (found && *(volatile __u64 *)found == word)
+        return 0;
+    __builtin_memset(&ascent, 0, sizeof(ascent));
+    if (has_places(key.space, PLACE_COLLECTION))
         ascend(&ascent, number_of(dentry), key.space);
-        if (is_master(dentry, &ascent.collection)) {
-            label->rank = ascent.collection.rank;
-            label->vault = ascent.collection.vault;
-            label->master = key;
-        }
+    if (!ascent.collection.flags) {
+        if (found)
+            *(volatile __u64 *)found = word;
+        return 0;
     }
-    if (seen) {
-        /* Whoever writes a label at this moment sets the generation to nothing afterwards. */
-        seen->label = *label;
-        seen->directory = directory;
-        seen->generation = generation;
-    }
+    if (!is_master(dentry, &ascent.collection))
+        return 0;
+    __builtin_memset(label, 0, sizeof(*label));
+    label->rank = ascent.collection.rank;
+    label->vault = ascent.collection.vault;
+    label->master = key;
     return label->rank;
-}
-
-static __always_inline void forget(struct inode *inode)
-{
-    struct seen *seen = bpf_inode_storage_get(&inodes, inode, 0, 0);
-
-    if (seen)
-        seen->generation = 0;
 }
 
 /* Gives `key` the label, if that is higher than its own. Whether it was. */
@@ -315,7 +324,6 @@ static __noinline bool write_label(struct inode *inode, struct dentry *dentry, c
 
     if (!raise(&key, label, LABEL_INHERITED))
         return false;
-    forget(inode);
     bpf_loop(DEPTH, mark_above, &below, 0);
     return true;
 }

@@ -56,7 +56,7 @@ VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
         return 0;
     __builtin_memset(target, 0, sizeof(*target));
     target->kind = TARGET_FILE;
-    target->key = key_of(inode);
+    target->key = key_at(inode);
     target->dentry = dentry;
     mounted = bpf_map_lookup_elem(&mounts, &device);
     if (!mounted || (mounted->places & PLACE_DESTINATION)) {
@@ -78,15 +78,19 @@ VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
     return 1;
 }
 
-/* A file without a label comes to a name: who wrote it carries nothing, and its content is not known yet. */
+/*
+ * A file without a label comes to a name: who wrote it carries nothing, and its content is not known yet. Whether
+ * the name lies in a destination.
+ */
 VERIFIED_ONCE int arrive(__u64 file, __u64 directory, __u64 dentry)
 {
     struct target target;
 
-    if (is_exempt(current_process()) || !find_place(directory, dentry, &target))
+    if (!find_place(directory, dentry, &target))
         return 0;
-    target.key = key_of((struct inode *)file);
-    return tell(EVENT_ARRIVING, NULL, &target);
+    target.key = key_at((struct inode *)file);
+    tell(EVENT_ARRIVING, NULL, &target);
+    return 1;
 }
 
 #endif

@@ -136,8 +136,10 @@ struct ended {
 };
 
 struct settings {
-    /* Changed with every change that what is cached in inodes does not know of. */
+    /* Another with every change of what the policy says of directories. */
     __u64 generation;
+    /* What nobody but the kernel and the agent knows. */
+    __u64 secret;
     __u32 agent;
     __u8 enforces;
     __u8 elsewhere;
@@ -212,6 +214,8 @@ enum counter {
     COUNTER_FULL,
     /* Memory that was shared beyond what is remembered of one process for certain. */
     COUNTER_CROWDED,
+    /* Directories that were moved or have come to an end. */
+    COUNTER_MOVES,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,
     /* Threads that the agent made: so it sees that it is asked at all. */

@@ -115,7 +115,7 @@ static __always_inline void write_program(struct event *event)
 
     if (!file)
         return;
-    event->executable = key_of(BPF_CORE_READ(file, f_inode));
+    event->executable = key_at(BPF_CORE_READ(file, f_inode));
     WRITE_NAMES(event->program_text, BPF_CORE_READ(file, f_path.dentry), PROGRAM_TEXT);
 }
 

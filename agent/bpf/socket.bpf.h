@@ -49,6 +49,18 @@ static __always_inline struct key socket_key(struct sock *sk)
     return key;
 }
 
+/* Whether a socket of the Internet protocols is connected within this machine. */
+static __always_inline bool is_to_itself(struct sock *sk)
+{
+    __u8 address[16];
+
+    if (sk->__sk_common.skc_family == AF_INET)
+        map_address(address, sk->__sk_common.skc_daddr);
+    else
+        BPF_CORE_READ_INTO(&address, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+    return is_loopback(address);
+}
+
 static __always_inline struct source socket_source(struct sock *sk)
 {
     struct source source = { .key = socket_key(sk) };
@@ -59,7 +71,7 @@ static __always_inline struct source socket_source(struct sock *sk)
     return source;
 }
 
-/* Bytes are about to be sent by a socket; without a message to where it is connected. */
+/* Bytes are about to be sent by a socket, by somebody tainted; without a message to where it is connected. */
 VERIFIED_ONCE int send(__u64 number, __u64 text, __u64 size)
 {
     struct sock *sk = (struct sock *)number;
@@ -116,20 +128,18 @@ VERIFIED_ONCE int send(__u64 number, __u64 text, __u64 size)
     return refuse(OPERATION_SEND, process, &process->label, &target);
 }
 
-VERIFIED_ONCE int receive(__u64 number)
+static __noinline int receive(struct sock *sk)
 {
-    struct sock *sk = (struct sock *)number;
-    __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+    __u16 family = sk->__sk_common.skc_family;
+    __u16 protocol = sk->sk_protocol;
     struct source source = {};
-    struct target target;
 
     if (family == AF_UNIX || family == AF_ALG) {
         source = socket_source(sk);
     } else if (family == AF_INET || family == AF_INET6) {
-        begin_target(&target, sk);
-        if (target.protocol != IPPROTO_UDP && (!read_peer(&target, number) || !is_loopback(target.address)))
+        if (protocol != IPPROTO_UDP && !is_to_itself(sk))
             return 0;
-        source.key = loopback_key(target.protocol, target.port, BPF_CORE_READ(sk, __sk_common.skc_num));
+        source.key = loopback_key(protocol, bpf_ntohs(sk->__sk_common.skc_dport), sk->__sk_common.skc_num);
     } else {
         return 0;
     }
@@ -139,13 +149,17 @@ VERIFIED_ONCE int receive(__u64 number)
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(socket_sendmsg, struct socket *socket, struct msghdr *message, int size)
 {
+    if (!tainted())
+        return 0;
     return answer(send((__u64)BPF_CORE_READ(socket, sk), number_of(message), size));
 }
 
 SEC("lsm/socket_recvmsg")
 int BPF_PROG(socket_recvmsg, struct socket *socket)
 {
-    return answer(receive((__u64)BPF_CORE_READ(socket, sk)));
+    struct sock *sk = socket->sk;
+
+    return sk ? answer(receive(sk)) : 0;
 }
 
 SEC("lsm/socket_connect")
@@ -172,8 +186,11 @@ int BPF_PROG(socket_connect, struct socket *socket, struct sockaddr *address, in
 SEC("lsm/unix_may_send")
 int BPF_PROG(unix_may_send, struct socket *socket, struct socket *other)
 {
-    struct key key = socket_key(other->sk);
+    struct key key;
 
+    if (!tainted())
+        return 0;
+    key = socket_key(other->sk);
     give(&key);
     return 0;
 }
@@ -314,7 +331,6 @@ static __noinline int open_queue(struct inode *inode, bool reads, bool writes)
 static __noinline int access_special(struct file *file, bool reads, bool writes)
 {
     struct inode *inode = file->f_inode;
-    __u32 device = BPF_CORE_READ(inode, i_rdev);
     struct socket *socket;
 
     switch (kind_of(inode)) {
@@ -324,17 +340,17 @@ static __noinline int access_special(struct file *file, bool reads, bool writes)
         socket = bpf_sock_from_file(file);
         if (!socket)
             return 0;
-        if (reads) {
-            int outcome = receive((__u64)BPF_CORE_READ(socket, sk));
+        if (reads && socket->sk) {
+            int outcome = receive(socket->sk);
 
             if (outcome)
                 return outcome;
         }
-        return writes ? send((__u64)BPF_CORE_READ(socket, sk), 0, 0) : 0;
+        return writes && tainted() ? send((__u64)BPF_CORE_READ(socket, sk), 0, 0) : 0;
     case S_IFCHR:
-        return access_character_device(file, device, reads, writes);
+        return access_character_device(file, inode->i_rdev, reads, writes);
     case S_IFBLK:
-        return access_block_device(file, device, reads, writes);
+        return access_block_device(file, inode->i_rdev, reads, writes);
     default:
         return 0;
     }

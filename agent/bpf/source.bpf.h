@@ -16,14 +16,20 @@
 /* What a crowd keeps for certain of one process; the oldest entries of all go first. */
 #define CROWD 4096
 
-/* The last source of each thread. */
+/* The last source of a thread. */
+struct reading {
+    struct source source;
+    /* How many carriers had a label when this one was found to have none. */
+    __u64 carriers;
+};
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 65536);
     __type(key, __u32);
-    __type(value, struct source);
-} reading SEC(".maps");
+    __type(value, struct reading);
+} readings SEC(".maps");
 
 /* Labels of what has come to an end. */
 struct {
@@ -49,7 +55,7 @@ struct {
 
 static __always_inline struct source source_of(struct inode *inode)
 {
-    struct source source = { .key = key_of(inode), .generation = BPF_CORE_READ(inode, i_generation) };
+    struct source source = { .key = key_of(inode), .generation = inode->i_generation };
 
     return source;
 }
@@ -121,36 +127,36 @@ VERIFIED_ONCE int enrol(__u64 crowd, const struct source *source, __u64 writes)
 }
 
 /* The next thread of a process: where it reads from. */
-static const struct source *source_of_next(struct finding *finding)
+static __noinline const struct reading *reading_of_next(struct finding *finding)
 {
     struct task_struct *task = (void *)(finding->next - bpf_core_field_offset(struct task_struct, thread_node));
     __u32 thread = BPF_CORE_READ(task, pid);
 
     finding->next = (__u64)BPF_CORE_READ(task, thread_node.next);
-    return bpf_map_lookup_elem(&reading, &thread);
+    return bpf_map_lookup_elem(&readings, &thread);
 }
 
 static long weigh_thread(__u32 number, struct finding *finding)
 {
-    const struct source *source;
+    const struct reading *reading;
 
     if (!finding->next || finding->next == finding->end)
         return 1;
-    source = source_of_next(finding);
-    if (source)
-        weigh(&finding->best, source);
+    reading = reading_of_next(finding);
+    if (reading)
+        weigh(&finding->best, &reading->source);
     return 0;
 }
 
 static long enrol_thread(__u32 number, struct finding *finding)
 {
-    const struct source *source;
+    const struct reading *reading;
 
     if (!finding->next || finding->next == finding->end)
         return 1;
-    source = source_of_next(finding);
-    if (source)
-        enrol(finding->crowd, source, 0);
+    reading = reading_of_next(finding);
+    if (reading)
+        enrol(finding->crowd, &reading->source, 0);
     return 0;
 }
 
@@ -270,44 +276,45 @@ VERIFIED_ONCE int copy_crowd(struct process *process, struct process *child)
 VERIFIED_ONCE int read_from(struct process *process, const struct source *source)
 {
     struct task_struct *task = bpf_get_current_task_btf();
-    struct source copy;
-    const struct source *before;
+    struct reading now = {};
+    const struct reading *before;
     struct label best = {};
     __u32 thread = task->pid;
 
     if (!process || !source)
         return -ENOMEM;
-    copy = *source;
-    before = bpf_map_lookup_elem(&reading, &thread);
+    now.source = *source;
+    before = bpf_map_lookup_elem(&readings, &thread);
     if (before && count_of(COUNTER_CARRIERS)) {
-        weigh(&best, before);
+        weigh(&best, &before->source);
         if (best.rank > process->label.rank) {
             process->flags |= PROCESS_HANDED;
             carry(process, &best);
         }
     }
-    process->signal = (__u64)BPF_CORE_READ(task, signal);
-    if (bpf_map_update_elem(&reading, &thread, &copy, BPF_ANY))
+    if (!process->signal)
+        process->signal = (__u64)BPF_CORE_READ(task, signal);
+    if (bpf_map_update_elem(&readings, &thread, &now, BPF_ANY))
         return -ENOMEM;
     if (process->crowd)
-        enrol(process->crowd, &copy, 0);
+        enrol(process->crowd, &now.source, 0);
     return 0;
 }
 
 /* A thread has ended, or a process has become another program: it reads from nowhere. */
 VERIFIED_ONCE int stop_reading(struct process *process, __u32 thread)
 {
-    const struct source *before = bpf_map_lookup_elem(&reading, &thread);
+    const struct reading *before = bpf_map_lookup_elem(&readings, &thread);
     struct label best = {};
 
     if (!before)
         return 0;
-    weigh(&best, before);
+    weigh(&best, &before->source);
     if (process && best.rank > process->label.rank) {
         process->flags |= PROCESS_HANDED;
         carry(process, &best);
     }
-    bpf_map_delete_elem(&reading, &thread);
+    bpf_map_delete_elem(&readings, &thread);
     return 0;
 }
 
@@ -350,13 +357,19 @@ VERIFIED_ONCE int lay_down(struct process *process)
     return 1;
 }
 
+static __always_inline bool is_settled(const struct process *process)
+{
+    return process->settled == count_of(COUNTER_CARRIERS) && !process->group;
+}
+
 /* The process at work, if it carries anything that counts. */
 static __always_inline struct process *tainted(void)
 {
-    struct task_struct *task = bpf_get_current_task_btf();
-    struct process *process = process_of(task);
+    struct process *process = current_process();
 
-    if (!process || is_exempt(process) || !rank_of(process))
+    if (!process || (is_settled(process) && !process->label.rank))
+        return NULL;
+    if (is_exempt(process) || !rank_of(process))
         return NULL;
     if (process->program.trust == TRUST_COPIER && lay_down(process))
         return NULL;

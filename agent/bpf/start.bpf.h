@@ -26,7 +26,7 @@ int find_programs(struct bpf_iter__task *context)
     file = BPF_CORE_READ(task, mm, exe_file);
     if (!file)
         return 0;
-    key = key_of(BPF_CORE_READ(file, f_inode));
+    key = key_at(BPF_CORE_READ(file, f_inode));
     program = bpf_map_lookup_elem(&programs, &key);
     process = program ? begin(task) : process;
     if (process && program)
@@ -39,7 +39,7 @@ int find_programs(struct bpf_iter__task *context)
 static __noinline void carry_held(struct task_struct *task, struct inode *inode, struct dentry *dentry)
 {
     const struct settings *now = in_force();
-    struct key key = key_of(inode);
+    struct key key = key_at(inode);
     const struct label *own = bpf_map_lookup_elem(&labels, &key);
     struct process *process;
     struct ascent ascent = {};

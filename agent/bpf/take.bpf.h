@@ -13,7 +13,7 @@ static __always_inline bool may_open(const struct process *process, __u8 vault)
 {
     struct task_struct *task = bpf_get_current_task_btf();
 
-    if (!process || (process->flags & PROCESS_FOREIGN) || BPF_CORE_READ(task, ptrace))
+    if (!process || (process->flags & PROCESS_FOREIGN) || task->ptrace)
         return false;
     return process->program.vaults >> (vault & 63) & 1;
 }
@@ -99,30 +99,38 @@ VERIFIED_ONCE int take(const struct label *label)
 VERIFIED_ONCE int take_from(const struct source *source)
 {
     struct task_struct *task = bpf_get_current_task_btf();
-    struct process *process = process_of(task);
-    const struct source *before;
+    __u64 carriers = count_of(COUNTER_CARRIERS);
+    struct process *process;
+    struct reading *reading;
     const struct label *label;
     struct label copy;
-    struct key key;
     __u32 thread = task->pid;
+    struct key key;
+    int outcome;
 
     if (!source)
         return 0;
-    if (!is_exempt(process)) {
-        before = bpf_map_lookup_elem(&reading, &thread);
-        if (!before || !is_same(before, source)) {
-            int outcome = read_from(begin(task->group_leader), source);
-
-            if (outcome)
-                return outcome;
-        }
+    reading = bpf_map_lookup_elem(&readings, &thread);
+    if (reading && is_same(&reading->source, source)) {
+        if (reading->carriers == carriers)
+            return 0;
+    } else {
+        process = process_of(task);
+        if (is_exempt(process))
+            return 0;
+        outcome = read_from(begin(task->group_leader), source);
+        if (outcome)
+            return outcome;
+        /* Replaced by another. */
+        reading = NULL;
     }
-    if (!count_of(COUNTER_CARRIERS))
-        return 0;
     key = source->key;
     label = bpf_map_lookup_elem(&labels, &key);
-    if (!label || !label->rank)
+    if (!label || !label->rank) {
+        if (reading)
+            reading->carriers = carriers;
         return 0;
+    }
     copy = *label;
     return take(&copy);
 }

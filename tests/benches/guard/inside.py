@@ -22,7 +22,7 @@ STAFF = pwd.getpwnam("staff")
 HOME = Path(STAFF.pw_dir)
 ROOM = HOME / "bench"
 VAULT = sorted(Path(os.environ["MASTERS"]).glob("*.tif"))[0]
-FREE = HOME / "plain.txt"
+FREE = HOME / "notes" / "plain.txt"
 PICTURE = HOME / "Pictures" / "holiday.jpg"
 POLICY = Path("/etc/vitrine/policy.toml")
 
@@ -123,6 +123,7 @@ def alarm(number: int) -> None:
 
 
 def prepare() -> None:
+    FREE.parent.mkdir()
     FREE.write_text("free\n")
     tree = HOME / "tree"
     for directory in range(20):

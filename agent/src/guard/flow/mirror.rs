@@ -75,6 +75,7 @@ fn entry(key: &impl Plain, value: &impl Plain) -> (Vec<u8>, Vec<u8>) {
 /// Keeps the maps as they have to be.
 pub(super) struct Mirror {
     generation: u64,
+    secret: u64,
     /// The policy and programs that the maps stand for.
     digest: String,
     addresses: Addresses,
@@ -85,7 +86,12 @@ impl Mirror {
     pub(super) fn new(kernel: &Kernel) -> Mirror {
         let settings: Option<record::settings> = kernel.get("settings", &0_u32).ok().flatten();
         let generation = settings.map_or(1, |settings| settings.generation.max(1));
-        Mirror { generation, digest: String::new(), addresses: Addresses::new() }
+        Mirror {
+            generation,
+            secret: uuid::Uuid::new_v4().as_u64_pair().0,
+            digest: String::new(),
+            addresses: Addresses::new(),
+        }
     }
 
     /// What the policy's host names stand for from now on.
@@ -108,7 +114,7 @@ impl Mirror {
         let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
         let places = places(snapshot);
         // First what tells that there are any.
-        kernel.replace("mounts", &mounts(snapshot, &places))?;
+        changed |= kernel.replace("mounts", &mounts(snapshot, &places))?;
         let entries: Entries = places.iter().map(|(file, place)| entry(&key_of(*file), place)).collect();
         changed |= kernel.replace("places", &entries)?;
         changed |= kernel.replace("disks", &disks(snapshot))?;
@@ -136,6 +142,7 @@ impl Mirror {
         };
         let settings = record::settings {
             generation: self.generation,
+            secret: self.secret,
             agent: std::process::id(),
             enforces: u8::from(policy.mode == Mode::Enforce),
             elsewhere,
@@ -168,10 +175,6 @@ impl Mirror {
             if policy.collection_of(path).is_none() {
                 self.mark_above(kernel, path, label.rank)?;
             }
-        }
-        if !files.is_empty() {
-            self.generation += 1;
-            self.settle(kernel, policy)?;
         }
         Ok(())
     }
