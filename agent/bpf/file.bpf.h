@@ -22,8 +22,8 @@ static __noinline void come(struct inode *inode, struct dentry *dentry)
     found = bpf_map_lookup_elem(&clear, &index);
     if (found && *(volatile __u64 *)found == word)
         return;
-    if (!arrive(number_of(inode), number_of(inode), number_of(dentry)) && found)
-        *(volatile __u64 *)found = word;
+    if (!arrive(number_of(inode), number_of(inode), number_of(dentry)))
+        keep_clear(found, word);
 }
 
 /* A regular file is written, or opened to be. */
@@ -371,8 +371,13 @@ int BPF_PROG(inode_link, struct dentry *old, struct inode *directory, struct den
 /* What lies above other directories is another then. */
 static __always_inline void note_move(const struct dentry *dentry)
 {
-    if (dentry->d_inode && kind_of(dentry->d_inode) == S_IFDIR)
-        count(COUNTER_MOVES);
+    __u64 *moved = counter(COUNTER_MOVED);
+
+    if (!dentry->d_inode || kind_of(dentry->d_inode) != S_IFDIR)
+        return;
+    if (moved)
+        *(volatile __u64 *)moved = bpf_ktime_get_boot_ns();
+    count(COUNTER_MOVES);
 }
 
 SEC("lsm/inode_rename")

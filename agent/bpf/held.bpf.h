@@ -19,6 +19,7 @@ struct holding {
 
 struct labelling {
     struct descriptors all;
+    struct process *process;
     __u64 crowd;
     struct label label;
 };
@@ -86,6 +87,21 @@ static long label_one(__u32 number, struct labelling *labelling)
     return 0;
 }
 
+static long label_mapping(__u32 number, struct labelling *labelling)
+{
+    struct process *process = labelling->process;
+    struct mapping *mapping;
+
+    if (number >= MAPPINGS)
+        return 1;
+    mapping = &process->mapping[number];
+    if (!mapping->source.key.space)
+        return 1;
+    if (mapping->writes && raise(&mapping->source.key, &labelling->label, LABEL_INHERITED))
+        count(COUNTER_CARRIERS);
+    return 0;
+}
+
 static long label_member(void *map, const struct member *member, const __u64 *writes, struct labelling *labelling)
 {
     struct key key;
@@ -115,17 +131,12 @@ VERIFIED_ONCE int holds_lower(const struct label *label, struct target *target)
 /* Labels what the process at work could fill without being asked. */
 VERIFIED_ONCE int label_held(struct process *process, const struct label *label)
 {
-    struct labelling labelling = {};
+    struct labelling labelling = { .process = process };
 
     if (!process || !label)
         return 0;
-    for (int i = 0; i < MAPPINGS; i++) {
-        struct mapping *mapping = &process->mapping[i];
-
-        if (mapping->writes && raise(&mapping->source.key, label, LABEL_INHERITED))
-            count(COUNTER_CARRIERS);
-    }
     labelling.label = *label;
+    bpf_loop(MAPPINGS, label_mapping, &labelling, 0);
     labelling.crowd = process->crowd;
     if (labelling.crowd)
         bpf_for_each_map_elem(&crowds, label_member, &labelling, 0);

@@ -67,6 +67,8 @@ struct {
  * generation.
  */
 #define CLEAR 65536
+/* The longest that a directory is on its way to its new name, in nanoseconds. */
+#define MOVING 2000000000ULL
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, CLEAR);
@@ -188,9 +190,9 @@ VERIFIED_ONCE int is_named_like_a_master(__u64 file, __u32 flags, __u32 set)
     struct dentry *dentry = (struct dentry *)file;
     struct suffix suffix = { .set = set };
     const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
-    __u32 length = BPF_CORE_READ(dentry, d_name.len);
+    __u64 length = BPF_CORE_READ(dentry, d_name.len);
     char end[SUFFIX] = {};
-    int dot = -1;
+    __u64 after = 0;
 
     if (flags & PLACE_EVERY_NAME)
         return true;
@@ -200,20 +202,24 @@ VERIFIED_ONCE int is_named_like_a_master(__u64 file, __u32 flags, __u32 set)
     }
     if (bpf_probe_read_kernel(end, length & 15, name))
         return true;
-    for (int i = 0; i < SUFFIX; i++)
-        if (end[i] == '.')
-            dot = i;
-    if (dot < 0)
-        return false;
-    for (int from = 0; from < SUFFIX; from++) {
-        int to = from - dot - 1;
-        char letter = end[from];
+    for (__u64 at = 0; at < SUFFIX; at++) {
+        __u64 differs = (__u8)end[at] ^ '.';
+        __u64 is_dot;
 
-        if (letter >= 'A' && letter <= 'Z')
-            letter += 'a' - 'A';
-        if (to >= 0 && to < SUFFIX)
-            suffix.text[to] = letter;
+
+        /* The verifier would go through all that follows once for each place of the dot, were it a branch. */
+        barrier_var(differs);
+        is_dot = (differs - 1) >> 63;
+        barrier_var(is_dot);
+        after += is_dot * (at + 1 - after);
     }
+    length -= after;
+    barrier_var(length);
+    if (!after || length > SUFFIX || bpf_probe_read_kernel(suffix.text, length, name + after))
+        return false;
+    for (int at = 0; at < SUFFIX; at++)
+        if (suffix.text[at] >= 'A' && suffix.text[at] <= 'Z')
+            suffix.text[at] += 'a' - 'A';
     return bpf_map_lookup_elem(&suffixes, &suffix) != NULL;
 }
 
@@ -233,6 +239,16 @@ static __always_inline __u64 word_of(const struct inode *directory, const struct
     word ^= (__u64)directory->i_sb->s_dev << 32 | directory->i_generation;
     word = (word ^ word >> 27) * 0x94d049bb133111ebULL;
     return word ^ word >> 31;
+}
+
+/*
+ * Nothing lies above the directory of that word. What is about to be moved is asked about before it lies elsewhere:
+ * nothing that is found at such a time is kept.
+ */
+static __always_inline void keep_clear(__u64 *found, __u64 word)
+{
+    if (found && bpf_ktime_get_boot_ns() - count_of(COUNTER_MOVED) > MOVING)
+        *(volatile __u64 *)found = word;
 }
 
 /* The label of a regular file; its rank. */
@@ -262,8 +278,7 @@ static __noinline __u8 label_of(struct inode *inode, struct dentry *dentry, stru
     if (has_places(key.space, PLACE_COLLECTION))
         ascend(&ascent, number_of(dentry), key.space);
     if (!ascent.collection.flags) {
-        if (found)
-            *(volatile __u64 *)found = word;
+        keep_clear(found, word);
         return 0;
     }
     if (!is_master(dentry, &ascent.collection))

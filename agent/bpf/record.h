@@ -216,6 +216,8 @@ enum counter {
     COUNTER_CROWDED,
     /* Directories that were moved or have come to an end. */
     COUNTER_MOVES,
+    /* When the last one was about to be moved, in nanoseconds since boot. */
+    COUNTER_MOVED,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,
     /* Threads that the agent made: so it sees that it is asked at all. */

@@ -43,27 +43,40 @@ struct target {
     __u64 dentry;
 };
 
+struct naming {
+    char *text;
+    __u64 room;
+    __u64 at;
+    __u64 dentry;
+};
+
+static long write_name(__u32 number, struct naming *naming)
+{
+    struct dentry *dentry = (struct dentry *)naming->dentry;
+    struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+    __u64 at = naming->at;
+    long length;
+
+    if (!parent || parent == dentry || at >= naming->room)
+        return 1;
+    length = bpf_probe_read_kernel_str(naming->text + at, PART, BPF_CORE_READ(dentry, d_name.name));
+    if (length <= 0 || length > PART)
+        return 1;
+    naming->at = at + length;
+    naming->dentry = (__u64)parent;
+    return 0;
+}
+
 /* The names from a file up to the root of its file system, each ended by a zero byte, and one more at the end. */
-#define WRITE_NAMES(text, leaf, size)                                                     \
-    do {                                                                                  \
-        struct dentry *dentry = (struct dentry *)(leaf);                                  \
-        __u64 at = 0;                                                                     \
-                                                                                          \
-        for (__u64 part = 0; part < PARTS && at < (size) - PART - 1; part++) {            \
-            struct dentry *parent = BPF_CORE_READ(dentry, d_parent);                      \
-            const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);               \
-            long length;                                                                  \
-                                                                                          \
-            if (!parent || parent == dentry)                                              \
-                break;                                                                    \
-            length = bpf_probe_read_kernel_str((text) + at, PART, name);                  \
-            if (length <= 0 || length > PART)                                             \
-                break;                                                                    \
-            at += length;                                                                 \
-            dentry = parent;                                                              \
-        }                                                                                 \
-        (text)[at & ((size) - 1)] = 0;                                                    \
-    } while (0)
+static __always_inline void write_names(char *text, __u64 size, __u64 dentry)
+{
+    struct naming naming = { .text = text, .room = size - PART - 1, .dentry = dentry };
+    __u64 at;
+
+    bpf_loop(PARTS, write_name, &naming, 0);
+    at = naming.at;
+    text[at < size ? at : 0] = 0;
+}
 
 static __always_inline void write_process(struct event *event)
 {
@@ -104,7 +117,7 @@ static __always_inline struct event *begin_event(__u8 kind, const struct target 
     __builtin_memcpy(event->address, target->address, sizeof(event->address));
     write_process(event);
     if (target->dentry)
-        WRITE_NAMES(event->target_text, target->dentry, TARGET_TEXT);
+        write_names(event->target_text, TARGET_TEXT, target->dentry);
     return event;
 }
 
@@ -116,7 +129,7 @@ static __always_inline void write_program(struct event *event)
     if (!file)
         return;
     event->executable = key_at(BPF_CORE_READ(file, f_inode));
-    WRITE_NAMES(event->program_text, BPF_CORE_READ(file, f_path.dentry), PROGRAM_TEXT);
+    write_names(event->program_text, PROGRAM_TEXT, (__u64)BPF_CORE_READ(file, f_path.dentry));
 }
 
 /* An attempt that the policy refuses: it is told of once, and answered as the mode says. */

@@ -87,11 +87,21 @@ VERIFIED_ONCE int retire(const struct key *key, __u64 generation)
 }
 
 struct finding {
+    const struct process *process;
     __u64 next;
     __u64 end;
     __u64 crowd;
     struct label best;
 };
+
+/* What is best of what was weighed is carried: others have handed it over. */
+static __always_inline void hand_over(struct process *process, const struct label *best)
+{
+    if (best->rank <= process->label.rank)
+        return;
+    process->flags |= PROCESS_HANDED;
+    carry(process, best);
+}
 
 static __noinline int weigh(struct label *best, const struct source *source)
 {
@@ -126,37 +136,33 @@ VERIFIED_ONCE int enrol(__u64 crowd, const struct source *source, __u64 writes)
     return 1;
 }
 
-/* The next thread of a process: where it reads from. */
-static __noinline const struct reading *reading_of_next(struct finding *finding)
-{
-    struct task_struct *task = (void *)(finding->next - bpf_core_field_offset(struct task_struct, thread_node));
-    __u32 thread = BPF_CORE_READ(task, pid);
-
-    finding->next = (__u64)BPF_CORE_READ(task, thread_node.next);
-    return bpf_map_lookup_elem(&readings, &thread);
-}
-
-static long weigh_thread(__u32 number, struct finding *finding)
+/* The next thread of a process: what it reads from is remembered for the crowd, or weighed where there is none. */
+static long look_at_thread(__u32 number, struct finding *finding)
 {
     const struct reading *reading;
+    struct task_struct *task;
+    __u32 thread;
 
     if (!finding->next || finding->next == finding->end)
         return 1;
-    reading = reading_of_next(finding);
-    if (reading)
+    task = (void *)(finding->next - bpf_core_field_offset(struct task_struct, thread_node));
+    finding->next = (__u64)BPF_CORE_READ(task, thread_node.next);
+    thread = BPF_CORE_READ(task, pid);
+    reading = bpf_map_lookup_elem(&readings, &thread);
+    if (reading && finding->crowd)
+        enrol(finding->crowd, &reading->source, 0);
+    else if (reading)
         weigh(&finding->best, &reading->source);
     return 0;
 }
 
-static long enrol_thread(__u32 number, struct finding *finding)
+static long weigh_mapping(__u32 number, struct finding *finding)
 {
-    const struct reading *reading;
+    const struct process *process = finding->process;
 
-    if (!finding->next || finding->next == finding->end)
+    if (number >= MAPPINGS || !process->mapping[number].source.key.space)
         return 1;
-    reading = reading_of_next(finding);
-    if (reading)
-        enrol(finding->crowd, &reading->source, 0);
+    weigh(&finding->best, &process->mapping[number].source);
     return 0;
 }
 
@@ -167,40 +173,34 @@ static long weigh_member(void *map, const struct member *member, const __u64 *wr
     return 0;
 }
 
-static __always_inline void begin_threads(struct finding *finding, const struct process *process)
+/* Looks at all threads of a process. */
+static __always_inline void look_at_threads(struct finding *finding, const struct process *process)
 {
     struct signal_struct *signal = (void *)process->signal;
 
+    if (!signal)
+        return;
     finding->end = process->signal + bpf_core_field_offset(struct signal_struct, thread_head);
     finding->next = (__u64)BPF_CORE_READ(signal, thread_head.next);
+    bpf_loop(MAX_THREADS, look_at_thread, finding, 0);
 }
 
 /* Brings what a process carries up to date. */
 VERIFIED_ONCE int settle(struct process *process)
 {
     __u64 carriers = count_of(COUNTER_CARRIERS);
-    struct finding finding = {};
+    struct finding finding = { .process = process };
 
     if (!process || process->settled == carriers)
         return 0;
     process->settled = carriers;
-    for (int i = 0; i < MAPPINGS; i++) {
-        if (!process->mapping[i].source.key.space)
-            break;
-        weigh(&finding.best, &process->mapping[i].source);
-    }
-    if (process->signal) {
-        begin_threads(&finding, process);
-        bpf_loop(MAX_THREADS, weigh_thread, &finding, 0);
-    }
+    bpf_loop(MAPPINGS, weigh_mapping, &finding, 0);
+    look_at_threads(&finding, process);
     if (process->crowd) {
         finding.crowd = process->crowd;
         bpf_for_each_map_elem(&crowds, weigh_member, &finding, 0);
     }
-    if (finding.best.rank > process->label.rank) {
-        process->flags |= PROCESS_HANDED;
-        carry(process, &finding.best);
-    }
+    hand_over(process, &finding.best);
     return 0;
 }
 
@@ -236,11 +236,8 @@ VERIFIED_ONCE int crowd_together(struct process *process)
             return 0;
         process->crowd = __sync_fetch_and_add(number, 1) + 1;
     }
-    if (process->signal) {
-        begin_threads(&finding, process);
-        finding.crowd = process->crowd;
-        bpf_loop(MAX_THREADS, enrol_thread, &finding, 0);
-    }
+    finding.crowd = process->crowd;
+    look_at_threads(&finding, process);
     return 0;
 }
 
@@ -287,10 +284,7 @@ VERIFIED_ONCE int read_from(struct process *process, const struct source *source
     before = bpf_map_lookup_elem(&readings, &thread);
     if (before && count_of(COUNTER_CARRIERS)) {
         weigh(&best, &before->source);
-        if (best.rank > process->label.rank) {
-            process->flags |= PROCESS_HANDED;
-            carry(process, &best);
-        }
+        hand_over(process, &best);
     }
     if (!process->signal)
         process->signal = (__u64)BPF_CORE_READ(task, signal);
@@ -310,29 +304,47 @@ VERIFIED_ONCE int stop_reading(struct process *process, __u32 thread)
     if (!before)
         return 0;
     weigh(&best, &before->source);
-    if (process && best.rank > process->label.rank) {
-        process->flags |= PROCESS_HANDED;
-        carry(process, &best);
-    }
+    if (process)
+        hand_over(process, &best);
     bpf_map_delete_elem(&readings, &thread);
     return 0;
+}
+
+struct remembering {
+    struct process *process;
+    const struct source *source;
+    __u32 writes;
+    bool done;
+};
+
+static long remember_mapping(__u32 number, struct remembering *remembering)
+{
+    struct process *process = remembering->process;
+    struct mapping *mapping;
+
+    if (number >= MAPPINGS)
+        return 1;
+    mapping = &process->mapping[number];
+    if (mapping->source.key.space && !is_same(&mapping->source, remembering->source))
+        return 0;
+    mapping->source = *remembering->source;
+    mapping->writes |= remembering->writes;
+    remembering->done = true;
+    return 1;
 }
 
 /* Remembers that memory is shared by way of `source`. */
 VERIFIED_ONCE int remember(struct process *process, const struct source *source, __u32 writes)
 {
+    struct remembering remembering = { .process = process, .source = source, .writes = writes };
+
     if (!process || !source)
         return -ENOMEM;
     process->settled = 0;
-    for (int i = 0; i < MAPPINGS && !process->crowd; i++) {
-        struct mapping *mapping = &process->mapping[i];
-
-        if (!mapping->source.key.space || is_same(&mapping->source, source)) {
-            mapping->source = *source;
-            mapping->writes |= writes;
-            return 0;
-        }
-    }
+    if (!process->crowd)
+        bpf_loop(MAPPINGS, remember_mapping, &remembering, 0);
+    if (remembering.done)
+        return 0;
     crowd_together(process);
     if (enrol(process->crowd, source, writes) && process->crowded++ >= CROWD)
         count(COUNTER_CROWDED);
@@ -342,16 +354,12 @@ VERIFIED_ONCE int remember(struct process *process, const struct source *source,
 /* A program that is trusted to copy carries what it has read only while it has something labelled open or mapped. */
 VERIFIED_ONCE int lay_down(struct process *process)
 {
-    struct label best = {};
+    struct finding finding = { .process = process };
 
     if (!process || (process->flags & PROCESS_HANDED) || process->group || process->crowd || holds_labelled())
         return 0;
-    for (int i = 0; i < MAPPINGS; i++) {
-        if (!process->mapping[i].source.key.space)
-            break;
-        weigh(&best, &process->mapping[i].source);
-    }
-    if (best.rank)
+    bpf_loop(MAPPINGS, weigh_mapping, &finding, 0);
+    if (finding.best.rank)
         return 0;
     __builtin_memset(&process->label, 0, sizeof(process->label));
     return 1;

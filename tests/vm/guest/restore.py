@@ -9,7 +9,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from sink_scan import BEFORE, BLOCK, PLACES, RAW
+from sink_scan import BEFORE, BLOCK, EMPTY, PLACES, RAW
 
 PRISTINE = Path("/run/vm/pristine")
 HOSTS = [Path("/var/sinks/approved"), Path("/var/sinks/private")]
@@ -71,6 +71,6 @@ def restore() -> None:
         mirror(PRISTINE / name, Path("/") / name, since)
     with open(RAW, "r+b") as raw:
         while block := raw.read(BLOCK):
-            if block.strip(b"\0"):
+            if block != EMPTY:
                 raw.seek(-len(block), os.SEEK_CUR)
-                raw.write(bytes(len(block)))
+                raw.write(EMPTY)

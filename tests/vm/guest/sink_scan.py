@@ -13,6 +13,7 @@ import port
 
 RAW = Path("/dev/vde")
 BLOCK = 64 << 10
+EMPTY = bytes(BLOCK)
 PLACES = {
     "usb": Path("/media/staff/usb"),
     "sync": Path("/home/staff/Nextcloud"),
@@ -60,7 +61,7 @@ def state(path: bytes) -> tuple:
 def states() -> dict:
     found: dict = {(sink, path): state(path) for sink, place in PLACES.items() for path in [os.fsencode(place), *walk(os.fsencode(place))]}
     with open(RAW, "rb") as raw:
-        found["raw"] = [block.strip(b"\0") and hashlib.sha256(block).digest() for block in iter(lambda: raw.read(BLOCK), b"")]
+        found["raw"] = [block != EMPTY and hashlib.sha256(block).digest() for block in iter(lambda: raw.read(BLOCK), b"")]
     return found
 
 

@@ -72,12 +72,15 @@ pub(crate) fn probe() -> io::Result<()> {
 /// # Errors
 /// The kernel takes no LSM programs, or does not ask them.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
+    let began = Instant::now();
     let (kernel, programs) = Kernel::load(workstation.index.len() as u64)?;
+    let loaded = began.elapsed();
     let mut mirror = Mirror::new(&kernel);
     let snapshot = workstation.snapshot();
     let names = Arc::new(Mutex::new(network::names(&snapshot.policy)));
     mirror.update(&kernel, &snapshot)?;
     mirror.labelled(&kernel, workstation, &workstation.labels.all())?;
+    let filled = began.elapsed();
     programs.attach()?;
     if !is_asked(&kernel) {
         detach()?;
@@ -86,6 +89,8 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
         ));
     }
     kernel.look_at_the_living()?;
+    let took = [loaded, filled - loaded, began.elapsed() - filled].map(|part| part.as_millis());
+    tracing::info!("the guard in the kernel took {took:?} ms to load, fill and attach");
     // Only one can follow: where this guard cannot start, it is the next one.
     let labelled = workstation.labels.follow();
     let stop = Arc::new(AtomicBool::new(false));
