@@ -5,7 +5,7 @@
 #ifndef VITRINE_FILE_BPF_H
 #define VITRINE_FILE_BPF_H
 
-#include "socket.bpf.h"
+#include "splice.bpf.h"
 
 /* A file is opened to be written by somebody who carries nothing. */
 static __noinline void come(struct inode *inode, struct dentry *dentry)
@@ -211,7 +211,14 @@ int BPF_PROG(file_open, struct file *file)
 SEC("lsm/file_permission")
 int BPF_PROG(file_permission, struct file *file, int mask)
 {
-    return answer(access(file, mask & MAY_READ, mask & (MAY_WRITE | MAY_APPEND), OPERATION_OPEN, OPERATION_WRITE));
+    bool writes = mask & (MAY_WRITE | MAY_APPEND);
+    __u16 kind = kind_of(file->f_inode);
+    int spliced = 0, outcome;
+
+    if (writes && (kind == S_IFREG || kind == S_IFSOCK || kind == S_IFBLK))
+        spliced = splice_into();
+    outcome = access(file, mask & MAY_READ, writes, OPERATION_OPEN, OPERATION_WRITE);
+    return !outcome && spliced == -EINVAL ? -EINVAL : answer(outcome ?: spliced);
 }
 
 /* A descriptor comes from another process. */

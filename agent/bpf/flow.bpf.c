@@ -6,7 +6,9 @@
  *   process     what processes carry                      report      what the agent is told
  *   place       destinations in the file tree             network     destinations on the network
  *   held        what a process holds open                 take        reading
- *   socket      pipes, sockets, devices                   file        files and their names
+ *   carrier     what pipes and sockets carry              source      what processes may still come to carry
+ *   socket      pipes, sockets, devices                   splice      what moves without a read
+ *   file        files and their names                     life        beginning and end of processes
  *   message     queues, keys, looking into processes      start       what was there before the guard
  */
 #include "start.bpf.h"

@@ -20,7 +20,6 @@ struct holding {
 struct labelling {
     struct descriptors all;
     struct process *process;
-    __u64 crowd;
     struct label label;
 };
 
@@ -82,8 +81,7 @@ static long label_one(__u32 number, struct labelling *labelling)
     if (kind != S_IFIFO && BPF_CORE_READ(inode, i_sb, s_magic) != MQUEUE_MAGIC)
         return 0;
     key = key_at(inode);
-    if (raise(&key, &labelling->label, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
+    label_carrier(&key, &labelling->label);
     return 0;
 }
 
@@ -97,8 +95,8 @@ static long label_mapping(__u32 number, struct labelling *labelling)
     mapping = &process->mapping[number];
     if (!mapping->source.key.space)
         return 1;
-    if (mapping->writes && raise(&mapping->source.key, &labelling->label, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
+    if (mapping->writes)
+        label_carrier(&mapping->source.key, &labelling->label);
     return 0;
 }
 
@@ -106,11 +104,10 @@ static long label_member(void *map, const struct member *member, const __u64 *wr
 {
     struct key key;
 
-    if (member->crowd != labelling->crowd || !*writes)
+    if (member->crowd != labelling->process->crowd || !*writes)
         return 0;
     key = member->source.key;
-    if (raise(&key, &labelling->label, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
+    label_carrier(&key, &labelling->label);
     return 0;
 }
 
@@ -137,8 +134,7 @@ VERIFIED_ONCE int label_held(struct process *process, const struct label *label)
         return 0;
     labelling.label = *label;
     bpf_loop(MAPPINGS, label_mapping, &labelling, 0);
-    labelling.crowd = process->crowd;
-    if (labelling.crowd)
+    if (process->crowd)
         bpf_for_each_map_elem(&crowds, label_member, &labelling, 0);
     labelling.all = descriptors();
     bpf_loop(MAX_DESCRIPTORS, label_one, &labelling, 0);

@@ -40,6 +40,7 @@ enum {
 };
 
 #define EPERM 1
+#define EINVAL 22
 #define ENOMEM 12
 
 #define S_IFMT 0170000
@@ -152,6 +153,27 @@ struct file {
     void *private_data;
 };
 
+struct pipe_inode_info {
+    __u32 writers;
+};
+
+/* Before Linux 6.13: how many hold the open file. */
+struct file___counted {
+    struct {
+        long counter;
+    } f_count;
+};
+
+struct io_kiocb {
+    struct file *file;
+};
+
+/* What io_splice and io_tee find in their request. */
+struct io_splice {
+    int splice_fd_in;
+    __u32 flags;
+};
+
 struct vm_area_struct {
     unsigned long vm_flags;
     struct file *vm_file;
@@ -182,7 +204,18 @@ struct signal_struct {
     struct list_head thread_head;
 };
 
+/* As a system call finds them (asm/ptrace.h of x86). */
+struct pt_regs {
+    unsigned long bx;
+    unsigned long cx;
+    unsigned long dx;
+    unsigned long si;
+    unsigned long di;
+    unsigned long orig_ax;
+};
+
 struct task_struct {
+    __u32 flags;
     int pid;
     int tgid;
     __u32 ptrace;

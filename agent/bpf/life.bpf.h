@@ -33,21 +33,6 @@ VERIFIED_ONCE int join(struct process *one, struct process *other)
     return 0;
 }
 
-/* The groups of a living process are in use. */
-static __always_inline void keep_groups(const struct process *process)
-{
-    __u64 number = process->group;
-
-    for (int i = 0; i < GENERATIONS && number; i++) {
-        struct group *group = bpf_map_lookup_elem(&groups, &number);
-
-        if (!group)
-            return;
-        group->round = count_of(COUNTER_ROUND);
-        number = group->next;
-    }
-}
-
 SEC("lsm/task_alloc")
 int BPF_PROG(task_alloc, struct task_struct *task, unsigned long flags)
 {

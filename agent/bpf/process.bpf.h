@@ -132,6 +132,19 @@ static __always_inline __u64 whole_of(__u64 number)
     return number;
 }
 
+/* A group, and those that it has become a part of, are in use. */
+static __always_inline void keep_groups(__u64 number)
+{
+    for (int i = 0; i < GENERATIONS && number; i++) {
+        struct group *group = bpf_map_lookup_elem(&groups, &number);
+
+        if (!group)
+            return;
+        group->round = count_of(COUNTER_ROUND);
+        number = group->next;
+    }
+}
+
 VERIFIED_ONCE int share(__u64 number, const struct label *label)
 {
     struct group first = { .round = count_of(COUNTER_ROUND) };

@@ -143,7 +143,9 @@ struct settings {
     __u32 agent;
     __u8 enforces;
     __u8 elsewhere;
-    __u16 reserved;
+    /* The rank of masters. */
+    __u8 top;
+    __u8 reserved;
 };
 
 enum event_kind {
@@ -218,6 +220,8 @@ enum counter {
     COUNTER_MOVES,
     /* When the last one was about to be moved, in nanoseconds since boot. */
     COUNTER_MOVED,
+    /* Pipes and sockets that were made one by splice(2) or tee(2). */
+    COUNTER_JOINED,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,
     /* Threads that the agent made: so it sees that it is asked at all. */

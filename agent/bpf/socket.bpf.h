@@ -210,7 +210,7 @@ int BPF_PROG(sk_free_security, struct sock *sk)
     if (here)
         retire(&ports, 0);
     source = socket_source(sk);
-    if (!label_at(&source.key))
+    if (!label_at(&source.key) && !group_of(&source.key))
         return 0;
     next = source.generation + 1;
     if (bpf_map_update_elem(&addresses, &source.key.id, &next, BPF_ANY))
@@ -234,8 +234,8 @@ static __noinline int open_foreign_pipe(struct inode *inode)
     struct process *process = current_process();
     struct key key = key_of(inode);
 
-    if (process && process->looked.rank && raise(&key, &process->looked, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
+    if (process && process->looked.rank)
+        label_carrier(&key, &process->looked);
     return 0;
 }
 

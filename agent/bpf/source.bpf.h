@@ -10,7 +10,7 @@
 #ifndef VITRINE_SOURCE_BPF_H
 #define VITRINE_SOURCE_BPF_H
 
-#include "process.bpf.h"
+#include "carrier.bpf.h"
 
 #define MAX_THREADS 65536
 /* What a crowd keeps for certain of one process; the oldest entries of all go first. */
@@ -21,6 +21,8 @@ struct reading {
     struct source source;
     /* How many carriers had a label when this one was found to have none. */
     __u64 carriers;
+    /* An io_uring of the thread moves from it at this moment. */
+    __u64 splices;
 };
 
 struct {
@@ -71,18 +73,16 @@ VERIFIED_ONCE int retire(const struct key *key, __u64 generation)
 {
     struct source source = { .generation = generation };
     struct ended ended = { .round = count_of(COUNTER_ROUND) };
-    const struct label *label;
 
     if (!key)
         return 0;
     source.key = *key;
-    label = bpf_map_lookup_elem(&labels, &source.key);
-    if (!label)
-        return 0;
-    ended.label = *label;
-    if (label->rank && !(label->flags & LABEL_BELOW) && bpf_map_update_elem(&past, &source, &ended, BPF_ANY))
+    weigh_carrier(&ended.label, &source.key);
+    if (ended.label.rank && bpf_map_update_elem(&past, &source, &ended, BPF_ANY))
         count(COUNTER_FULL);
     bpf_map_delete_elem(&labels, &source.key);
+    if (count_of(COUNTER_JOINED))
+        bpf_map_delete_elem(&joined, &source.key);
     return 0;
 }
 
@@ -103,19 +103,14 @@ static __always_inline void hand_over(struct process *process, const struct labe
     carry(process, best);
 }
 
-static __noinline int weigh(struct label *best, const struct source *source)
+static __always_inline int weigh(struct label *best, const struct source *source)
 {
     struct source copy = *source;
-    const struct label *label = bpf_map_lookup_elem(&labels, &copy.key);
-    const struct ended *ended;
+    const struct ended *ended = bpf_map_lookup_elem(&past, &copy);
 
-    if (!label) {
-        ended = bpf_map_lookup_elem(&past, &copy);
-        label = ended ? &ended->label : NULL;
-    }
-    if (label && label->rank > best->rank)
-        *best = *label;
-    return 0;
+    if (ended && ended->label.rank > best->rank)
+        *best = ended->label;
+    return weigh_carrier(best, &copy.key);
 }
 
 /* Remembers a source for a whole crowd. */

@@ -16,11 +16,13 @@ int find_programs(struct bpf_iter__task *context)
     struct file *file;
     struct key key;
 
+    if (!context->meta->seq_num)
+        keep_joined();
     if (!task || task->group_leader != task)
         return 0;
     process = process_of(task);
     if (process) {
-        keep_groups(process);
+        keep_groups(process->group);
         rank_of(process);
     }
     file = BPF_CORE_READ(task, mm, exe_file);

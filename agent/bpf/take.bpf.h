@@ -102,10 +102,8 @@ VERIFIED_ONCE int take_from(const struct source *source)
     __u64 carriers = count_of(COUNTER_CARRIERS);
     struct process *process;
     struct reading *reading;
-    const struct label *label;
-    struct label copy;
+    struct label label = {};
     __u32 thread = task->pid;
-    struct key key;
     int outcome;
 
     if (!source)
@@ -124,15 +122,12 @@ VERIFIED_ONCE int take_from(const struct source *source)
         /* Replaced by another. */
         reading = NULL;
     }
-    key = source->key;
-    label = bpf_map_lookup_elem(&labels, &key);
-    if (!label || !label->rank) {
-        if (reading)
-            reading->carriers = carriers;
-        return 0;
-    }
-    copy = *label;
-    return take(&copy);
+    weigh_carrier(&label, &source->key);
+    if (label.rank)
+        return take(&label);
+    if (reading)
+        reading->carriers = carriers;
+    return 0;
 }
 
 /* A process writes into a carrier. */
@@ -140,8 +135,8 @@ VERIFIED_ONCE int give(const struct key *key)
 {
     struct process *process = tainted();
 
-    if (key && process && raise(key, &process->label, LABEL_INHERITED))
-        count(COUNTER_CARRIERS);
+    if (key && process)
+        label_carrier(key, &process->label);
     return 0;
 }
 

@@ -24,6 +24,7 @@ ROOM = HOME / "bench"
 VAULT = sorted(Path(os.environ["MASTERS"]).glob("*.tif"))[0]
 FREE = HOME / "notes" / "plain.txt"
 PICTURE = HOME / "Pictures" / "holiday.jpg"
+LABELS = Path("/sys/fs/bpf/vitrine/maps/labels")
 POLICY = Path("/etc/vitrine/policy.toml")
 
 
@@ -58,6 +59,8 @@ class Agent:
                 sys.exit(f"the agent does not guard: {LOG.read_text(errors='replace')}")
             time.sleep(0.01)
         self.took = time.monotonic() - began
+        loaded, filled, attached = map(int, re.search(r"took \[(\d+), (\d+), (\d+)\] ms", LOG.read_text()).groups())
+        self.parts = {"to load and verify": loaded, "to fill the maps": filled, "to attach and look at what runs": attached}
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -143,10 +146,14 @@ def main() -> None:
         measure(False)
         agent = Agent()
         tell("agent started to enforcing (s)", True, agent.took)
+        for part, milliseconds in agent.parts.items():
+            tell(f"  of that {part} (s)", True, milliseconds / 1000)
         # The index is read again at a start: what is measured is a workstation at rest.
         time.sleep(5)
         measure(True)
         tell("denied open, median (ns)", True, float(staff("micro", "open", 5000, VAULT).split()[0]))
+        labels = subprocess.run(["micro", "labels", "100000", LABELS], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+        tell("map of 100,000 labels (MiB)", True, int(labels.stdout) / (1 << 20))
         for attempt in range(10):
             alarm(number * 10 + attempt)
         if number == pairs - 1 and sieges:

@@ -5,15 +5,19 @@
  *   micro pipe COUNT          one byte to another process and back: mean
  *   micro tcp MIB             bytes through a loopback connection: MiB a second
  *   micro vault COUNT FILE    opens FILE: how many opens succeeded
+ *   micro labels COUNT MAP    adds so many labels to the pinned map MAP and takes them away again: the bytes that the
+ *                             kernel says the map holds with them
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -124,6 +128,36 @@ static void vault(long count, const char *file)
 	printf("%ld\n", opened);
 }
 
+static int bpf(int command, union bpf_attr *attributes)
+{
+	return syscall(SYS_bpf, command, attributes, sizeof(*attributes));
+}
+
+static void labels(long count, const char *map)
+{
+	/* As `struct key` and `struct label` of agent/bpf/record.h, on a device that does not exist. */
+	struct { unsigned long id, space; } key = { .space = 0xfffff };
+	char label[24] = { 1 };
+	union bpf_attr file = { .pathname = (unsigned long)map };
+	int held = bpf(BPF_OBJ_GET, &file);
+	union bpf_attr entry = { .map_fd = held, .key = (unsigned long)&key, .value = (unsigned long)label };
+	char name[64], line[128];
+	FILE *told;
+
+	for (key.id = 1; (long)key.id <= count; key.id++) {
+		if (bpf(BPF_MAP_UPDATE_ELEM, &entry))
+			exit(1);
+	}
+	snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", held);
+	told = fopen(name, "r");
+	while (told && fgets(line, sizeof(line), told)) {
+		if (!strncmp(line, "memlock:", 8))
+			printf("%ld\n", strtol(line + 8, NULL, 10));
+	}
+	for (key.id = 1; (long)key.id <= count; key.id++)
+		bpf(BPF_MAP_DELETE_ELEM, &entry);
+}
+
 int main(int count, char **words)
 {
 	long number = count > 2 ? strtol(words[2], NULL, 10) : 0;
@@ -136,6 +170,8 @@ int main(int count, char **words)
 		tcp(number);
 	else if (number > 0 && count == 4 && !strcmp(words[1], "vault"))
 		vault(number, words[3]);
+	else if (number > 0 && count == 4 && !strcmp(words[1], "labels"))
+		labels(number, words[3]);
 	else
 		return 2;
 	return 0;

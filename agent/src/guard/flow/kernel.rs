@@ -5,6 +5,7 @@
 //! go.
 #![allow(unsafe_code)]
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -13,6 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
     Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
@@ -138,6 +141,7 @@ impl Kernel {
             }
             map.set_pin_path(&path).map_err(|error| failed("a map cannot be given its place", error))?;
         }
+        leave_out_what_is_not_there(&mut open)?;
         let skeleton = open.load().map_err(|error| failed("the kernel does not load the programs", error))?;
         let maps = skeleton
             .object()
@@ -286,7 +290,7 @@ impl Loaded {
         let mut links: Vec<(PathBuf, Link)> = Vec::new();
         for program in self.0.object().progs_mut() {
             let name = program.name().to_owned();
-            if ITERATORS.iter().any(|iterator| name == OsStr::new(iterator)) {
+            if ITERATORS.iter().any(|iterator| name == OsStr::new(iterator)) || !program.autoload() {
                 continue;
             }
             let what = format!("the program {} cannot be attached", name.display());
@@ -316,6 +320,23 @@ fn iterate(link: &Link) -> io::Result<()> {
 pub(super) fn poll(events: &RingBuffer<'_>, longest: Duration) {
     // Interrupted by a signal: the next call goes on.
     let _ = events.poll(longest);
+}
+
+/// Programs that watch a function which this kernel was built without: nobody can call it.
+fn leave_out_what_is_not_there(open: &mut skeleton::OpenFlowSkel<'_>) -> io::Result<()> {
+    let kernel = Btf::from_vmlinux().map_err(|error| failed("the kernel does not describe itself (BTF)", error))?;
+    let ids = (1..kernel.len()).filter_map(|id| u32::try_from(id).ok());
+    let functions = ids.filter_map(|id| kernel.type_by_id::<Func<'_>>(id.into())?.name());
+    let there: HashSet<&OsStr> = functions.collect();
+    for mut program in open.open_object_mut().progs_mut() {
+        let section = program.section().as_bytes();
+        let watched = section.strip_prefix(b"fentry/").or_else(|| section.strip_prefix(b"fexit/"));
+        if watched.is_some_and(|name| !there.contains(OsStr::from_bytes(name))) {
+            tracing::warn!("this kernel has no {}", program.section().display());
+            program.set_autoload(false);
+        }
+    }
+    Ok(())
 }
 
 /// How many labels the map shall have room for: twice the masters, as a power of two, because the kernel makes as

@@ -146,6 +146,7 @@ impl Mirror {
             agent: std::process::id(),
             enforces: u8::from(policy.mode == Mode::Enforce),
             elsewhere,
+            top: rank(policy.master_tier()),
             ..record::settings::default()
         };
         kernel.set("settings", &0_u32, &settings)
