@@ -279,7 +279,12 @@ struct sockaddr {
     __u16 sa_family;
 };
 
+struct tty_driver {
+    int major;
+};
+
 struct tty_struct {
+    struct tty_driver *driver;
     int index;
 };
 

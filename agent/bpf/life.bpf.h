@@ -40,10 +40,7 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long flags)
     struct process *process, *child;
 
     if (flags & CLONE_THREAD) {
-        const struct settings *now = in_force();
-
-        if (now && now->agent == current->tgid)
-            count(COUNTER_ASKED);
+        count(COUNTER_ASKED);
         return 0;
     }
     process = process_of(current);

@@ -224,7 +224,7 @@ enum counter {
     COUNTER_JOINED,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,
-    /* Threads that the agent made: so it sees that it is asked at all. */
+    /* Threads that were made: so the agent sees that the programs are asked at all. */
     COUNTER_ASKED,
     COUNTERS,
 };

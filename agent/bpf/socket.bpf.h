@@ -12,18 +12,21 @@
 #define MINOR(device) ((device) & 0xfffff)
 #define MAJOR_TTY 4
 #define MAJOR_TTYAUX 5
+#define MINOR_TTY 0
 #define MINOR_PTMX 2
 #define MAJOR_LP 6
 #define MAJOR_TAPE 9
 #define MAJOR_MISC 10
 #define MINOR_FUSE 229
 #define MAJOR_SCSI 21
+#define MAJOR_PTM 128
 #define MAJOR_PTS 136
 #define MAJOR_PTS_LAST 143
 #define MAJOR_USB_MODEM 166
 #define MAJOR_USB 180
 #define MAJOR_USB_SERIAL 188
 #define MAJOR_USB_RAW 189
+#define TIOCSTI 0x5412
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -239,24 +242,63 @@ static __noinline int open_foreign_pipe(struct inode *inode)
     return 0;
 }
 
-static __always_inline __u32 index_of_master(struct file *file)
-{
-    struct tty_file_private *private = BPF_CORE_READ(file, private_data);
+/* One side of a pseudoterminal. */
+struct terminal {
+    __u64 number;
+    bool is_master;
+};
 
-    return BPF_CORE_READ(private, tty, index);
+/* The pseudoterminal that an open file is, by whichever of its names. Whether it is one, and is known already. */
+static __always_inline bool find_terminal(struct file *file, __u32 device, struct terminal *terminal)
+{
+    struct tty_file_private *private;
+    struct tty_struct *tty;
+    __u32 major = MAJOR(device);
+
+    terminal->is_master = false;
+    if (major >= MAJOR_PTS && major <= MAJOR_PTS_LAST) {
+        terminal->number = (major - MAJOR_PTS) * 256 + MINOR(device);
+        return true;
+    }
+    if (major != MAJOR_TTYAUX || (MINOR(device) != MINOR_TTY && MINOR(device) != MINOR_PTMX))
+        return false;
+    private = BPF_CORE_READ(file, private_data);
+    if (!private)
+        return false;
+    tty = BPF_CORE_READ(private, tty);
+    major = BPF_CORE_READ(tty, driver, major);
+    terminal->number = BPF_CORE_READ(tty, index);
+    terminal->is_master = major == MAJOR_PTM;
+    return major == MAJOR_PTM || major == MAJOR_PTS;
 }
 
-/* A terminal: what a program prints is read by whoever holds its other side, and the reverse. */
+/* What a program prints is read by whoever holds the terminal's other side, and the reverse. */
+static __always_inline struct source printed_on(const struct terminal *terminal)
+{
+    struct source source = { .key = { .space = SPACE_TERMINAL, .id = terminal->number * 2 } };
+
+    return source;
+}
+
+static __always_inline struct source typed_into(const struct terminal *terminal)
+{
+    struct source source = { .key = { .space = SPACE_TERMINAL, .id = terminal->number * 2 + 1 } };
+
+    return source;
+}
+
 static __noinline int access_terminal(struct file *file, __u32 device, bool reads, bool writes)
 {
-    bool master = MAJOR(device) == MAJOR_TTYAUX;
-    __u64 number = master ? index_of_master(file) : (MAJOR(device) - MAJOR_PTS) * 256 + MINOR(device);
-    struct source printed = { .key = { .space = SPACE_TERMINAL, .id = number * 2 } };
-    struct source typed = { .key = { .space = SPACE_TERMINAL, .id = number * 2 + 1 } };
+    struct terminal terminal;
+    struct source printed, typed;
 
+    if (!find_terminal(file, device, &terminal))
+        return 0;
+    printed = printed_on(&terminal);
+    typed = typed_into(&terminal);
     if (writes)
-        give(master ? &typed.key : &printed.key);
-    return reads ? take_from(master ? &printed : &typed) : 0;
+        give(terminal.is_master ? &typed.key : &printed.key);
+    return reads ? take_from(terminal.is_master ? &printed : &typed) : 0;
 }
 
 VERIFIED_ONCE int write_device(__u32 device, __u32 block)
@@ -276,7 +318,7 @@ static __always_inline int access_character_device(struct file *file, __u32 devi
     struct key daemon = { .space = SPACE_FUSE, .id = 1 };
     __u32 major = MAJOR(device);
 
-    if ((major >= MAJOR_PTS && major <= MAJOR_PTS_LAST) || (major == MAJOR_TTYAUX && MINOR(device) == MINOR_PTMX))
+    if ((major >= MAJOR_PTS && major <= MAJOR_PTS_LAST) || major == MAJOR_TTYAUX)
         return access_terminal(file, device, reads, writes);
     if (!writes)
         return 0;
@@ -326,6 +368,35 @@ static __noinline int open_queue(struct inode *inode, bool reads, bool writes)
     if (!reads)
         return 0;
     return take_from(&source) ?: remember(begin_current(), &source, writes);
+}
+
+/* What is no write and puts bytes into a terminal or a device all the same. */
+static __noinline int control(struct file *file, __u32 command)
+{
+    __u32 device = file->f_inode->i_rdev;
+    struct terminal terminal;
+    struct source typed;
+
+    switch (MAJOR(device)) {
+    case MAJOR_SCSI:
+    case MAJOR_USB:
+    case MAJOR_USB_RAW:
+        return write_device(device, false);
+    }
+    /* As if it had been typed there. */
+    if (command == TIOCSTI && find_terminal(file, device, &terminal)) {
+        typed = typed_into(&terminal);
+        give(&typed.key);
+    }
+    return 0;
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(file_ioctl, struct file *file, unsigned int command)
+{
+    if (kind_of(file->f_inode) != S_IFCHR || !tainted())
+        return 0;
+    return answer(control(file, command));
 }
 
 static __noinline int access_special(struct file *file, bool reads, bool writes)

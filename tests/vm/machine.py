@@ -30,9 +30,10 @@ class Machine:
     """One run of QEMU. What the guest tells comes through a virtio port on QEMU's standard output; the console
     goes to a file."""
 
-    def __init__(self, kernel: Kernel, disks: Disks, payload: Path, room: Path):
+    def __init__(self, kernel: Kernel, disks: Disks, payload: Path, room: Path, counts: bool = False):
         self.console = room / "console"
-        command = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", str(MEMORY),
+        clock = ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"] if counts else ["-accel", "tcg,thread=multi", "-smp", "2"]
+        command = ["qemu-system-x86_64", "-M", "pc", *clock, "-cpu", PROCESSOR, "-m", str(MEMORY),
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-kernel", str(kernel.image), "-initrd", str(kernel.initrd), "-append", BOOT_LINE,
                    "-serial", f"file:{self.console}",

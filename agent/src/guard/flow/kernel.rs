@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Func;
@@ -45,7 +45,10 @@ const BPF_FS: &str = "/sys/fs/bpf";
 const PINS: &str = "/sys/fs/bpf/vitrine";
 /// The map of labels, and how many it has room for at least.
 const LABELS: &str = "labels";
+const COUNTERS: &str = "counters";
 const LEAST_ROOM: u64 = 1 << 18;
+/// How long the kernel may take to let go of programs.
+const LETTING_GO: Duration = Duration::from_secs(20);
 /// Programs that are run once and not attached: what was there before the guard.
 const ITERATORS: [&str; 3] = ["find_programs", "find_open", "find_mapped"];
 
@@ -197,7 +200,7 @@ impl Kernel {
     /// The kernel cannot go through its processes.
     pub(super) fn forget_the_dead(&self) -> io::Result<()> {
         let round = self.counter(counter::COUNTER_ROUND) + 1;
-        self.set("counters", &counter::COUNTER_ROUND, &round)?;
+        self.set(COUNTERS, &counter::COUNTER_ROUND, &round)?;
         // What begins or ends meanwhile is of this round already.
         self.look_at_programs()?;
         self.drop_before(round, "groups", |bytes| group::read(bytes).map(|group| group.round))?;
@@ -264,9 +267,14 @@ impl Kernel {
         Ok(changed)
     }
 
+    /// Whether the kernel asks the programs.
+    pub(super) fn is_asked(&self) -> bool {
+        self.map(COUNTERS).is_ok_and(is_asked)
+    }
+
     /// What the kernel's side has counted.
     pub(super) fn counter(&self, number: counter::Type) -> u64 {
-        self.get("counters", &number).ok().flatten().unwrap_or_default()
+        self.get(COUNTERS, &number).ok().flatten().unwrap_or_default()
     }
 
     /// Hands every event to `take`, as long as `poll` is called.
@@ -365,13 +373,42 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes everything away that is pinned: from then on nothing is guarded. Whether there was anything.
+/// Takes everything away that is pinned. Whether there was anything.
+///
+/// # Errors
+/// The pins cannot be taken away.
 pub(crate) fn detach() -> io::Result<bool> {
     match fs::remove_dir_all(PINS) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// As [`detach`], and waits until nothing is guarded any more: the kernel lets go of programs when no task can be
+/// within them, which takes some seconds.
+///
+/// # Errors
+/// The pins cannot be taken away, or the kernel asks the programs still.
+pub(crate) fn detach_for_certain() -> io::Result<bool> {
+    let counters = MapHandle::from_pinned_path(Path::new(PINS).join("maps").join(COUNTERS)).ok();
+    let was_there = detach()?;
+    let began = Instant::now();
+    while counters.as_ref().is_some_and(is_asked) {
+        if began.elapsed() > LETTING_GO {
+            let what = format!("after {} s the kernel asks it still: only a restart ends that", LETTING_GO.as_secs());
+            return Err(io::Error::other(what));
+        }
+        std::thread::sleep(LETTING_GO / 200);
+    }
+    Ok(was_there)
+}
+
+/// Whether the programs are run: a kernel may load them and have `bpf` not in its list of security modules.
+fn is_asked(counters: &MapHandle) -> bool {
+    let asked = || counters.lookup(counter::COUNTER_ASKED.bytes(), MapFlags::ANY).ok().flatten();
+    let before = asked();
+    std::thread::spawn(|| {}).join().is_ok() && asked() != before
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::fail::Failure;
 use crate::identify::label::Labelled;
 use crate::workstation::Workstation;
 use kernel::Kernel;
-pub(crate) use kernel::detach;
+pub(crate) use kernel::{detach, detach_for_certain};
 use mirror::Mirror;
 use network::Addresses;
 use record::counter;
@@ -82,7 +82,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     mirror.labelled(&kernel, workstation, &workstation.labels.all())?;
     let filled = began.elapsed();
     programs.attach()?;
-    if !is_asked(&kernel) {
+    if !kernel.is_asked() {
         detach()?;
         return Err(io::Error::other(
             "the kernel loads LSM programs and does not ask them: put `bpf` into its list (lsm=…,bpf on its command line)",
@@ -123,13 +123,6 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     Ok(Running { stop, threads })
 }
 
-/// Whether the programs are run: a kernel may load them and have `bpf` not in its list of security modules.
-fn is_asked(kernel: &Kernel) -> bool {
-    let before = kernel.counter(counter::COUNTER_ASKED);
-    let asked = std::thread::spawn(|| {}).join();
-    asked.is_ok() && kernel.counter(counter::COUNTER_ASKED) > before
-}
-
 /// What the thread of the guard knows.
 struct Flow {
     kernel: Kernel,
@@ -164,6 +157,7 @@ impl Flow {
         let mut reporter = Reporter::new(self.workstation.clone());
         let mut mirrored: Option<(Instant, usize)> = None;
         let mut swept = Instant::now();
+        let mut is_there = true;
         while !stop.load(Ordering::Relaxed) {
             kernel::poll(&events, IDLE);
             for told in std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -179,6 +173,11 @@ impl Flow {
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();
+                if is_there && !self.kernel.is_asked() {
+                    is_there = false;
+                    let what = "it was taken out of the kernel: nothing is refused until the agent is started again";
+                    self.workstation.spool.push(Failure::GuardDegraded.notice(None, what));
+                }
                 let forgotten = self.kernel.forget_the_dead();
                 self.check(forgotten);
             }
