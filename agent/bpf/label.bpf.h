@@ -206,7 +206,6 @@ VERIFIED_ONCE int is_named_like_a_master(__u64 file, __u32 flags, __u32 set)
         __u64 differs = (__u8)end[at] ^ '.';
         __u64 is_dot;
 
-
         /* The verifier would go through all that follows once for each place of the dot, were it a branch. */
         barrier_var(differs);
         is_dot = (differs - 1) >> 63;

@@ -77,6 +77,8 @@ VERIFIED_ONCE int retire(const struct key *key, __u64 generation)
     if (!key)
         return 0;
     source.key = *key;
+    if (!label_at(&source.key) && !group_of(&source.key))
+        return 0;
     weigh_carrier(&ended.label, &source.key);
     if (ended.label.rank && bpf_map_update_elem(&past, &source, &ended, BPF_ANY))
         count(COUNTER_FULL);

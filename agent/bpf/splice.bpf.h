@@ -132,7 +132,7 @@ static __always_inline void note_ring(bool splices)
     __u32 thread = task->pid;
     struct reading *reading = bpf_map_lookup_elem(&readings, &thread);
 
-    if (reading)
+    if (reading && !is_exempt(current_process()))
         reading->splices = splices;
 }
 
