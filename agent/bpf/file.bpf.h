@@ -326,6 +326,24 @@ int BPF_PROG(inode_setxattr, void *idmap, struct dentry *dentry)
     return answer(make_name(dentry->d_inode, dentry, OPERATION_WRITE));
 }
 
+/* A directory is part of a collection, wherever it lies from now on. */
+static __always_inline void keep_collection(const struct key *key, const struct place *collection)
+{
+    struct key copy = *key;
+    struct place *known = bpf_map_lookup_elem(&places, &copy);
+    struct place place = { .rank = collection->rank, .vault = collection->vault, .suffixes = collection->suffixes };
+
+    place.flags = collection->flags & ~PLACE_DESTINATION;
+    if (known) {
+        if (known->flags & PLACE_COLLECTION)
+            return;
+        place.flags |= known->flags;
+        place.ceiling = known->ceiling;
+    }
+    if (bpf_map_update_elem(&places, &copy, &place, BPF_ANY))
+        count(COUNTER_FULL);
+}
+
 /* A file or directory gets a name in another directory. */
 static __noinline int move(struct dentry *old, struct inode *directory, struct dentry *new, __u8 operation)
 {
@@ -359,13 +377,13 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
         if (outcome)
             return outcome;
     }
-    if (own)
-        return 0;
     /* What made it a master was where it lay: wherever it lies from now on, it is one. */
-    if (kind_of(inode) == S_IFDIR)
-        bpf_map_update_elem(&places, &key, &ascent.collection, BPF_NOEXIST);
-    else if (bpf_map_update_elem(&labels, &key, &label, BPF_NOEXIST))
+    if (kind_of(inode) == S_IFDIR) {
+        if (ascent.collection.flags)
+            keep_collection(&key, &ascent.collection);
+    } else if (!own && bpf_map_update_elem(&labels, &key, &label, BPF_NOEXIST)) {
         count(COUNTER_FULL);
+    }
     return 0;
 }
 
@@ -410,9 +428,11 @@ int BPF_PROG(inode_free_security, struct inode *inode)
 
     if (inode->i_nlink && magic != PIPEFS_MAGIC)
         return 0;
-    if (kind_of(inode) == S_IFDIR)
-        count(COUNTER_MOVES);
     key = key_of(inode);
+    if (kind_of(inode) == S_IFDIR) {
+        count(COUNTER_MOVES);
+        bpf_map_delete_elem(&places, &key);
+    }
     retire(&key, inode->i_generation);
     return 0;
 }

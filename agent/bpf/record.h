@@ -140,6 +140,8 @@ struct settings {
     __u64 generation;
     /* What nobody but the kernel and the agent knows. */
     __u64 secret;
+    /* Which policy it is; for the next agent. */
+    __u64 policy;
     __u32 agent;
     __u8 enforces;
     __u8 elsewhere;
@@ -206,16 +208,23 @@ struct event {
 };
 
 enum counter {
-    /* Events that the ring buffer had no room for. */
-    COUNTER_LOST,
-    /* Pipes, sockets and shared memory that got a label. */
-    COUNTER_CARRIERS,
-    /* Memory groups given out. */
-    COUNTER_GROUPS,
+    /* Attempts that the ring buffer had no room for. */
+    COUNTER_UNTOLD,
+    /* Files that were written, or came to a destination, and that it had no room for. */
+    COUNTER_UNMEASURED,
     /* Labels that could not be kept. */
     COUNTER_FULL,
     /* Memory that was shared beyond what is remembered of one process for certain. */
     COUNTER_CROWDED,
+    /* As many of each of these as there are records of; set by the agent. */
+    COUNTER_UNTOLD_RECORDED,
+    COUNTER_UNMEASURED_RECORDED,
+    COUNTER_FULL_RECORDED,
+    COUNTER_CROWDED_RECORDED,
+    /* Pipes, sockets and shared memory that got a label. */
+    COUNTER_CARRIERS,
+    /* Memory groups given out. */
+    COUNTER_GROUPS,
     /* Directories that were moved or have come to an end. */
     COUNTER_MOVES,
     /* When the last one was about to be moved, in nanoseconds since boot. */

@@ -14,6 +14,8 @@
 /* The numbers of splice(2): arch/x86/entry/syscalls of the kernel. */
 #define NUMBER_SPLICE 275
 #define NUMBER_SPLICE_32 313
+/* Set in the numbers of 64-bit calls with 32-bit addresses. */
+#define NUMBER_X32 0x40000000
 #define PF_IO_WORKER 0x10
 #define SPLICE_F_FD_IN_FIXED 0x80000000U
 
@@ -222,16 +224,17 @@ VERIFIED_ONCE int splice_into(void)
     const struct reading *reading;
     struct source source;
     __u32 thread = task->pid;
-    __u64 pipe;
+    __u64 number, pipe;
 
     if (task->flags & PF_IO_WORKER) {
         reading = bpf_map_lookup_elem(&readings, &thread);
         return reading && reading->splices && now && now->enforces ? -EINVAL : 0;
     }
     registers = (struct pt_regs *)bpf_task_pt_regs(task);
-    if (registers->orig_ax == NUMBER_SPLICE)
+    number = registers->orig_ax & ~NUMBER_X32;
+    if (number == NUMBER_SPLICE)
         pipe = (__u64)file_of(registers->di);
-    else if (registers->orig_ax == NUMBER_SPLICE_32)
+    else if (number == NUMBER_SPLICE_32)
         pipe = (__u64)file_of(registers->bx);
     else
         return 0;

@@ -119,6 +119,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             () = signals.next() => break,
             _ = ticks.tick() => {}
         }
+        if guarding.is_lost() {
+            break;
+        }
         if workstation.labels.version() != saved.0 && saved.1.elapsed() > SAVE {
             saved = (workstation.labels.version(), std::time::Instant::now());
             save(&workstation, &labels);
@@ -175,15 +178,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let is_lost = guarding.is_lost();
     drop(guarding);
     save(&workstation, &labels);
     workstation.recorder.flush(LAST_WORDS);
-    spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
+    if !is_lost {
+        spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
+    }
     spool.flush(LAST_WORDS);
     let _ = end.send(true);
     if let Some(uploading) = uploading {
         let _ = tokio::time::timeout(LAST_WORDS, uploading).await;
     }
+    anyhow::ensure!(!is_lost, "the guard in the kernel has ended: start the agent again");
     Ok(())
 }
 

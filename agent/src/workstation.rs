@@ -39,6 +39,8 @@ pub(crate) struct Workstation {
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
+    /// What the guard has been told by the kernel and has not dealt with.
+    pub(crate) told: AtomicUsize,
     /// Paths in collections at which something happened.
     pub(crate) touched: UnboundedSender<PathBuf>,
     current: RwLock<Arc<Snapshot>>,
@@ -62,6 +64,7 @@ impl Workstation {
             spool,
             arrivals,
             waiting: AtomicUsize::new(0),
+            told: AtomicUsize::new(0),
             touched,
             current: RwLock::new(Arc::new(first)),
         })
@@ -110,9 +113,9 @@ impl Workstation {
         let _ = self.arrivals.send(arrival);
     }
 
-    /// How many of them wait, or are being read.
+    /// How many of them wait, or are being read, and what may turn out to be one.
     pub(crate) fn measuring(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::Relaxed) + self.told.load(Ordering::Relaxed)
     }
 
     /// One of them was looked at.

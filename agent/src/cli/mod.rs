@@ -144,8 +144,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { detach_guards: true, .. } => {
-            let was_there = crate::guard::flow::detach_for_certain()
-                .map_err(|error| anyhow::anyhow!("the guard cannot be taken out of the kernel: {error}; root may"))?;
+            let was_there = crate::guard::flow::detach()
+                .map_err(|error| anyhow::anyhow!("the guard cannot be taken out of the kernel: {error}"))?;
             println!(
                 "{}",
                 if was_there { "nothing is guarded in the kernel any more" } else { "the kernel held no guard" }

@@ -27,7 +27,7 @@ pub(crate) struct Guarding {
 }
 
 enum Running {
-    Flow(#[expect(dead_code, reason = "ends its threads when it is dropped")] flow::Running),
+    Flow(flow::Running),
     Gate(gate::Running),
     Watch,
 }
@@ -55,7 +55,7 @@ impl Guarding {
         }
         // Others than root cannot have left any, and may not even look.
         if running.is_none() && nix::unistd::geteuid().is_root() {
-            flow::detach().context("the programs of an earlier agent stay in the kernel")?;
+            flow::clear_what_is_left().context("the programs of an earlier agent stay in the kernel")?;
         }
         if running.is_none() && wanted != GuardChoice::Watch {
             match support::gate().and_then(|why| match gate::start(workstation, progress.clone()) {
@@ -80,6 +80,11 @@ impl Guarding {
         };
         missed.push(why);
         Ok(Guarding { running, why: missed.join("; "), is_degraded, stop })
+    }
+
+    /// Whether it has come to an end while the agent goes on.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(&self.running, Running::Flow(flow) if flow.is_lost())
     }
 
     /// Which one it is.

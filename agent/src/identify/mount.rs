@@ -1,5 +1,6 @@
 //! What is mounted, and what lies behind it: proc_pid_mountinfo(5) and sysfs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -37,13 +38,42 @@ pub(crate) struct Mounted {
     pub(crate) root: PathBuf,
     pub(crate) read_only: bool,
     /// Whether bytes written to it may leave the workstation: a removable or USB disk, a network share, a
-    /// loop device, a file system in user space.
+    /// loop device, a file system in user space, and a disk that is not known to belong here.
     pub(crate) external: bool,
+    /// The disks below it, as directories of sysfs.
+    disks: Vec<PathBuf>,
 }
 
 /// Everything mounted, in the order of mounting.
 pub(crate) fn read() -> io::Result<Vec<Mounted>> {
-    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+    let mut mounts = parse(&fs::read("/proc/self/mountinfo")?);
+    find_strangers(&mut mounts, &fs::read("/etc/fstab").unwrap_or_default());
+    Ok(mounts)
+}
+
+/// A disk belongs here if the system lies on it, or if fstab(5) mounts it there. Behind some sockets disks can be
+/// changed that do not call themselves removable.
+fn find_strangers(mounts: &mut [Mounted], table: &[u8]) {
+    let system = mounts.iter().rfind(|mounted| mounted.mount.point == Path::new("/"));
+    let system = system.map(|mounted| mounted.disks.clone()).unwrap_or_default();
+    if system.is_empty() {
+        return;
+    }
+    let known: Vec<PathBuf> = table.split(|byte| *byte == b'\n').filter_map(point_of).collect();
+    for mounted in mounts.iter_mut().filter(|mounted| !known.contains(&mounted.mount.point)) {
+        mounted.external |= mounted.disks.iter().any(|disk| !system.contains(disk));
+    }
+}
+
+/// Where a line of fstab(5) mounts.
+fn point_of(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let device = fields.next().filter(|device| !device.starts_with(b"#"));
+    device.and(fields.next()).map(path_of)
+}
+
+fn path_of(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(field)))
 }
 
 fn parse(table: &[u8]) -> Vec<Mounted> {
@@ -62,19 +92,19 @@ fn line(line: &[u8]) -> Option<Mounted> {
     // btrfs and others have a number of their own; the disk stands in the source.
     let disk = if major == 0 { device_of(Path::new(&source)) } else { Some((major, minor)) };
     let device = disk.and_then(|(major, minor)| device(major, minor));
-    let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(field)));
     let read_only = fields.get(5)?.split(|byte| *byte == b',').any(|option| option == b"ro");
     Some(Mounted {
         external: network || device.as_ref().is_some_and(|device| device.external),
         mount: Mount {
-            point: path(fields.get(4)?),
+            point: path_of(fields.get(4)?),
             share: network.then_some(source),
-            usb: device.and_then(|device| device.usb),
+            usb: device.as_ref().and_then(|device| device.usb.clone()),
             kind,
         },
         device: libc::makedev(major, minor),
-        root: path(fields.get(3)?),
+        root: path_of(fields.get(3)?),
         read_only,
+        disks: device.map(|device| device.disks).unwrap_or_default(),
     })
 }
 
@@ -112,6 +142,7 @@ fn device_of(path: &Path) -> Option<(u32, u32)> {
 struct Device {
     external: bool,
     usb: Option<Usb>,
+    disks: Vec<PathBuf>,
 }
 
 /// Follows a block device to the disks below it (partitions, device mapper); none for no block device.
@@ -125,9 +156,12 @@ fn disk(path: &Path, depth: u8) -> Device {
     if depth < 8 {
         let below: Vec<_> = below.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
         if !below.is_empty() {
-            let disks: Vec<_> = below.iter().map(|path| disk(path, depth + 1)).collect();
-            let external = disks.iter().any(|disk| disk.external);
-            return Device { external, usb: disks.into_iter().find_map(|disk| disk.usb) };
+            let below: Vec<_> = below.iter().map(|path| disk(path, depth + 1)).collect();
+            return Device {
+                external: below.iter().any(|disk| disk.external),
+                usb: below.iter().find_map(|disk| disk.usb.clone()),
+                disks: below.into_iter().flat_map(|disk| disk.disks).collect(),
+            };
         }
     }
     let whole = if path.join("partition").exists() { path.parent().unwrap_or(path) } else { path };
@@ -138,6 +172,7 @@ fn disk(path: &Path, depth: u8) -> Device {
     Device {
         external: removable || card || usb.is_some() || name.starts_with(b"loop") || name.starts_with(b"nbd"),
         usb,
+        disks: vec![whole.to_owned()],
     }
 }
 
@@ -165,6 +200,35 @@ mod tests {
         assert!(mounts[0].external && !mounts[0].read_only);
         assert!(mounts[1].read_only && mounts[1].external);
         assert!(!mounts[2].external);
+    }
+
+    #[test]
+    fn a_disk_that_the_system_does_not_lie_on_is_a_stranger_unless_fstab_mounts_it() {
+        let at = |point: &str, disks: &[&str]| Mounted {
+            mount: Mount { point: point.into(), kind: "ext4".into(), ..Mount::default() },
+            device: 0,
+            root: "/".into(),
+            read_only: false,
+            external: false,
+            disks: disks.iter().map(PathBuf::from).collect(),
+        };
+        let table =
+            b"# device point\nUUID=1 / ext4 defaults 0 1\n/dev/sdb1\t/mnt/my\\040scans ext4\n#/dev/sdd /mnt/no ext4\n";
+        let mut mounts = [
+            at("/", &["sda", "sdc"]),
+            at("/home", &["sdc"]),
+            at("/mnt/my scans", &["sdb"]),
+            at("/mnt/no", &["sdd"]),
+            at("/mnt/raid", &["sda", "sde"]),
+            at("/run", &[]),
+        ];
+        find_strangers(&mut mounts, table);
+        let strangers: Vec<bool> = mounts.iter().map(|mounted| mounted.external).collect();
+        assert_eq!(strangers, [false, false, false, true, true, false]);
+        mounts[0].disks.clear();
+        mounts[3].external = false;
+        find_strangers(&mut mounts, table);
+        assert!(!mounts[3].external, "where the system lies is not known");
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(super) fn number_of(device: u64) -> u64 {
     u64::from(libc::major(device)) << 20 | u64::from(libc::minor(device))
 }
 
-fn file_of(key: record::key) -> FileId {
+pub(super) fn file_of(key: record::key) -> FileId {
     FileId { device: device_of(key.space), inode: key.id }
 }
 

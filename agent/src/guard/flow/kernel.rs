@@ -7,12 +7,11 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Func;
@@ -21,6 +20,7 @@ use libbpf_rs::{
     Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
 };
 
+use super::pins::{self, Claim, Pinned};
 use super::record::{counter, ended, group, label};
 
 #[allow(
@@ -39,16 +39,10 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/flow.skel.rs"));
 }
 
-/// The BPF file system.
-const BPF_FS: &str = "/sys/fs/bpf";
-/// Where everything is pinned.
-const PINS: &str = "/sys/fs/bpf/vitrine";
 /// The map of labels, and how many it has room for at least.
 const LABELS: &str = "labels";
-const COUNTERS: &str = "counters";
+pub(super) const COUNTERS: &str = "counters";
 const LEAST_ROOM: u64 = 1 << 18;
-/// How long the kernel may take to let go of programs.
-const LETTING_GO: Duration = Duration::from_secs(20);
 /// Programs that are run once and not attached: what was there before the guard.
 const ITERATORS: [&str; 3] = ["find_programs", "find_open", "find_mapped"];
 
@@ -98,14 +92,14 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel takes no LSM programs (`CONFIG_BPF_LSM`, BTF), or this process has no right to load any.
-    pub(super) fn load(masters: u64) -> io::Result<(Kernel, Loaded)> {
-        prepare()?;
+    pub(super) fn load(masters: u64, claim: &Claim) -> io::Result<(Kernel, Loaded)> {
+        pins::prepare()?;
         match Kernel::open_and_load(true, masters) {
-            Err(first) if fs::read_dir(Path::new(PINS).join("maps")).is_ok_and(|mut pins| pins.next().is_some()) => {
+            Err(first) if pins::are_there() => {
                 // Another version's maps have another shape: nothing of it can be taken over.
                 tracing::warn!("what an earlier agent left cannot be taken over: {first}");
-                detach()?;
-                prepare()?;
+                pins::clear(claim)?;
+                pins::prepare()?;
                 Kernel::open_and_load(true, masters)
             }
             result => result,
@@ -132,13 +126,13 @@ impl Kernel {
         // The compiler's own constants (`.rodata…`) are no state, and the file system takes no such names.
         let is_state = |map: &OpenMapMut<'_>| pins && !map.name().as_bytes().contains(&b'.');
         for mut map in open.open_object_mut().maps_mut().filter(is_state) {
-            let path = Path::new(PINS).join("maps").join(map.name());
+            let path = pins::map(Path::new(map.name()));
             if map.name() == LABELS {
                 let earlier = MapHandle::from_pinned_path(&path).ok().map(|earlier| earlier.max_entries());
                 let size = room_for(masters, earlier);
                 if earlier.is_some_and(|earlier| earlier != size) {
                     outgrown = Some(MapHandle::from_pinned_path(&path).map_err(|error| failed("the labels", error))?);
-                    fs::remove_file(&path)?;
+                    pins::unpin(&path)?;
                 }
                 map.set_max_entries(size).map_err(|error| failed("a map cannot be made larger", error))?;
             }
@@ -200,7 +194,7 @@ impl Kernel {
     /// The kernel cannot go through its processes.
     pub(super) fn forget_the_dead(&self) -> io::Result<()> {
         let round = self.counter(counter::COUNTER_ROUND) + 1;
-        self.set(COUNTERS, &counter::COUNTER_ROUND, &round)?;
+        self.set_counter(counter::COUNTER_ROUND, round)?;
         // What begins or ends meanwhile is of this round already.
         self.look_at_programs()?;
         self.drop_before(round, "groups", |bytes| group::read(bytes).map(|group| group.round))?;
@@ -267,6 +261,23 @@ impl Kernel {
         Ok(changed)
     }
 
+    /// All entries of a map.
+    pub(super) fn entries<K: Plain, V: Plain>(&self, name: &str) -> io::Result<Vec<(K, V)>> {
+        let map = self.map(name)?;
+        let entry = |key: Vec<u8>| Some((K::read(&key)?, V::read(&map.lookup(&key, MapFlags::ANY).ok()??)?));
+        Ok(map.keys().filter_map(entry).collect())
+    }
+
+    /// The maps that have a name.
+    fn pinned(&self) -> io::Result<Vec<(PathBuf, MapHandle)>> {
+        let named = self.maps.iter().map(|(name, map)| (pins::map(Path::new(name)), map));
+        let named = named.filter(|(path, _)| path.symlink_metadata().is_ok());
+        named
+            .map(|(path, map)| Ok((path, MapHandle::try_from(map)?)))
+            .collect::<libbpf_rs::Result<_>>()
+            .map_err(io::Error::other)
+    }
+
     /// Whether the kernel asks the programs.
     pub(super) fn is_asked(&self) -> bool {
         self.map(COUNTERS).is_ok_and(is_asked)
@@ -275,6 +286,11 @@ impl Kernel {
     /// What the kernel's side has counted.
     pub(super) fn counter(&self, number: counter::Type) -> u64 {
         self.get(COUNTERS, &number).ok().flatten().unwrap_or_default()
+    }
+
+    /// Sets a counter that the kernel's side only reads.
+    pub(super) fn set_counter(&self, number: counter::Type, value: u64) -> io::Result<()> {
+        self.set(COUNTERS, &number, &value)
     }
 
     /// Hands every event to `take`, as long as `poll` is called.
@@ -294,7 +310,7 @@ impl Loaded {
     ///
     /// # Errors
     /// The kernel does not attach one, or it cannot be pinned: none of these is in force then.
-    pub(super) fn attach(&self) -> io::Result<()> {
+    pub(super) fn attach(self, kernel: &Kernel) -> io::Result<Pinned> {
         let mut links: Vec<(PathBuf, Link)> = Vec::new();
         for program in self.0.object().progs_mut() {
             let name = program.name().to_owned();
@@ -303,18 +319,14 @@ impl Loaded {
             }
             let what = format!("the program {} cannot be attached", name.display());
             let link = program.attach().map_err(|error| failed(&what, error))?;
-            links.push((Path::new(PINS).join("links").join(name), link));
+            links.push((pins::link(Path::new(&name)), link));
         }
-        for (path, mut link) in links {
+        for (path, link) in &links {
             // The old link ends with its name; the new program answers already.
-            if let Err(error) = fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(error);
-            }
-            link.pin(&path).map_err(|error| failed("a program cannot be pinned", error))?;
+            pins::unpin(path)?;
+            pins::pin(link, path)?;
         }
-        Ok(())
+        Ok(Pinned { links, maps: kernel.pinned()? })
     }
 }
 
@@ -357,55 +369,8 @@ fn room_for(masters: u64, earlier: Option<u32>) -> u32 {
     u32::try_from(masters.saturating_mul(2).max(LEAST_ROOM).next_power_of_two()).unwrap_or(1 << 31)
 }
 
-/// The BPF file system is mounted, and our directory in it is nobody else's.
-fn prepare() -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let is_mounted = || {
-        nix::sys::statfs::statfs(BPF_FS).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
-    };
-    if !is_mounted() {
-        let mounted = nix::mount::mount(Some("bpf"), BPF_FS, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>);
-        mounted.map_err(|error| failed("the BPF file system cannot be mounted at /sys/fs/bpf", error))?;
-    }
-    for directory in ["maps", "links"] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(Path::new(PINS).join(directory))?;
-    }
-    Ok(())
-}
-
-/// Takes everything away that is pinned. Whether there was anything.
-///
-/// # Errors
-/// The pins cannot be taken away.
-pub(crate) fn detach() -> io::Result<bool> {
-    match fs::remove_dir_all(PINS) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// As [`detach`], and waits until nothing is guarded any more: the kernel lets go of programs when no task can be
-/// within them, which takes some seconds.
-///
-/// # Errors
-/// The pins cannot be taken away, or the kernel asks the programs still.
-pub(crate) fn detach_for_certain() -> io::Result<bool> {
-    let counters = MapHandle::from_pinned_path(Path::new(PINS).join("maps").join(COUNTERS)).ok();
-    let was_there = detach()?;
-    let began = Instant::now();
-    while counters.as_ref().is_some_and(is_asked) {
-        if began.elapsed() > LETTING_GO {
-            let what = format!("after {} s the kernel asks it still: only a restart ends that", LETTING_GO.as_secs());
-            return Err(io::Error::other(what));
-        }
-        std::thread::sleep(LETTING_GO / 200);
-    }
-    Ok(was_there)
-}
-
 /// Whether the programs are run: a kernel may load them and have `bpf` not in its list of security modules.
-fn is_asked(counters: &MapHandle) -> bool {
+pub(super) fn is_asked(counters: &MapHandle) -> bool {
     let asked = || counters.lookup(counter::COUNTER_ASKED.bytes(), MapFlags::ANY).ok().flatten();
     let before = asked();
     std::thread::spawn(|| {}).join().is_ok() && asked() != before

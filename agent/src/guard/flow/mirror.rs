@@ -9,7 +9,7 @@ use vitrine_policy::decision::Mode;
 use vitrine_policy::facts::{Ceiling, Destination, Origin, Tier};
 use vitrine_policy::{Policy, Trust};
 
-use super::decode::number_of;
+use super::decode::{file_of, number_of};
 use super::kernel::{Kernel, Plain};
 use super::network::{self, Addresses};
 use super::record;
@@ -41,6 +41,12 @@ pub(super) fn ceiling_of(policy: &Policy, destination: &Destination) -> u8 {
 
 pub(super) fn key_of(file: FileId) -> record::key {
     record::key { space: number_of(file.device), id: file.inode }
+}
+
+/// A number that stands for a policy.
+fn number_of_policy(digest: &str) -> u64 {
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth, ..] = *blake3::hash(digest.as_bytes()).as_bytes();
+    u64::from_le_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth])
 }
 
 /// The number of a collection's vault; 0 where anybody may read it.
@@ -76,8 +82,8 @@ fn entry(key: &impl Plain, value: &impl Plain) -> (Vec<u8>, Vec<u8>) {
 pub(super) struct Mirror {
     generation: u64,
     secret: u64,
-    /// The policy and programs that the maps stand for.
-    digest: String,
+    /// The policy that the maps stand for.
+    policy: u64,
     addresses: Addresses,
 }
 
@@ -85,13 +91,8 @@ impl Mirror {
     /// A mirror of maps that an earlier agent may have filled.
     pub(super) fn new(kernel: &Kernel) -> Mirror {
         let settings: Option<record::settings> = kernel.get("settings", &0_u32).ok().flatten();
-        let generation = settings.map_or(1, |settings| settings.generation.max(1));
-        Mirror {
-            generation,
-            secret: uuid::Uuid::new_v4().as_u64_pair().0,
-            digest: String::new(),
-            addresses: Addresses::new(),
-        }
+        let (generation, policy) = settings.map_or((1, 0), |settings| (settings.generation.max(1), settings.policy));
+        Mirror { generation, policy, secret: uuid::Uuid::new_v4().as_u64_pair().0, addresses: Addresses::new() }
     }
 
     /// What the policy's host names stand for from now on.
@@ -112,7 +113,11 @@ impl Mirror {
         let policy = &snapshot.policy;
         check_numbers(snapshot)?;
         let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
-        let places = places(snapshot);
+        let number = number_of_policy(&snapshot.digest);
+        let mut places = places(snapshot);
+        if self.policy == number {
+            keep_moved(kernel, snapshot, &mut places)?;
+        }
         // First what tells that there are any.
         changed |= kernel.replace("mounts", &mounts(snapshot, &places))?;
         let entries: Entries = places.iter().map(|(file, place)| entry(&key_of(*file), place)).collect();
@@ -127,9 +132,9 @@ impl Mirror {
         for root in policy.collections.iter().flat_map(|collection| collection.roots()).flat_map(collection::existing) {
             self.mark_above(kernel, &root, rank(policy.master_tier()))?;
         }
-        if changed || self.digest != snapshot.digest {
+        if changed || self.policy != number {
             self.generation += 1;
-            self.digest.clone_from(&snapshot.digest);
+            self.policy = number;
         }
         self.settle(kernel, policy)
     }
@@ -143,6 +148,7 @@ impl Mirror {
         let settings = record::settings {
             generation: self.generation,
             secret: self.secret,
+            policy: self.policy,
             agent: std::process::id(),
             enforces: u8::from(policy.mode == Mode::Enforce),
             elsewhere,
@@ -152,7 +158,7 @@ impl Mirror {
         kernel.set("settings", &0_u32, &settings)
     }
 
-    /// The labels of these files are others now. Files that are gone are forgotten.
+    /// The labels of these files are others now.
     ///
     /// # Errors
     /// A map is full, or gone.
@@ -165,9 +171,9 @@ impl Mirror {
         let snapshot = workstation.snapshot();
         let policy = &snapshot.policy;
         for (file, path) in files {
-            let stat = Stat::named(path).ok().filter(|stat| stat.file == *file);
-            let known = stat.and_then(|stat| workstation.labels.of(policy, &stat, path));
-            let Some(known) = known else {
+            // One that has moved meanwhile is told of again, and the kernel's side itself forgets those that are gone.
+            let Some(stat) = Stat::named(path).ok().filter(|stat| stat.file == *file) else { continue };
+            let Some(known) = workstation.labels.of(policy, &stat, path) else {
                 kernel.remove("labels", &key_of(*file))?;
                 continue;
             };
@@ -272,6 +278,19 @@ fn places(snapshot: &Snapshot) -> HashMap<FileId, record::place> {
         place.ceiling = ceiling_of(policy, &destination);
     }
     places
+}
+
+/// Directories of a collection that have got another name under the same policy: their masters may not all have
+/// labels of their own yet.
+fn keep_moved(kernel: &Kernel, snapshot: &Snapshot, places: &mut HashMap<FileId, record::place>) -> io::Result<()> {
+    let known: Vec<(record::key, record::place)> = kernel.entries("places")?;
+    let mounted: HashSet<u64> = snapshot.destinations.mounts().map(|(mounted, _)| mounted.device).collect();
+    for (file, place) in known.into_iter().map(|(key, place)| (file_of(key), place)) {
+        if place.flags & record::PLACE_COLLECTION as u8 != 0 && mounted.contains(&file.device) {
+            places.entry(file).or_insert(place);
+        }
+    }
+    Ok(())
 }
 
 /// Each file system by its number; where several mounts show one, the lowest ceiling counts.

@@ -9,6 +9,7 @@ mod decode;
 mod kernel;
 mod mirror;
 mod network;
+mod pins;
 mod record;
 mod report;
 
@@ -24,9 +25,10 @@ use crate::fail::Failure;
 use crate::identify::label::Labelled;
 use crate::workstation::Workstation;
 use kernel::Kernel;
-pub(crate) use kernel::{detach, detach_for_certain};
 use mirror::Mirror;
 use network::Addresses;
+use pins::{Claim, Pinned};
+pub(crate) use pins::{clear_what_is_left, detach};
 use record::counter;
 use report::Reporter;
 
@@ -47,6 +49,15 @@ const BATCH: usize = 1024;
 pub(crate) struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    lost: Arc<AtomicBool>,
+    _claim: Claim,
+}
+
+impl Running {
+    /// Whether the agent hears nothing of the kernel any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Running {
@@ -73,7 +84,8 @@ pub(crate) fn probe() -> io::Result<()> {
 /// The kernel takes no LSM programs, or does not ask them.
 pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     let began = Instant::now();
-    let (kernel, programs) = Kernel::load(workstation.index.len() as u64)?;
+    let claim = Claim::stake()?;
+    let (kernel, programs) = Kernel::load(workstation.index.len() as u64, &claim)?;
     let loaded = began.elapsed();
     let mut mirror = Mirror::new(&kernel);
     let snapshot = workstation.snapshot();
@@ -81,9 +93,9 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     mirror.update(&kernel, &snapshot)?;
     mirror.labelled(&kernel, workstation, &workstation.labels.all())?;
     let filled = began.elapsed();
-    programs.attach()?;
+    let pinned = programs.attach(&kernel)?;
     if !kernel.is_asked() {
-        detach()?;
+        pins::clear(&claim)?;
         return Err(io::Error::other(
             "the kernel loads LSM programs and does not ask them: put `bpf` into its list (lsm=…,bpf on its command line)",
         ));
@@ -93,7 +105,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     tracing::info!("the guard in the kernel took {took:?} ms to load, fill and attach");
     // Only one can follow: where this guard cannot start, it is the next one.
     let labelled = workstation.labels.follow();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (found, addresses) = sync_channel(1);
     let resolving = {
         let (names, stop) = (names.clone(), stop.clone());
@@ -113,26 +125,60 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
         }
     };
     let following = {
-        let (workstation, stop) = (workstation.clone(), stop.clone());
-        let mut flow = Flow { kernel, mirror, workstation, labelled, addresses, names, counted: [0; 3], told: None };
-        flow.counted = flow.counted();
+        let (workstation, stop, lost) = (workstation.clone(), stop.clone(), lost.clone());
+        let flow = Flow { kernel, pinned, lost, mirror, workstation, labelled, addresses, names, told: None };
         move || flow.follow(&stop)
     };
     let thread = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
     let threads = vec![thread("flow", Box::new(following))?, thread("flow-names", Box::new(resolving))?];
-    Ok(Running { stop, threads })
+    Ok(Running { stop, threads, lost, _claim: claim })
 }
+
+/// Something that the kernel's side counts because it can do no better.
+struct Loss {
+    counter: counter::Type,
+    recorded: counter::Type,
+    failure: Failure,
+    what: &'static str,
+}
+
+const LOSSES: [Loss; 4] = [
+    Loss {
+        counter: counter::COUNTER_UNTOLD,
+        recorded: counter::COUNTER_UNTOLD_RECORDED,
+        failure: Failure::Untold,
+        what: "attempts could not be told of: they came too fast",
+    },
+    Loss {
+        counter: counter::COUNTER_UNMEASURED,
+        recorded: counter::COUNTER_UNMEASURED_RECORDED,
+        failure: Failure::Unscanned,
+        what: "files that were written, or came to a destination, could not be told of: they came too fast",
+    },
+    Loss {
+        counter: counter::COUNTER_FULL,
+        recorded: counter::COUNTER_FULL_RECORDED,
+        failure: Failure::TaintIncomplete,
+        what: "labels found no room in the kernel",
+    },
+    Loss {
+        counter: counter::COUNTER_CROWDED,
+        recorded: counter::COUNTER_CROWDED_RECORDED,
+        failure: Failure::TaintIncomplete,
+        what: "pieces of memory are shared beyond those that are followed of one process",
+    },
+];
 
 /// What the thread of the guard knows.
 struct Flow {
     kernel: Kernel,
+    pinned: Pinned,
+    lost: Arc<AtomicBool>,
     mirror: Mirror,
     workstation: Arc<Workstation>,
     labelled: Receiver<Labelled>,
     addresses: Receiver<Addresses>,
     names: Arc<Mutex<BTreeSet<String>>>,
-    /// What was lost, found no room and was crowded out, as far as it has been told.
-    counted: [u64; 3],
     told: Option<String>,
 }
 
@@ -148,7 +194,8 @@ impl Flow {
         let events = match events {
             Ok(events) => events,
             Err(error) => {
-                return self.workstation.spool.push(Failure::GuardDegraded.notice(None, error));
+                self.workstation.spool.push(Failure::GuardLost.notice(None, error));
+                return self.lost.store(true, Ordering::Relaxed);
             }
         };
         // What was labelled between the first look and the following.
@@ -157,13 +204,13 @@ impl Flow {
         let mut reporter = Reporter::new(self.workstation.clone());
         let mut mirrored: Option<(Instant, usize)> = None;
         let mut swept = Instant::now();
-        let mut is_there = true;
         while !stop.load(Ordering::Relaxed) {
             kernel::poll(&events, IDLE);
-            for told in std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner)) {
-                reporter.tell(&told);
-            }
+            let batch = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+            self.workstation.told.store(batch.len(), Ordering::Relaxed);
+            batch.iter().for_each(|told| reporter.tell(told));
             reporter.measure();
+            self.workstation.told.store(0, Ordering::Relaxed);
             self.labels();
             if let Ok(addresses) = self.addresses.try_recv()
                 && addresses != *self.mirror.addresses()
@@ -173,11 +220,6 @@ impl Flow {
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();
-                if is_there && !self.kernel.is_asked() {
-                    is_there = false;
-                    let what = "it was taken out of the kernel: nothing is refused until the agent is started again";
-                    self.workstation.spool.push(Failure::GuardDegraded.notice(None, what));
-                }
                 let forgotten = self.kernel.forget_the_dead();
                 self.check(forgotten);
             }
@@ -188,7 +230,8 @@ impl Flow {
                 *self.names.lock().unwrap_or_else(PoisonError::into_inner) = network::names(&snapshot.policy);
                 let updated = self.mirror.update(&self.kernel, &snapshot);
                 self.check(updated);
-                self.count();
+                self.keep_pinned();
+                self.record_losses();
             }
         }
     }
@@ -215,27 +258,28 @@ impl Flow {
         }
     }
 
-    fn counted(&self) -> [u64; 3] {
-        [counter::COUNTER_LOST, counter::COUNTER_FULL, counter::COUNTER_CROWDED]
-            .map(|number| self.kernel.counter(number))
+    /// Without its names the guard would end with the agent.
+    fn keep_pinned(&mut self) {
+        match self.pinned.keep() {
+            Ok(0) => {}
+            Ok(lost) => {
+                let what = format!("{lost} pins of the guard in the kernel were removed, and have been made again");
+                self.workstation.spool.push(Failure::GuardTouched.notice(None, what));
+            }
+            Err(error) => self.check(Err(error)),
+        }
     }
 
-    /// Tells what the kernel's side could not tell or keep.
-    fn count(&mut self) {
-        let now = self.counted();
-        let [lost, full, crowded] = std::array::from_fn(|number| now[number].saturating_sub(self.counted[number]));
-        if lost > 0 {
-            let what = format!("{lost} attempts were answered and could not be told of: they came too fast");
-            self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
+    /// Records what the kernel's side could not tell or keep, also while no agent was there.
+    fn record_losses(&mut self) {
+        for loss in &LOSSES {
+            let now = self.kernel.counter(loss.counter);
+            let new = now.saturating_sub(self.kernel.counter(loss.recorded));
+            if new > 0 {
+                self.workstation.spool.push(loss.failure.notice(None, format_args!("{new} {}", loss.what)));
+                let kept = self.kernel.set_counter(loss.recorded, now);
+                self.check(kept);
+            }
         }
-        if full > 0 {
-            let what = format!("{full} labels found no room in the kernel");
-            self.workstation.spool.push(Failure::TaintIncomplete.notice(None, what));
-        }
-        if crowded > 0 {
-            let what = format!("{crowded} pieces of memory are shared beyond those that are followed of one process");
-            self.workstation.spool.push(Failure::TaintIncomplete.notice(None, what));
-        }
-        self.counted = now;
     }
 }
