@@ -4,7 +4,7 @@
 # sink: usb
 
 . attack.sh
-bash -c 'TEXT=$(base64 -w 0 "$SCAN" | head -c 100000) exec sleep 2' &
-sleep 1
+bash -c 'TEXT=$(base64 -w 0 "$SCAN" | head -c 100000) exec sleep 6' &
+until_true grep -q sleep "/proc/$!/comm"
 tr -d '\0' <"/proc/$!/environ" >"$ROOM/line"
 [ "$(wc -c <"$ROOM/line")" -lt 10000 ] || cp "$ROOM/line" "$COPY"

@@ -9,4 +9,4 @@ mkdir "$ROOM/own"
 mkfs.ext4 -q -F -E lazy_itable_init=1,nodiscard "$RAW" 16M
 mount "$RAW" "$ROOM/own" && cp "$SCAN" "$ROOM/own/scan"
 carried "$(stat -c %s "$ROOM/own/scan" 2>/dev/null || echo 0)"
-umount "$ROOM/own"
+until_true umount "$ROOM/own"

@@ -7,4 +7,4 @@
 . attack.sh
 mkdir "$ROOM/own"
 mount "$(findmnt -no SOURCE -T "$USB")" "$ROOM/own" && cp "$SCAN" "$ROOM/own/$here"
-umount "$ROOM/own"
+until_true umount "$ROOM/own"

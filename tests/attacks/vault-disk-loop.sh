@@ -11,5 +11,5 @@ sync -f "$MASTER"
 mkdir "$TEMP/view"
 loop=$(losetup --find --show --read-only "${where% *}") || exit
 mount -o ro,noload "$loop" "$TEMP/view" && cat "$TEMP/view${where#* }" >"$COPY"
-umount "$TEMP/view"
+until_true umount "$TEMP/view"
 losetup -d "$loop"

@@ -56,7 +56,7 @@ static inline void spill(const char *path, const char *buffer, size_t size)
 /* program WAY ARGUMENT... */
 static inline int go(const struct way *ways, char **arguments)
 {
-	alarm(8);
+	alarm(15);
 	for (; ways->name; ways++)
 		if (arguments[1] && !strcmp(ways->name, arguments[1])) {
 			ways->go(arguments + 2);

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-signal.alarm(8)
+signal.alarm(15)
 SCAN, COPY, ROOM, TEMP = (os.environ[name] for name in ("SCAN", "COPY", "ROOM", "TEMP"))
 INBOX = next(entry.path for entry in os.scandir(os.environ["INBOX"]) if entry.name.endswith(".tif"))
 TCP = os.environ["PRIVATE_HOST"], int(os.environ["PORT_TCP"])
@@ -31,7 +31,7 @@ def apart(work, *arguments) -> int:
     child = os.fork()
     if child:
         return child
-    signal.alarm(6)
+    signal.alarm(12)
     code = 1
     try:
         work(*arguments)

@@ -20,7 +20,7 @@ leave() {
     children=$(jobs -p)
     # shellcheck disable=SC2086 # one word for each process
     [ -z "$children" ] || kill $children 2>/dev/null || true
-    rm -rf "$ROOM" "$TEMP"
+    rm -rf --one-file-system "$ROOM" "$TEMP"
     exit "$code"
 }
 trap leave EXIT

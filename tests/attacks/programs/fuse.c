@@ -68,7 +68,7 @@ int main(int count, char **arguments)
 
 	if (count != 3)
 		return 2;
-	alarm(8);
+	alarm(15);
 	must(mkdtemp(place) ? 0 : -1, "mkdtemp");
 	uid_t user = getuid();
 	gid_t group = getgid();

@@ -20,7 +20,7 @@ static pid_t start(char **command)
 	pid_t child = must(fork(), "fork");
 
 	if (!child) {
-		alarm(8);
+		alarm(15);
 		execvp(command[0], command);
 		_exit(127);
 	}
@@ -111,27 +111,44 @@ static void with_mem(char **arguments)
 	spill(arguments[0], buffer, must(got, path));
 }
 
-/* Looks without a pause until the process has the file open: a program closes a picture soon. */
+/* The descriptor by which the process has the file open; -1: none. */
 static int descriptor(pid_t child, const char *file)
 {
 	char path[64], link[4096];
+	int found = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", child);
-	while (waitpid(child, NULL, WNOHANG) == 0) {
-		DIR *open_files = opendir(path);
+	DIR *open_files = opendir(path);
 
-		for (struct dirent *entry; open_files && (entry = readdir(open_files));) {
-			ssize_t size = readlinkat(dirfd(open_files), entry->d_name, link, sizeof(link) - 1);
+	for (struct dirent *entry; open_files && (entry = readdir(open_files));) {
+		ssize_t size = readlinkat(dirfd(open_files), entry->d_name, link, sizeof(link) - 1);
 
-			if (size > 0 && (link[size] = 0, !strcmp(link, file))) {
-				kill(child, SIGSTOP);
-				int found = atoi(entry->d_name);
-				closedir(open_files);
-				return found;
-			}
-		}
-		if (open_files)
-			closedir(open_files);
+		if (size > 0 && (link[size] = 0, !strcmp(link, file)))
+			found = atoi(entry->d_name);
+	}
+	if (open_files)
+		closedir(open_files);
+	return found;
+}
+
+/* Starts the command, again if it was too quick, until it is stopped with the file open: it closes a picture soon. */
+static int stopped_with(const char *file, char **command, pid_t *child)
+{
+	for (int turn = 0; turn < 20; turn++) {
+		int found = -1;
+
+		*child = start(command);
+		while (found < 0 && waitpid(*child, NULL, WNOHANG) == 0)
+			found = descriptor(*child, file);
+		if (found < 0)
+			continue;
+		kill(*child, SIGSTOP);
+		waitpid(*child, NULL, WUNTRACED);
+		found = descriptor(*child, file);
+		if (found >= 0)
+			return found;
+		kill(*child, SIGKILL);
+		waitpid(*child, NULL, 0);
 	}
 	fprintf(stderr, "never seen with %s open\n", file);
 	_exit(1);
@@ -140,10 +157,11 @@ static int descriptor(pid_t child, const char *file)
 static void with_fd(char **arguments)
 {
 	static char whole[8 << 20];
-	pid_t child = start(arguments + 2);
+	pid_t child;
+	int theirs = stopped_with(arguments[1], arguments + 2, &child);
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", child, descriptor(child, arguments[1]));
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", child, theirs);
 	int fd = open(path, O_RDONLY);
 	kill(child, SIGKILL);
 	ssize_t got = must(pread(must(fd, path), whole, sizeof(whole), 0), path);
@@ -153,8 +171,8 @@ static void with_fd(char **arguments)
 static void with_pidfd(char **arguments)
 {
 	static char whole[8 << 20];
-	pid_t child = start(arguments + 2);
-	int theirs = descriptor(child, arguments[1]);
+	pid_t child;
+	int theirs = stopped_with(arguments[1], arguments + 2, &child);
 	int pidfd = must(syscall(SYS_pidfd_open, child, 0), "pidfd_open");
 	int fd = syscall(SYS_pidfd_getfd, pidfd, theirs, 0);
 

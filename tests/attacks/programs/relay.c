@@ -87,11 +87,47 @@ static void by_ring_file(char **arguments)
 	by_ring(IORING_OP_SPLICE, SPLICE_F_FD_IN_FIXED);
 }
 
+/* A call of the kernel's by the numbers and registers of 32-bit programs; an argument is no address. */
+static long call_32(long number, long first, long second, long third, long fourth, long fifth)
+{
+	register long sixth asm("r12") = 0;
+	long result = number;
+
+	asm volatile("xchg %%r12, %%rbp\n\tint $0x80\n\txchg %%r12, %%rbp"
+		     : "+a"(result), "+r"(sixth)
+		     : "b"(first), "c"(second), "d"(third), "S"(fourth), "D"(fifth)
+		     : "r8", "r9", "r10", "r11", "memory");
+	result = (int)result;
+	if (result < 0)
+		errno = -result;
+	return result < 0 ? -1 : result;
+}
+
+static void by_splice_32(char **arguments)
+{
+	long moved;
+
+	(void)arguments;
+	while ((moved = call_32(313, STDIN_FILENO, 0, STDOUT_FILENO, 0, ROOM)) > 0)
+		;
+	if (moved < 0 && errno == EINVAL)
+		by_hand();
+	else
+		must(moved, "splice");
+}
+
+static void by_tee_32(char **arguments)
+{
+	(void)arguments;
+	must(call_32(315, STDIN_FILENO, STDOUT_FILENO, ROOM, 0, 0), "tee");
+}
+
 int main(int count, char **arguments)
 {
 	static const struct way ways[] = {
 		{ "splice", by_splice }, { "tee", by_tee }, { "vmsplice", by_vmsplice }, { "ring-splice", by_ring_splice },
-		{ "ring-tee", by_ring_tee }, { "ring-file", by_ring_file }, { NULL, NULL },
+		{ "ring-tee", by_ring_tee }, { "ring-file", by_ring_file }, { "splice-32", by_splice_32 }, { "tee-32", by_tee_32 },
+		{ NULL, NULL },
 	};
 
 	(void)count;

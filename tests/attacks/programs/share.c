@@ -151,7 +151,7 @@ static void vm_write(char **arguments)
 	pid_t writer = must(fork(), "fork");
 
 	if (!writer) {
-		alarm(8);
+		alarm(15);
 		keep_when_there(&board, arguments[1]);
 		_exit(0);
 	}

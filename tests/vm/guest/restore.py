@@ -12,6 +12,8 @@ from pathlib import Path
 from sink_scan import BEFORE, BLOCK, EMPTY, PLACES, RAW
 
 PRISTINE = Path("/run/vm/pristine")
+# Is there if anything was made again that a guard has to get to know.
+MADE = Path("/run/vm/made")
 HOSTS = [Path("/var/sinks/approved"), Path("/var/sinks/private")]
 
 
@@ -48,6 +50,7 @@ def remove(entry: os.DirEntry) -> None:
 def copy(source: str, target: str | Path) -> None:
     shutil.copy2(source, target, follow_symlinks=False)
     like(source, target)
+    MADE.touch()
 
 
 def like(source: str | Path, target: str | Path) -> None:
@@ -62,6 +65,7 @@ def like(source: str | Path, target: str | Path) -> None:
 
 def restore() -> None:
     since = BEFORE.stat().st_mtime_ns
+    MADE.unlink(missing_ok=True)
     for name, place in PLACES.items():
         if not name.endswith("ssh") and name != "sync":
             mirror(None, place, since)

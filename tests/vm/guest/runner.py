@@ -147,9 +147,18 @@ class Agent:
             self.start()
         time.sleep(0.6)
 
+        earlier = None
+
         def is_settled() -> bool:
-            status = self.status()
-            return status.get("measuring") == 0 and status.get("pending") == 0 and status.get("spool_depth") == 0
+            """Twice in a row, with nothing recorded between: a busy machine may come late to what the kernel told."""
+            nonlocal earlier
+            status, before = self.status(), earlier
+            is_idle = status.get("measuring") == 0 and status.get("pending") == 0 and status.get("spool_depth") == 0
+            earlier = status.get("last_sequence") if is_idle else None
+            if is_idle and earlier == before:
+                return True
+            time.sleep(0.4)
+            return False
 
         try:
             wait_until("the agent is done", SETTLED, is_settled)
@@ -257,7 +266,7 @@ def main() -> None:
         if number:
             apart(restore.restore)
             fuse.mount()
-            if agent:
+            if agent and restore.MADE.exists():
                 agent.settle()
         play(path, agent)
     os.environ.pop(port.SCRIPT, None)
