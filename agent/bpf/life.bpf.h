@@ -70,11 +70,13 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long flags)
         child->mapping[i] = process->mapping[i];
     if (flags & (CLONE_VM | CLONE_FILES)) {
         crowd_together(process);
-        join(process, child);
         child->crowd = process->crowd;
     } else if (process->crowd) {
         copy_crowd(process, child);
     }
+    /* Who traces a process may trace its children from their beginning. */
+    if ((flags & (CLONE_VM | CLONE_FILES)) || current->ptrace)
+        join(process, child);
     child->crowded = process->crowded;
     return 0;
 }
@@ -126,12 +128,17 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
     rank_of(process);
     stop_reading(process, task->pid);
     process->program = program ? *program : none;
-    process->group = 0;
+    /* Who traces it sees the memory of the next program, too. */
+    if (!task->ptrace)
+        process->group = 0;
     process->crowd = 0;
     process->crowded = 0;
     process->flags &= PROCESS_AGENT;
     process->mapped_ceiling = NO_CEILING;
     __builtin_memset(process->mapping, 0, sizeof(process->mapping));
+    if (!program && !process->label.rank && !process->looked.rank && !process->flags && !process->group &&
+        !process->name_bytes)
+        bpf_task_storage_delete(&processes, task->group_leader);
     return 0;
 }
 

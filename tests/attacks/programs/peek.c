@@ -4,6 +4,7 @@
  * Starts COMMAND, waits until it sleeps with the bytes of a master in its memory, and takes them from outside:
  *
  *   ptrace, vm, mem   what its largest piece of memory holds (WHERE is -)
+ *   traced            what it, or a process that it starts, has just read; it is traced from its beginning
  *   fd, pidfd         what its descriptor of the file WHERE refers to; does not wait until it sleeps
  */
 #include "attack.h"
@@ -11,6 +12,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 
 enum { MOST = 1 << 20 };
 static char buffer[MOST];
@@ -181,8 +183,49 @@ static void with_pidfd(char **arguments)
 	spill(arguments[0], whole, got);
 }
 
+/* Word by word: process_vm_readv(2) would ask for leave. */
+static void copy_from(pid_t child, unsigned long from, size_t size)
+{
+	for (size_t at = 0; at + sizeof(long) <= size; at += sizeof(long)) {
+		long word = ptrace(PTRACE_PEEKDATA, child, from + at, NULL);
+
+		memcpy(buffer + at, &word, sizeof(word));
+	}
+}
+
+static void with_traced(char **arguments)
+{
+	const long all = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+	pid_t child = must(fork(), "fork");
+	int status;
+
+	if (!child) {
+		must(ptrace(PTRACE_TRACEME, 0, NULL, NULL), "ptrace");
+		execvp(arguments[2], arguments + 2);
+		_exit(127);
+	}
+	must(waitpid(child, &status, 0), "waitpid");
+	must(ptrace(PTRACE_SETOPTIONS, child, NULL, all), "ptrace");
+	while (must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace") == 0 && (child = waitpid(-1, &status, __WALL)) > 0) {
+		struct user_regs_struct registers;
+
+		while (child > 0 && !WIFSTOPPED(status))
+			child = waitpid(-1, &status, __WALL);
+		if (child <= 0 || ptrace(PTRACE_GETREGS, child, NULL, &registers))
+			break;
+		if (registers.orig_rax != SYS_read || (long)registers.rax < 20000 || (long)registers.rax > MOST)
+			continue;
+		copy_from(child, registers.rsi, registers.rax);
+		kill(child, SIGKILL);
+		spill(arguments[0], buffer, registers.rax);
+		return;
+	}
+	fprintf(stderr, "never seen reading\n");
+	_exit(1);
+}
+
 static const struct way ways[] = {
-	{ "ptrace", with_ptrace }, { "vm", with_vm }, { "mem", with_mem }, { "fd", with_fd }, { "pidfd", with_pidfd }, {}
+	{ "ptrace", with_ptrace }, { "vm", with_vm }, { "mem", with_mem }, { "traced", with_traced }, { "fd", with_fd }, { "pidfd", with_pidfd }, {}
 };
 
 int main(int count, char **arguments)
