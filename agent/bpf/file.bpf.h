@@ -275,16 +275,15 @@ int BPF_PROG(inode_symlink, struct inode *directory, struct dentry *dentry)
 SEC("lsm/d_instantiate")
 int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
 {
-    struct process *process;
+    struct process *process = current_process();
     struct key key;
     __u64 number = 0;
 
+    if (!process || !(process->flags & PROCESS_LINKS))
+        return 0;
     /* A name that is found not to exist has none. */
     bpf_probe_read_kernel(&number, sizeof(number), ctx + 1);
     if (!number || kind_at((struct inode *)number) != S_IFLNK)
-        return 0;
-    process = current_process();
-    if (!process || !(process->flags & PROCESS_LINKS))
         return 0;
     process->flags &= ~PROCESS_LINKS;
     key = key_at((struct inode *)number);
@@ -381,8 +380,8 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
     if (kind_of(inode) == S_IFDIR) {
         if (ascent.collection.flags)
             keep_collection(&key, &ascent.collection);
-    } else if (!own && bpf_map_update_elem(&labels, &key, &label, BPF_NOEXIST)) {
-        count(COUNTER_FULL);
+    } else if (!own) {
+        set_label(&key, &label, BPF_ANY);
     }
     return 0;
 }

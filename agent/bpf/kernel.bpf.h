@@ -229,6 +229,7 @@ struct task_struct {
     const struct cred *cred;
     struct signal_struct *signal;
     struct list_head thread_node;
+    struct bpf_local_storage *bpf_storage;
 };
 
 /* The first argument of hooks since Linux 6.3. */

@@ -62,7 +62,7 @@ struct {
 } mounts SEC(".maps");
 
 /*
- * Directories that have no collection above them, and those with no destination, each by one word, so that it is
+ * Directories that have no collection above them, those with no destination, and files without a label, each by one word, so that it is
  * read and written at once. What the word is made of cannot be guessed (`settings.secret`), and is another with each
  * generation.
  */
@@ -134,6 +134,7 @@ static __always_inline void set_label(const struct key *key, const struct label 
 
     if (bpf_map_update_elem(&labels, &copy, label, flags) && flags != BPF_NOEXIST)
         count(COUNTER_FULL);
+    count(COUNTER_LABELLED);
 }
 
 /* The directories above a file: the nearest one of a collection, and the nearest one of a destination. */
@@ -240,6 +241,17 @@ static __always_inline __u64 word_of(const struct inode *directory, const struct
     return word ^ word >> 31;
 }
 
+/* The word of a file by one of its names. */
+static __always_inline __u64 word_of_file(const struct inode *inode, const struct inode *directory, const struct settings *now)
+{
+    __u64 word = word_of(directory, now, PLACE_FILE) + count_of(COUNTER_LABELLED) * 0xa0761d6478bd642fULL +
+                 count_of(COUNTER_LABELLED_BY_AGENT) * 0x9e3779b97f4a7c15ULL;
+
+    word ^= inode->i_ino + ((__u64)inode->i_generation << 32);
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9ULL;
+    return word ^ word >> 27;
+}
+
 /*
  * Nothing lies above the directory of that word. What is about to be moved is asked about before it lies elsewhere:
  * nothing that is found at such a time is kept.
@@ -256,23 +268,33 @@ static __noinline __u8 label_of(struct inode *inode, struct dentry *dentry, stru
     const struct settings *now = in_force();
     const struct label *own;
     struct ascent ascent;
+    struct inode *directory = dentry->d_parent->d_inode;
     struct key key = key_of(inode);
     __u32 index;
-    __u64 word;
-    __u64 *found;
+    __u64 word, whole;
+    __u64 *found, *known;
 
     if (!now)
+        return 0;
+    whole = word_of_file(inode, directory, now);
+    index = whole & (CLEAR - 1);
+    known = bpf_map_lookup_elem(&clear, &index);
+    if (known && *(volatile __u64 *)known == whole)
         return 0;
     own = bpf_map_lookup_elem(&labels, &key);
     if (own) {
         *label = *own;
         return label->rank;
     }
-    word = word_of(dentry->d_parent->d_inode, now, PLACE_COLLECTION);
+    word = word_of(directory, now, PLACE_COLLECTION);
     index = word & (CLEAR - 1);
     found = bpf_map_lookup_elem(&clear, &index);
-    if (found && *(volatile __u64 *)found == word)
+    if (found && *(volatile __u64 *)found == word) {
+        /* It holds as long as what is known of the directory. */
+        if (known)
+            *(volatile __u64 *)known = whole;
         return 0;
+    }
     __builtin_memset(&ascent, 0, sizeof(ascent));
     if (has_places(key.space, PLACE_COLLECTION))
         ascend(&ascent, number_of(dentry), key.space);

@@ -76,9 +76,12 @@ struct {
     __type(value, struct program);
 } programs SEC(".maps");
 
+/* Most processes are none that anything is known of; to see that costs two reads, and to ask for it a hundred. */
 static __always_inline struct process *process_of(struct task_struct *task)
 {
-    return bpf_task_storage_get(&processes, task->group_leader, 0, 0);
+    struct task_struct *leader = task->group_leader;
+
+    return leader->bpf_storage ? bpf_task_storage_get(&processes, leader, 0, 0) : NULL;
 }
 
 static __always_inline struct process *begin(struct task_struct *leader)

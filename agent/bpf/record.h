@@ -72,6 +72,8 @@ struct place {
 
 #define PLACE_COLLECTION 1
 #define PLACE_DESTINATION 2
+/* Not of a directory, but of a file in it. */
+#define PLACE_FILE 8
 /* Every name in the collection is a master's. */
 #define PLACE_EVERY_NAME 4
 
@@ -233,6 +235,9 @@ enum counter {
     COUNTER_JOINED,
     /* How often the groups of all processes have been looked through; set by the agent. */
     COUNTER_ROUND,
+    /* Labels that were set, here and by the agent; what was found to have none is looked at again after each. */
+    COUNTER_LABELLED,
+    COUNTER_LABELLED_BY_AGENT,
     /* Threads that were made: so the agent sees that the programs are asked at all. */
     COUNTER_ASKED,
     COUNTERS,

@@ -162,12 +162,14 @@ impl Mirror {
     ///
     /// # Errors
     /// A map is full, or gone.
-    pub(super) fn labelled(
-        &mut self,
-        kernel: &Kernel,
-        workstation: &Workstation,
-        files: &[Labelled],
-    ) -> io::Result<()> {
+    pub(super) fn labelled(&self, kernel: &Kernel, workstation: &Workstation, files: &[Labelled]) -> io::Result<()> {
+        let set = self.set_labels(kernel, workstation, files);
+        // What was found to have none before is looked at again.
+        let before = kernel.counter(record::counter::COUNTER_LABELLED_BY_AGENT);
+        set.and(kernel.set_counter(record::counter::COUNTER_LABELLED_BY_AGENT, before + 1))
+    }
+
+    fn set_labels(&self, kernel: &Kernel, workstation: &Workstation, files: &[Labelled]) -> io::Result<()> {
         let snapshot = workstation.snapshot();
         let policy = &snapshot.policy;
         for (file, path) in files {
