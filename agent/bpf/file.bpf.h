@@ -118,6 +118,24 @@ static __noinline int share_file(struct file *file)
     return process ? 1 : -ENOMEM;
 }
 
+/* The memory of an io_uring: each has an inode of its own, and whoever maps it can read and write there. */
+static __noinline int share_ring(struct file *file)
+{
+    static const char ring[] = "[io_uring]";
+    struct source source = source_of(file->f_inode);
+    char name[sizeof(ring)] = {};
+
+    if (magic_of(file->f_inode) != ANON_INODE_FS_MAGIC)
+        return 0;
+    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+    for (unsigned int i = 0; i < sizeof(ring); i++) {
+        if (name[i] != ring[i])
+            return 0;
+    }
+    give(&source.key);
+    return remember(begin_current(), &source, true);
+}
+
 static __noinline int map_file(struct file *file, bool shared, bool writes, bool executes)
 {
     struct inode *inode = file->f_inode;
@@ -126,7 +144,7 @@ static __noinline int map_file(struct file *file, bool shared, bool writes, bool
     int outcome;
 
     if (kind_of(inode) != S_IFREG)
-        return 0;
+        return shared && writes ? share_ring(file) : 0;
     process = current_process();
     if (executes && process && process->program.vaults && !is_of_the_system(inode))
         process->flags |= PROCESS_FOREIGN;
@@ -425,7 +443,7 @@ int BPF_PROG(inode_free_security, struct inode *inode)
     __u64 magic = magic_of(inode);
     struct key key;
 
-    if (inode->i_nlink && magic != PIPEFS_MAGIC)
+    if (inode->i_nlink && magic != PIPEFS_MAGIC && magic != ANON_INODE_FS_MAGIC)
         return 0;
     key = key_of(inode);
     if (kind_of(inode) == S_IFDIR) {

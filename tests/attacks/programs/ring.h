@@ -26,7 +26,7 @@ static void set_up(void)
 }
 
 /* What one operation gave, or the negative of its error. */
-static long ask(struct io_uring_sqe wish)
+static inline long ask(struct io_uring_sqe wish)
 {
 	unsigned tail = *at(submissions, shape.sq_off.tail), slot = tail & *at(submissions, shape.sq_off.ring_mask);
 	unsigned head;
