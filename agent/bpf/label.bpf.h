@@ -62,9 +62,9 @@ struct {
 } mounts SEC(".maps");
 
 /*
- * Directories that have no collection above them, those with no destination, and files without a label, each by one word, so that it is
- * read and written at once. What the word is made of cannot be guessed (`settings.secret`), and is another with each
- * generation.
+ * Directories that have no collection above them, those with no destination, and files without a label, each by one
+ * word, so that it is read and written at once. What the word is made of cannot be guessed (`settings.secret`), and is
+ * another with each generation.
  */
 #define CLEAR 65536
 /* The longest that a directory is on its way to its new name, in nanoseconds. */

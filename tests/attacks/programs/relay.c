@@ -17,17 +17,27 @@ static void by_hand(void)
 }
 
 /* Where splice is not to be had, splice(2) says EINVAL, and every program goes on by hand. */
-static void by_splice(char **arguments)
+static void until_empty(long (*move)(void))
 {
-	ssize_t moved;
+	long moved;
 
-	(void)arguments;
-	while ((moved = splice(STDIN_FILENO, NULL, STDOUT_FILENO, NULL, ROOM, 0)) > 0)
+	while ((moved = move()) > 0)
 		;
 	if (moved < 0 && errno == EINVAL)
 		by_hand();
 	else
 		must(moved, "splice");
+}
+
+static long splice_once(void)
+{
+	return splice(STDIN_FILENO, NULL, STDOUT_FILENO, NULL, ROOM, 0);
+}
+
+static void by_splice(char **arguments)
+{
+	(void)arguments;
+	until_empty(splice_once);
 }
 
 /* What tee has not taken out of the pipe stays there: one pipe full is enough. */
@@ -103,17 +113,15 @@ static long call_32(long number, long first, long second, long third, long fourt
 	return result < 0 ? -1 : result;
 }
 
+static long splice_once_32(void)
+{
+	return call_32(313, STDIN_FILENO, 0, STDOUT_FILENO, 0, ROOM);
+}
+
 static void by_splice_32(char **arguments)
 {
-	long moved;
-
 	(void)arguments;
-	while ((moved = call_32(313, STDIN_FILENO, 0, STDOUT_FILENO, 0, ROOM)) > 0)
-		;
-	if (moved < 0 && errno == EINVAL)
-		by_hand();
-	else
-		must(moved, "splice");
+	until_empty(splice_once_32);
 }
 
 static void by_tee_32(char **arguments)
