@@ -104,6 +104,11 @@ enum {
 #define IPPROTO_UDP 17
 #define NETLINK_USERSOCK 2
 
+/* include/uapi/linux/sem.h, include/uapi/asm-generic/siginfo.h */
+#define SETVAL 16
+#define SETALL 17
+#define SI_TKILL -6
+
 /* enum key_need_perm, include/linux/key.h */
 #define KEY_NEED_VIEW 1
 #define KEY_NEED_READ 2
@@ -295,6 +300,10 @@ struct tty_file_private {
 
 struct kern_ipc_perm {
     int id;
+};
+
+struct kernel_siginfo {
+    int si_code;
 };
 
 struct bpf_iter_meta {

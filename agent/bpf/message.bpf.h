@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Carriers that are no files: message queues and keys; and processes that look into others.
+ * Carriers that are no files: message queues, semaphores, signals and keys; and processes that look into others.
  */
 #ifndef VITRINE_MESSAGE_BPF_H
 #define VITRINE_MESSAGE_BPF_H
@@ -23,17 +23,11 @@ int BPF_PROG(msg_queue_msgsnd, struct kern_ipc_perm *queue)
     return 0;
 }
 
-/* Called for who receives, by himself or by the sender who finds him waiting. */
-SEC("lsm/msg_queue_msgrcv")
-int BPF_PROG(msg_queue_msgrcv, struct kern_ipc_perm *queue, void *message, struct task_struct *receiver)
+/* Another process is given what carries a label, whether it asks for it or not. */
+static __noinline int hand_to(struct task_struct *task, const struct label *label)
 {
-    struct key key = queue_key(queue);
-    const struct label *label = bpf_map_lookup_elem(&labels, &key);
-    struct process *process;
+    struct process *process = begin(task->group_leader);
 
-    if (!label || !label->rank)
-        return 0;
-    process = begin(receiver->group_leader);
     if (!process)
         return -ENOMEM;
     if (process->program.trust != TRUST_EXEMPT && !(process->flags & PROCESS_AGENT)) {
@@ -43,6 +37,16 @@ int BPF_PROG(msg_queue_msgrcv, struct kern_ipc_perm *queue, void *message, struc
     return 0;
 }
 
+/* Called for who receives, by himself or by the sender who finds him waiting. */
+SEC("lsm/msg_queue_msgrcv")
+int BPF_PROG(msg_queue_msgrcv, struct kern_ipc_perm *queue, void *message, struct task_struct *receiver)
+{
+    struct key key = queue_key(queue);
+    const struct label *label = bpf_map_lookup_elem(&labels, &key);
+
+    return label && label->rank ? hand_to(receiver, label) : 0;
+}
+
 SEC("lsm/msg_queue_free_security")
 int BPF_PROG(msg_queue_free_security, struct kern_ipc_perm *queue)
 {
@@ -50,6 +54,59 @@ int BPF_PROG(msg_queue_free_security, struct kern_ipc_perm *queue)
 
     bpf_map_delete_elem(&labels, &key);
     return 0;
+}
+
+static __always_inline struct source semaphores_of(struct kern_ipc_perm *set)
+{
+    struct source source = { .key = queue_key(set), .generation = BPF_CORE_READ(set, id) };
+
+    return source;
+}
+
+static __always_inline int use_semaphores(struct kern_ipc_perm *set, bool reads, bool writes)
+{
+    struct source source = semaphores_of(set);
+
+    if (writes)
+        give(&source.key);
+    return reads ? answer(take_from(&source)) : 0;
+}
+
+/* Who waits for a semaphore learns that it was raised. */
+SEC("lsm/sem_semop")
+int BPF_PROG(sem_semop, struct kern_ipc_perm *set, void *operations, unsigned int number, int alters)
+{
+    return use_semaphores(set, true, alters);
+}
+
+SEC("lsm/sem_semctl")
+int BPF_PROG(sem_semctl, struct kern_ipc_perm *set, int command)
+{
+    bool writes = command == SETVAL || command == SETALL;
+
+    return use_semaphores(set, !writes, writes);
+}
+
+SEC("lsm/sem_free_security")
+int BPF_PROG(sem_free_security, struct kern_ipc_perm *set)
+{
+    struct source source = semaphores_of(set);
+
+    retire(&source.key, source.generation);
+    return 0;
+}
+
+/* A signal that brings a value along (sigqueue(3)). */
+SEC("lsm/task_kill")
+int BPF_PROG(task_kill, struct task_struct *receiver, struct kernel_siginfo *info)
+{
+    int code = BPF_CORE_READ(info, si_code);
+    struct process *process;
+
+    if (code >= 0 || code == SI_TKILL)
+        return 0;
+    process = tainted();
+    return process ? answer(hand_to(receiver, &process->label)) : 0;
 }
 
 static __always_inline struct key keyring_key(const void *pointer)

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -212,6 +213,60 @@ static void keyring(char **arguments)
 	spill(arguments[1], text, must(got, "KEYCTL_READ"));
 }
 
+enum { FEW = 256 };
+
+static void semaphores(char **arguments)
+{
+	unsigned short values[FEW];
+	char bytes[FEW];
+	int id = must(semget(IPC_PRIVATE, FEW, 0600), "semget");
+	pid_t reader = must(fork(), "fork");
+
+	if (!reader) {
+		slurp(arguments[0], bytes, FEW);
+		for (int at = 0; at < FEW; at++)
+			values[at] = (unsigned char)bytes[at];
+		_exit(semctl(id, 0, SETALL, values) < 0);
+	}
+	int code;
+	waitpid(reader, &code, 0);
+	int got = code ? -1 : semctl(id, 0, GETALL, values);
+	semctl(id, 0, IPC_RMID);
+	must(got, "GETALL");
+	for (int at = 0; at < FEW; at++)
+		bytes[at] = values[at];
+	spill(arguments[1], bytes, FEW);
+}
+
+static void signals(char **arguments)
+{
+	union sigval value;
+	char bytes[FEW];
+	sigset_t set;
+	siginfo_t info;
+	struct timespec patience = { .tv_sec = 3 };
+	pid_t parent = getpid();
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	pid_t reader = must(fork(), "fork");
+	if (!reader) {
+		slurp(arguments[0], bytes, FEW);
+		for (size_t at = 0; at < FEW; at += sizeof(int)) {
+			memcpy(&value.sival_int, bytes + at, sizeof(int));
+			must(sigqueue(parent, SIGRTMIN, value), "sigqueue");
+		}
+		_exit(0);
+	}
+	for (size_t at = 0; at < FEW; at += sizeof(int)) {
+		must(sigtimedwait(&set, &info, &patience), "sigtimedwait");
+		memcpy(bytes + at, &info.si_value.sival_int, sizeof(int));
+	}
+	waitpid(reader, NULL, 0);
+	spill(arguments[1], bytes, FEW);
+}
+
 /* Reads the scan and sleeps with its bytes in memory, for one who looks from outside. */
 static void hold(char **arguments)
 {
@@ -230,6 +285,7 @@ static const struct way ways[] = {
 	{ "anonymous", anonymous }, { "posix-memory", posix_memory }, { "mapped-file", mapped_file },
 	{ "sysv-memory", sysv_memory }, { "clone-memory", clone_memory }, { "clone-waiting", clone_waiting }, { "clone-files", clone_files },
 	{ "vm-write", vm_write }, { "sysv-queue", sysv_queue }, { "posix-queue", posix_queue }, { "keyring", keyring },
+	{ "semaphores", semaphores }, { "signals", signals },
 	{ "hold", hold }, { "hold-open", hold_open }, {}
 };
 
