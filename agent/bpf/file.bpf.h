@@ -82,24 +82,33 @@ static __always_inline bool is_of_the_system(struct inode *inode)
     return inode->i_uid.val == 0 && !(inode->i_mode & 022);
 }
 
+#define NAME 16
+
+/* Whether a file goes by a name of `size` bytes, its zero byte among them. */
+static __always_inline bool is_named(struct file *file, const char *wanted, unsigned int size)
+{
+    char name[NAME] = {};
+
+    bpf_probe_read_kernel_str(name, size, BPF_CORE_READ(file, f_path.dentry, d_name.name));
+    for (unsigned int i = 0; i < size; i++) {
+        if (name[i] != wanted[i])
+            return false;
+    }
+    return true;
+}
+
 /* The environment of a process is its memory. What the reader has looked into was noted when he opened it. */
 static __always_inline int read_environment(struct file *file)
 {
     static const char environment[] = "environ";
     struct process *process;
-    char name[sizeof(environment)] = {};
     struct label label;
 
     if (magic_of(file->f_inode) != PROC_SUPER_MAGIC)
         return 0;
     process = current_process();
-    if (!process || !process->looked.rank)
+    if (!process || !process->looked.rank || !is_named(file, environment, sizeof(environment)))
         return 0;
-    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
-    for (unsigned int i = 0; i < sizeof(environment); i++) {
-        if (name[i] != environment[i])
-            return 0;
-    }
     label = process->looked;
     return take(&label);
 }
@@ -123,15 +132,9 @@ static __noinline int share_ring(struct file *file)
 {
     static const char ring[] = "[io_uring]";
     struct source source = source_of(file->f_inode);
-    char name[sizeof(ring)] = {};
 
-    if (magic_of(file->f_inode) != ANON_INODE_FS_MAGIC)
+    if (magic_of(file->f_inode) != ANON_INODE_FS_MAGIC || !is_named(file, ring, sizeof(ring)))
         return 0;
-    bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
-    for (unsigned int i = 0; i < sizeof(ring); i++) {
-        if (name[i] != ring[i])
-            return 0;
-    }
     give(&source.key);
     return remember(begin_current(), &source, true);
 }
@@ -270,6 +273,15 @@ int BPF_PROG(inode_create, struct inode *directory, struct dentry *dentry)
 SEC("lsm/inode_mkdir")
 int BPF_PROG(inode_mkdir, struct inode *directory, struct dentry *dentry)
 {
+    struct place place = {};
+    struct process *process;
+
+    if (find_name(number_of(directory), number_of(dentry), &place)) {
+        process = begin_current();
+        if (!process)
+            return -EPERM;
+        process->flags |= PROCESS_NAMES;
+    }
     return answer(make_name(directory, dentry, OPERATION_CREATE));
 }
 
@@ -296,16 +308,24 @@ int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
     struct process *process = current_process();
     struct key key;
     __u64 number = 0;
+    __u16 kind;
 
-    if (!process || !(process->flags & PROCESS_LINKS))
+    if (!process || !(process->flags & (PROCESS_LINKS | PROCESS_NAMES)))
         return 0;
     /* A name that is found not to exist has none. */
     bpf_probe_read_kernel(&number, sizeof(number), ctx + 1);
-    if (!number || kind_at((struct inode *)number) != S_IFLNK)
+    if (!number)
         return 0;
-    process->flags &= ~PROCESS_LINKS;
-    key = key_at((struct inode *)number);
-    give(&key);
+    kind = kind_at((struct inode *)number);
+    if (kind == S_IFLNK && (process->flags & PROCESS_LINKS)) {
+        process->flags &= ~PROCESS_LINKS;
+        key = key_at((struct inode *)number);
+        give(&key);
+    }
+    if (kind == S_IFDIR && (process->flags & PROCESS_NAMES)) {
+        process->flags &= ~PROCESS_NAMES;
+        name_directory(number, (__u64)BPF_CORE_READ(dentry, d_parent, d_inode), number_of(dentry));
+    }
     return 0;
 }
 
@@ -371,6 +391,7 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
     struct key key = key_of(inode);
     const struct label *own = bpf_map_lookup_elem(&labels, &key);
     struct ascent ascent = {};
+    struct place named = {};
 
     if (is_exempt(process))
         return 0;
@@ -388,7 +409,11 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
             arrive(number_of(inode), number_of(directory), number_of(new));
         return 0;
     }
-    if (find_place(number_of(directory), number_of(new), &target) && target.ceiling < label.rank) {
+    find_place(number_of(directory), number_of(new), &target);
+    if (kind_of(inode) == S_IFDIR && find_name(number_of(directory), number_of(new), &named) &&
+        named.ceiling < target.ceiling)
+        target.ceiling = named.ceiling;
+    if (target.ceiling < label.rank) {
         int outcome = refuse(operation, process, &label, &target);
 
         if (outcome)
@@ -411,12 +436,13 @@ int BPF_PROG(inode_link, struct dentry *old, struct inode *directory, struct den
 }
 
 /* What lies above other directories is another then. */
-static __always_inline void note_move(const struct dentry *dentry)
+static __always_inline void note_move(struct dentry *dentry, struct inode *directory, struct dentry *new)
 {
     __u64 *moved = counter(COUNTER_MOVED);
 
     if (!dentry->d_inode || kind_of(dentry->d_inode) != S_IFDIR)
         return;
+    name_directory(number_of(dentry->d_inode), number_of(directory), number_of(new));
     if (moved)
         *(volatile __u64 *)moved = bpf_ktime_get_boot_ns();
     count(COUNTER_MOVES);
@@ -427,11 +453,11 @@ int BPF_PROG(inode_rename, struct inode *from, struct dentry *old, struct inode 
 {
     int outcome = make_name(directory, new, OPERATION_RENAME) ?: move(old, directory, new, OPERATION_RENAME);
 
-    note_move(old);
+    note_move(old, directory, new);
     /* RENAME_EXCHANGE: the other one moves too. */
     if (!outcome && BPF_CORE_READ(new, d_inode)) {
         outcome = move(new, from, old, OPERATION_RENAME);
-        note_move(new);
+        note_move(new, from, old);
     }
     return answer(outcome);
 }

@@ -45,6 +45,15 @@ struct {
     __type(value, struct place);
 } places SEC(".maps");
 
+/* What a directory becomes that gets the name. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 4096);
+    __type(key, struct name);
+    __type(value, struct place);
+} names SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -78,6 +78,53 @@ VERIFIED_ONCE int find_place(__u64 file, __u64 dentry, struct target *target)
     return 1;
 }
 
+/* Whether a name in a directory (its inode's number) is that of a destination. */
+VERIFIED_ONCE int find_name(__u64 directory, __u64 dentry, struct place *place)
+{
+    struct dentry *named = (struct dentry *)dentry;
+    struct name name = {};
+    __u32 length = BPF_CORE_READ(named, d_name.len);
+    const struct place *known;
+
+    if (!place)
+        return 0;
+    name.directory = key_at((struct inode *)directory);
+    name.length = length;
+    if (length > NAME_TEXT)
+        length = NAME_TEXT;
+    if (bpf_probe_read_kernel(name.text, length, BPF_CORE_READ(named, d_name.name)))
+        return 0;
+    known = bpf_map_lookup_elem(&names, &name);
+    if (!known)
+        return 0;
+    *place = *known;
+    return 1;
+}
+
+/* A directory gets the name of a destination, if it is one: it is that destination at once. */
+VERIFIED_ONCE int name_directory(__u64 inode, __u64 directory, __u64 dentry)
+{
+    struct key key = key_at((struct inode *)inode);
+    struct place *known, place = {};
+
+    if (!find_name(directory, dentry, &place))
+        return 0;
+    known = bpf_map_lookup_elem(&places, &key);
+    if (known && (known->flags & PLACE_DESTINATION))
+        return 0;
+    if (known) {
+        __u8 ceiling = place.ceiling;
+
+        place = *known;
+        place.flags |= PLACE_DESTINATION;
+        place.ceiling = ceiling;
+    }
+    if (bpf_map_update_elem(&places, &key, &place, BPF_ANY))
+        count(COUNTER_FULL);
+    count(COUNTER_MOVES);
+    return 1;
+}
+
 /*
  * A file without a label comes to a name: who wrote it carries nothing, and its content is not known yet. Whether
  * the name lies in a destination.

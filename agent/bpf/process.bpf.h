@@ -18,6 +18,8 @@
 #define PROCESS_HANDED 4
 /* It is about to make a symbolic link. */
 #define PROCESS_LINKS 8
+/* It is about to make a directory that has the name of a destination. */
+#define PROCESS_NAMES 16
 
 /* What bytes can come from. Its number is used again; its generation then is another. */
 struct source {

@@ -19,6 +19,7 @@ typedef unsigned long long __u64;
 #define PARENTS 6
 #define PORTS 15
 #define SUFFIX 12
+#define NAME_TEXT 60
 #define TARGET_TEXT 1024
 #define PROGRAM_TEXT 512
 /* A ceiling that every rank stays below. */
@@ -76,6 +77,13 @@ struct place {
 #define PLACE_FILE 8
 /* Every name in the collection is a master's. */
 #define PLACE_EVERY_NAME 4
+
+/* The name of a destination, or of a directory on the way to one, in its directory; cut where it is longer. */
+struct name {
+    struct key directory;
+    __u32 length;
+    char text[NAME_TEXT];
+};
 
 struct suffix {
     __u32 set;

@@ -34,7 +34,7 @@ use crate::fail::{Failure, count};
 use agenda::Agenda;
 use clerk::{Chore, Clerk};
 use file::{Outcome, take_in};
-pub(crate) use place::{existing, leads_to_masters};
+pub(crate) use place::{existing, leads_to_masters, names};
 use scan::{Scanner, Walk};
 pub(crate) use store::open;
 use watch::{QUIET, Watch};

@@ -61,6 +61,18 @@ pub(crate) fn existing(pattern: &PathPattern) -> Vec<PathBuf> {
     places.roots
 }
 
+/// The names on the way to all that a pattern might mean one day, each with the directory that it stands in.
+pub(crate) fn names(pattern: &PathPattern) -> Vec<(PathBuf, String)> {
+    let mut places = Places::default();
+    let names: Vec<&str> = parts(pattern.pattern()).collect();
+    descend(pattern, PathBuf::from("/"), &names, &mut places);
+    let named = places.ways.into_iter().filter_map(|way| {
+        let next = names.get(way.iter().count().saturating_sub(1)).filter(|part| !has_wildcard(part))?;
+        Some((way, (*next).to_owned()))
+    });
+    named.collect()
+}
+
 fn descend(root: &PathPattern, at: PathBuf, parts: &[&str], places: &mut Places) {
     let Some((part, rest)) = parts.split_first() else {
         if root.is(&at) {
@@ -98,6 +110,25 @@ fn has_wildcard(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_on_the_way_to_a_pattern_are_known_before_they_exist() {
+        let room = tempfile::tempdir().expect("a directory");
+        fs::create_dir(room.path().join("ada")).expect("a directory");
+        let pattern = room.path().join("*/Next/cloud");
+        let policy = policy(&pattern);
+        let roots = policy.collections.first().expect("a collection").roots();
+        let names = names(roots.first().expect("a root"));
+        let last = (room.path().join("ada"), "Next".to_owned());
+        assert!(names.contains(&last), "{names:?}");
+        assert!(!names.iter().any(|(directory, _)| directory == room.path()), "a wildcard is no name: {names:?}");
+        fs::create_dir(room.path().join("ada/Next")).expect("a directory");
+        let names = super::names(roots.first().expect("a root"));
+        assert!(
+            names.contains(&last) && names.contains(&(room.path().join("ada/Next"), "cloud".to_owned())),
+            "{names:?}"
+        );
+    }
 
     fn policy(pattern: &Path) -> Policy {
         let text = format!(

@@ -60,6 +60,11 @@ impl Destinations {
         self.policy.destination_paths().flat_map(crate::collection::existing)
     }
 
+    /// The names on the way to the directories that the policy names, whether they exist or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (PathBuf, String)> {
+        self.policy.destination_paths().flat_map(crate::collection::names)
+    }
+
     /// The ceiling of the destination that a path lies in.
     pub(crate) fn ceiling_of(&self, path: &Path) -> Option<(Destination, Ceiling)> {
         let destination = self.of(path, None)?;

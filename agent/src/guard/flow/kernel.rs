@@ -228,6 +228,16 @@ impl Kernel {
         set.map_err(|error| failed(map, error))
     }
 
+    /// Sets one entry of a map where it is another. Whether it was.
+    pub(super) fn set_other(&self, name: &str, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        let map = self.map(name)?;
+        let known = map.lookup(key, MapFlags::ANY).map_err(|error| failed(name, error))?;
+        if known.as_deref() == Some(value) {
+            return Ok(false);
+        }
+        map.update(key, value, MapFlags::ANY).map(|()| true).map_err(|error| failed(name, error))
+    }
+
     /// Reads one entry of a map.
     pub(super) fn get<V: Plain>(&self, map: &str, key: &impl Plain) -> io::Result<Option<V>> {
         let found = self.map(map)?.lookup(key.bytes(), MapFlags::ANY).map_err(|error| failed(map, error))?;
@@ -248,11 +258,7 @@ impl Kernel {
         let mut changed = false;
         let gone: Vec<Vec<u8>> = map.keys().filter(|key| wanted.iter().all(|(known, _)| known != key)).collect();
         for (key, value) in wanted {
-            let known = map.lookup(key, MapFlags::ANY).map_err(|error| failed(name, error))?;
-            if known.as_ref() != Some(value) {
-                map.update(key, value, MapFlags::ANY).map_err(|error| failed(name, error))?;
-                changed = true;
-            }
+            changed |= self.set_other(name, key, value)?;
         }
         for key in gone {
             let _ = map.delete(&key); // a file that was deleted meanwhile took it along

@@ -12,6 +12,7 @@ use vitrine_policy::{Policy, Trust};
 use super::decode::{file_of, number_of};
 use super::kernel::{Kernel, Plain};
 use super::network::{self, Addresses};
+use super::place::{keep_moved, mounts, names, places, suffixes};
 use super::record;
 use crate::collection;
 use crate::identify::FileId;
@@ -23,7 +24,7 @@ use crate::workstation::{Snapshot, Workstation};
 const MAX_VAULTS: usize = 63;
 
 /// The kernel's number of a tier: counted from 1, because 0 is no label.
-fn rank(tier: Tier) -> u8 {
+pub(super) fn rank(tier: Tier) -> u8 {
     tier.0.saturating_add(1)
 }
 
@@ -50,7 +51,7 @@ fn number_of_policy(digest: &str) -> u64 {
 }
 
 /// The number of a collection's vault; 0 where anybody may read it.
-fn vault_of(policy: &Policy, name: &str) -> u8 {
+pub(super) fn vault_of(policy: &Policy, name: &str) -> u8 {
     let vaults = policy.collections.iter().filter(|collection| collection.opened_by.is_some());
     let place = vaults.map(|collection| collection.name.as_str()).position(|vault| vault == name);
     place.map_or(0, |place| u8::try_from(place.min(MAX_VAULTS - 1) + 1).unwrap_or(u8::MAX))
@@ -72,9 +73,9 @@ pub(super) fn label_of(policy: &Policy, file: FileId, known: &Known) -> record::
 }
 
 /// Entries of one map.
-type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn entry(key: &impl Plain, value: &impl Plain) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn entry(key: &impl Plain, value: &impl Plain) -> (Vec<u8>, Vec<u8>) {
     (key.bytes().to_vec(), value.bytes().to_vec())
 }
 
@@ -114,14 +115,24 @@ impl Mirror {
         check_numbers(snapshot)?;
         let mut changed = kernel.replace("suffixes", &suffixes(policy))?;
         let number = number_of_policy(&snapshot.digest);
+        let known: Vec<(record::key, record::place)> = kernel.entries("places")?;
+        let names = names(snapshot);
         let mut places = places(snapshot);
         if self.policy == number {
-            keep_moved(kernel, snapshot, &mut places)?;
+            keep_moved(&known, snapshot, &mut places);
         }
         // First what tells that there are any.
-        changed |= kernel.replace("mounts", &mounts(snapshot, &places))?;
-        let entries: Entries = places.iter().map(|(file, place)| entry(&key_of(*file), place)).collect();
-        changed |= kernel.replace("places", &entries)?;
+        changed |= kernel.replace("mounts", &mounts(snapshot, &places, &names))?;
+        changed |=
+            kernel.replace("names", &names.iter().map(|(name, place)| entry(name, place)).collect::<Entries>())?;
+        for (file, place) in &places {
+            changed |= kernel.set_other("places", key_of(*file).bytes(), place.bytes())?;
+        }
+        // What the kernel's side has added since may not be seen here yet.
+        for (key, _) in known.iter().filter(|(key, _)| !places.contains_key(&file_of(*key))) {
+            kernel.remove("places", key)?;
+            changed = true;
+        }
         changed |= kernel.replace("disks", &disks(snapshot))?;
         let resolvers = network::resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
         let table = network::table(policy, &self.addresses, &resolvers);
@@ -226,96 +237,6 @@ fn check_numbers(snapshot: &Snapshot) -> io::Result<()> {
     Ok(())
 }
 
-fn suffixes(policy: &Policy) -> Entries {
-    let mut entries = Entries::new();
-    for (set, collection) in (0_u32..).zip(&policy.collections) {
-        for ending in collection.endings().unwrap_or_default() {
-            let mut suffix = record::suffix { set, ..record::suffix::default() };
-            for (to, from) in suffix.text.iter_mut().zip(ending.bytes()) {
-                *to = from.cast_signed();
-            }
-            entries.push(entry(&suffix, &1_u8));
-        }
-    }
-    entries
-}
-
-/// Whether the kernel can tell the collection's masters by the ends of their names.
-fn fits(endings: &[String]) -> bool {
-    // The dot has to be seen too.
-    endings.iter().all(|ending| ending.len() < record::SUFFIX as usize)
-}
-
-fn places(snapshot: &Snapshot) -> HashMap<FileId, record::place> {
-    let policy = &snapshot.policy;
-    let mut places: HashMap<FileId, record::place> = HashMap::new();
-    for (set, collection) in (0_u32..).zip(&policy.collections) {
-        let roots = collection.roots().iter().flat_map(collection::existing);
-        let below: Vec<PathBuf> = snapshot
-            .destinations
-            .mounts()
-            .map(|(mounted, _)| mounted.mount.point.clone())
-            .filter(|point| collection.covers_dir(point))
-            .collect();
-        let every = collection.endings().filter(|endings| fits(endings)).is_none();
-        for directory in roots.chain(below) {
-            let Ok(stat) = Stat::at(&directory) else { continue };
-            let place = places.entry(stat.file).or_default();
-            place.flags |= record::PLACE_COLLECTION as u8;
-            if every {
-                place.flags |= record::PLACE_EVERY_NAME as u8;
-            }
-            place.rank = rank(policy.master_tier());
-            place.vault = place.vault.max(vault_of(policy, &collection.name));
-            place.suffixes = set;
-        }
-    }
-    let bound = snapshot.destinations.mounts().filter(|(mounted, _)| mounted.root != Path::new("/"));
-    let bound = bound.filter(|(_, destination)| destination.is_some()).map(|(mounted, _)| mounted.mount.point.clone());
-    for directory in snapshot.destinations.named_directories().chain(bound) {
-        let Ok(stat) = Stat::at(&directory) else { continue };
-        let Some(destination) = snapshot.destinations.of(&directory, Some(stat.file.device)) else { continue };
-        let place = places.entry(stat.file).or_default();
-        place.flags |= record::PLACE_DESTINATION as u8;
-        place.ceiling = ceiling_of(policy, &destination);
-    }
-    places
-}
-
-/// Directories of a collection that have got another name under the same policy: their masters may not all have
-/// labels of their own yet.
-fn keep_moved(kernel: &Kernel, snapshot: &Snapshot, places: &mut HashMap<FileId, record::place>) -> io::Result<()> {
-    let known: Vec<(record::key, record::place)> = kernel.entries("places")?;
-    let mounted: HashSet<u64> = snapshot.destinations.mounts().map(|(mounted, _)| mounted.device).collect();
-    for (file, place) in known.into_iter().map(|(key, place)| (file_of(key), place)) {
-        if place.flags & record::PLACE_COLLECTION as u8 != 0 && mounted.contains(&file.device) {
-            places.entry(file).or_insert(place);
-        }
-    }
-    Ok(())
-}
-
-/// Each file system by its number; where several mounts show one, the lowest ceiling counts.
-fn mounts(snapshot: &Snapshot, places: &HashMap<FileId, record::place>) -> Entries {
-    let mut found: HashMap<u32, record::mounted> = HashMap::new();
-    for (mounted, destination) in snapshot.destinations.mounts() {
-        let Ok(device) = u32::try_from(number_of(mounted.device)) else { continue };
-        let destination = destination.filter(|_| mounted.root == Path::new("/"));
-        let ceiling = destination.map(|destination| ceiling_of(&snapshot.policy, &destination));
-        let one = found.entry(device).or_insert(record::mounted { ceiling: u8::MAX, ..record::mounted::default() });
-        if let Some(ceiling) = ceiling {
-            one.is_destination = 1;
-            one.ceiling = one.ceiling.min(ceiling);
-        }
-    }
-    for (file, place) in places {
-        if let Some(mounted) = u32::try_from(number_of(file.device)).ok().and_then(|device| found.get_mut(&device)) {
-            mounted.places |= place.flags;
-        }
-    }
-    found.iter().map(|(device, mounted)| entry(device, mounted)).collect()
-}
-
 fn programs(snapshot: &Snapshot) -> Entries {
     let policy = &snapshot.policy;
     let vaults = |name: &str| {
@@ -381,7 +302,7 @@ fn below(device: u64) -> HashSet<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const POLICY: &str = r#"
@@ -415,7 +336,7 @@ mod tests {
         path = "/usr/bin/viewer"
     "#;
 
-    fn policy() -> Policy {
+    pub(in crate::guard::flow) fn policy() -> Policy {
         Policy::parse("p", POLICY).expect("a policy")
     }
 
@@ -434,15 +355,6 @@ mod tests {
     #[test]
     fn vaults_are_counted_from_one() {
         assert_eq!((vault_of(&policy(), "open"), vault_of(&policy(), "vault")), (0, 1));
-    }
-
-    #[test]
-    fn endings_are_told_in_small_letters_and_other_patterns_count_for_every_name() {
-        let policy = policy();
-        assert_eq!(policy.collections[0].endings(), Some(["tif".to_owned(), "jp2".to_owned()].as_slice()));
-        assert_eq!(policy.collections[1].endings(), None);
-        assert_eq!(suffixes(&policy).len(), 2);
-        assert!(!fits(&["a-very-long-ending".to_owned()]));
     }
 
     #[test]

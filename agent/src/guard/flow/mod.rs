@@ -10,6 +10,7 @@ mod kernel;
 mod mirror;
 mod network;
 mod pins;
+mod place;
 mod record;
 mod report;
 

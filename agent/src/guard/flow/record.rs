@@ -21,6 +21,8 @@ unsafe impl Plain for label {}
 // SAFETY: as above.
 unsafe impl Plain for place {}
 // SAFETY: as above.
+unsafe impl Plain for name {}
+// SAFETY: as above.
 unsafe impl Plain for suffix {}
 // SAFETY: as above.
 unsafe impl Plain for mounted {}
