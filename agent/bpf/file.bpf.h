@@ -291,14 +291,26 @@ int BPF_PROG(inode_mknod, struct inode *directory, struct dentry *dentry)
     return answer(make_name(directory, dentry, OPERATION_CREATE));
 }
 
+/* Symbolic links that somebody makes who carries a label: other threads of his may make others at the same time. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 1024);
+    __type(key, __u64);
+    __type(value, __u64);
+} linking SEC(".maps");
+
 /* A link's text can carry bytes: the link is labelled when it has got its inode. */
 SEC("lsm/inode_symlink")
 int BPF_PROG(inode_symlink, struct inode *directory, struct dentry *dentry)
 {
     struct process *process = tainted();
+    __u64 link = number_of(dentry);
 
-    if (process)
+    if (process) {
         process->flags |= PROCESS_LINKS;
+        if (bpf_map_update_elem(&linking, &link, &link, BPF_ANY))
+            count(COUNTER_FULL);
+    }
     return answer(make_name(directory, dentry, OPERATION_CREATE));
 }
 
@@ -307,7 +319,7 @@ int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
 {
     struct process *process = current_process();
     struct key key;
-    __u64 number = 0;
+    __u64 link, number = 0;
     __u16 kind;
 
     if (!process || !(process->flags & (PROCESS_LINKS | PROCESS_NAMES)))
@@ -316,16 +328,14 @@ int BPF_PROG(d_instantiate, struct dentry *dentry, struct inode *inode)
     bpf_probe_read_kernel(&number, sizeof(number), ctx + 1);
     if (!number)
         return 0;
+    link = number_of(dentry);
     kind = kind_at((struct inode *)number);
-    if (kind == S_IFLNK && (process->flags & PROCESS_LINKS)) {
-        process->flags &= ~PROCESS_LINKS;
+    if (kind == S_IFLNK && !bpf_map_delete_elem(&linking, &link)) {
         key = key_at((struct inode *)number);
         give(&key);
     }
-    if (kind == S_IFDIR && (process->flags & PROCESS_NAMES)) {
-        process->flags &= ~PROCESS_NAMES;
-        name_directory(number, (__u64)BPF_CORE_READ(dentry, d_parent, d_inode), number_of(dentry));
-    }
+    if (kind == S_IFDIR)
+        name_directory(number, (__u64)BPF_CORE_READ(dentry, d_parent, d_inode), link);
     return 0;
 }
 

@@ -16,9 +16,9 @@
 #define PROCESS_FOREIGN 2
 /* Its label was handed to it by another process, and not read from a file. */
 #define PROCESS_HANDED 4
-/* It is about to make a symbolic link. */
+/* It has made a symbolic link, or is about to. */
 #define PROCESS_LINKS 8
-/* It is about to make a directory that has the name of a destination. */
+/* It has made a directory that has the name of a destination, or is about to. */
 #define PROCESS_NAMES 16
 
 /* What bytes can come from. Its number is used again; its generation then is another. */
