@@ -32,7 +32,7 @@ pub(crate) const WORKER: &str = "measure-worker";
 /// What the agent tells the worker: MiB, seconds and whether it may take its time.
 const ORDERS: &str = "VITRINE_MEASURE";
 /// Longest answer of a worker: a fingerprint and a thumbnail fit many times.
-const LONGEST_ANSWER: u64 = 256 * 1024;
+const LONGEST_ANSWER: u64 = 512 * 1024;
 /// `nobody`, as Debian and the kernel's overflow id have it.
 const NOBODY: u32 = 65534;
 /// Highest descriptor of a worker: its three streams, the file once more, and what its libraries open.

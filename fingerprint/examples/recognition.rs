@@ -1,92 +1,73 @@
-//! Recall and false matches over changed copies: `recognition MASTERS COPIES OTHERS`, where COPIES has one
-//! directory a master (named like it, without extension) with one file a change. Prints a table.
+//! Names the masters of changed copies: `recognition MASTERS COPIES`, two lists of files, one path a line. Prints
+//! one line a copy and match, tab-separated: copy, master, kind, score, scale, coverage; `-` for no match, with
+//! `unrecognisable` where there is nothing on the copy, and the milliseconds for measuring and for finding.
+//! `tests/benches/recognition/run` makes the lists and reads the lines.
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::{File, read_dir};
+use std::fs::{File, read_to_string};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use vitrine_fingerprint::{Content, Entry, Index, Limits, Measurement, measure};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [masters, copies, others] = arguments.as_slice() else {
-        return Err("usage: recognition MASTERS COPIES OTHERS".into());
+    let [masters, copies] = arguments.as_slice() else {
+        return Err("usage: recognition MASTERS COPIES".into());
     };
     let index = Index::in_memory()?;
-    for path in list(masters)? {
-        let measurement = look(&path)?;
-        index.insert(&entry(&path, measurement))?;
-    }
-    let mut table: BTreeMap<String, Row> = BTreeMap::new();
-    for directory in list(copies)?.iter().filter(|path| path.is_dir()) {
-        let master = directory.file_name().unwrap_or_default();
-        for copy in list(directory)? {
-            let row = table.entry(copy.file_name().unwrap_or_default().to_string_lossy().into_owned()).or_default();
-            row.copies += 1;
-            let start = Instant::now();
-            let measurement = look(&copy)?;
-            row.milliseconds += start.elapsed().as_secs_f64() * 1e3;
-            if let Content::Unscanned(unscanned) = &measurement.content {
-                println!("unscanned {}: {}", copy.display(), unscanned.reason);
-            }
-            let matches = index.find(&measurement)?;
-            let right = matches.iter().find(|found| found.master.path.file_stem() == Some(master));
-            match right {
-                Some(found) => row.scores.push(found.score),
-                None => println!("missed    {}", copy.display()),
-            }
-            for wrong in matches.iter().filter(|found| found.master.path.file_stem() != Some(master)) {
-                row.wrong += 1;
-                println!("wrong     {} named {} ({:.2})", copy.display(), wrong.master.path.display(), wrong.score);
-            }
+    let failed = each(&list(masters)?, |path| {
+        let done = look(path).and_then(|measurement| Ok(index.insert(&entry(path, measurement))?));
+        done.err().map(|error| format!("# {}: {error}", path.display()))
+    });
+    failed.iter().for_each(|line| println!("{line}"));
+    each(&list(copies)?, |path| {
+        match name(&index, path) {
+            Ok(lines) => println!("{lines}"),
+            Err(error) => println!("# {}: {error}", path.display()),
         }
-    }
-    let mut false_matches = 0;
-    let others = list(others)?;
-    for other in &others {
-        for found in index.find(&look(other)?)? {
-            false_matches += 1;
-            println!("false     {} named {} ({:.2})", other.display(), found.master.path.display(), found.score);
-        }
-    }
-    println!("{:24} {:>6} {:>9} {:>6} {:>9} {:>7}", "change", "copies", "recall %", "wrong", "min score", "ms");
-    let mut all = Row::default();
-    for (change, row) in &table {
-        row.print(change);
-        all.copies += row.copies;
-        all.wrong += row.wrong;
-        all.milliseconds += row.milliseconds;
-        all.scores.extend_from_slice(&row.scores);
-    }
-    all.print("all");
-    println!("false matches among {} others: {false_matches}", others.len());
+        None::<()>
+    });
     Ok(())
 }
 
-#[derive(Default)]
-struct Row {
-    copies: usize,
-    wrong: usize,
-    scores: Vec<f64>,
-    milliseconds: f64,
+/// On all cores.
+fn each<T: Send>(paths: &[PathBuf], work: impl Fn(&Path) -> Option<T> + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let take = || paths.get(next.fetch_add(1, Ordering::Relaxed));
+    let worker = || std::iter::from_fn(take).filter_map(|path| work(path)).collect::<Vec<T>>();
+    let count = thread::available_parallelism().map_or(1, |count| count.get());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    })
 }
 
-impl Row {
-    fn print(&self, change: &str) {
-        let copies = self.copies.max(1) as f64;
-        let recall = self.scores.len() as f64 * 100.0 / copies;
-        let least = self.scores.iter().copied().fold(1.0, f64::min);
-        let time = self.milliseconds / copies;
-        println!("{change:24} {:>6} {recall:>9.1} {:>6} {least:>9.2} {time:>7.1}", self.copies, self.wrong);
-    }
+fn name(index: &Index, path: &Path) -> Result<String, Box<dyn Error>> {
+    let start = Instant::now();
+    let measurement = look(path)?;
+    let measured = start.elapsed().as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let matches = index.find(&measurement)?;
+    let times = format!("{measured:.1}\t{:.1}", start.elapsed().as_secs_f64() * 1e3);
+    let copy = path.display();
+    let line = |found: &vitrine_fingerprint::Match| {
+        let (master, kind) = (found.master.path.display(), format!("{:?}", found.kind).to_lowercase());
+        format!("{copy}\t{master}\t{kind}\t{:.6}\t{:.5}\t{:.5}\t{times}", found.score, found.scale, found.coverage)
+    };
+    let kind = match &measurement.content {
+        Content::Picture(picture) if picture.fingerprint.is_recognisable() => "none",
+        Content::Picture(_) => "unrecognisable",
+        Content::Unscanned(_) | Content::Other => "unscanned",
+    };
+    let lines: Vec<String> = matches.iter().map(line).collect();
+    Ok(if lines.is_empty() { format!("{copy}\t-\t{kind}\t0\t0\t0\t{times}") } else { lines.join("\n") })
 }
 
-fn list(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut paths = read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    paths.sort();
-    Ok(paths)
+fn list(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    Ok(read_to_string(path)?.lines().map(PathBuf::from).collect())
 }
 
 fn look(path: &Path) -> Result<Measurement, Box<dyn Error>> {

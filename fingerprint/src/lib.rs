@@ -1,9 +1,9 @@
 //! Fingerprints of files and pictures: [`measure`] reads a file once and says what it is, [`Index`] keeps
 //! the masters and finds those that a file was made from.
 //!
-//! Two layers so far, both behind the same interface: BLAKE3 of the whole file ([`Digest`]), and a
-//! perceptual fingerprint of the whole picture ([`Fingerprint`]) whose candidates are verified by pixels.
-//! Nothing outside this crate knows which algorithms they are.
+//! Three layers so far, all behind the same interface: BLAKE3 of the whole file ([`Digest`]), and, as a
+//! [`Fingerprint`], a perceptual hash of the whole picture and local features of its parts. Whatever master
+//! the last two lead to is verified by pixels. Nothing outside this crate knows which algorithms they are.
 //!
 //! Decoders parse hostile bytes, some of them in C. Every one runs behind limits that are checked against
 //! the header before anything is allocated, and behind `catch_unwind`; a caller that must survive
@@ -14,6 +14,7 @@
 mod decode;
 mod exact;
 mod index;
+mod local;
 mod measure;
 mod perceptual;
 

@@ -79,7 +79,7 @@ fn changed_copies_are_recognised_and_others_are_not() {
 
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("base.ppm");
-    // Every sixth master keeps the test short; the whole set is `examples/recognition`.
+    // Every sixth master keeps the test short; the whole set is `tests/benches/recognition/run`.
     let mut faults = Vec::new();
     for master in masters.iter().step_by(6) {
         let words = ["-colorspace", "sRGB", "-resize", "1600x1600>"].map(OsStr::new);

@@ -5,9 +5,8 @@ use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, Scalin
 use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
 use crate::measure::{Limits, Reason, Size};
 
-/// Scaled decoding stays above these lengths of the longer and the shorter side, in pixels.
-const LONGER: u32 = 512;
-const SHORTER: u32 = 128;
+/// Scaled decoding leaves at least as many pixels as a square of this side has: what a reduced picture keeps.
+const SIDE: u64 = 800;
 
 /// What the frame header (SOFn, ISO/IEC 10918-1 B.2.2) says.
 pub(super) struct Frame {
@@ -99,8 +98,8 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 
 /// The strongest scaling that leaves enough to look at.
 fn denominator(size: Size) -> u32 {
-    let (longer, shorter) = (size.width.max(size.height), size.width.min(size.height));
-    [8, 4, 2].into_iter().find(|by| longer / by >= LONGER && shorter / by >= SHORTER).unwrap_or(1)
+    let pixels = |by: u32| u64::from(size.width / by) * u64::from(size.height / by);
+    [8, 4, 2].into_iter().find(|&by| pixels(by) >= SIDE * SIDE).unwrap_or(1)
 }
 
 fn is_warning(message: &str) -> bool {
@@ -124,14 +123,34 @@ fn classify(error: turbojpeg::Error) -> Reason {
 /// The encoder's message.
 pub(crate) fn encode(rgb: &[u8], width: u32, height: u32, quality: i32) -> Result<Vec<u8>, String> {
     let (width, height) = (width as usize, height as usize);
-    if rgb.len() < width * height * 3 {
+    compress(rgb, width, height, PixelFormat::RGB, Subsamp::Sub2x2, quality)
+}
+
+/// The same of grey pixels.
+///
+/// # Errors
+/// The encoder's message.
+pub(crate) fn encode_grey(grey: &[u8], width: usize, height: usize, quality: i32) -> Result<Vec<u8>, String> {
+    compress(grey, width, height, PixelFormat::GRAY, Subsamp::Gray, quality)
+}
+
+fn compress(
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    format: PixelFormat,
+    subsampling: Subsamp,
+    quality: i32,
+) -> Result<Vec<u8>, String> {
+    let pitch = width * format.size();
+    if pixels.len() < pitch * height {
         return Err("too few pixels".to_owned());
     }
-    let image = Image { pixels: rgb, width, pitch: width * 3, height, format: PixelFormat::RGB };
+    let image = Image { pixels, width, pitch, height, format };
     let compress = || {
         let mut compressor = Compressor::new()?;
         compressor.set_quality(quality)?;
-        compressor.set_subsamp(Subsamp::Sub2x2)?;
+        compressor.set_subsamp(subsampling)?;
         compressor.compress_to_vec(image)
     };
     compress().map_err(|error: turbojpeg::Error| error.to_string())
@@ -154,7 +173,7 @@ mod tests {
         let bytes = encode(&picture(2050, 1501), 2050, 1501, 90).unwrap();
         let (size, reduced) = decode(Source::Memory(&bytes), &Limits::default()).unwrap();
         assert_eq!(size, Size { width: 2050, height: 1501, bit_depth: 8 });
-        assert!(reduced.width < 1024 && reduced.extent.0 <= reduced.width as f64);
+        assert!(reduced.width == 1025 && reduced.extent.0 <= reduced.width as f64);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod tiff;
 mod webp;
 
 pub(crate) use pixels::Layout;
-pub(crate) use reduce::{Reduced, Reducer};
+pub(crate) use reduce::{Reduced, Reducer, scale};
 pub(crate) use source::Source;
 
 use std::fmt;

@@ -1,8 +1,13 @@
 //! Averaging a picture down while it is decoded, in any order of rows, runs and tiles.
 
-/// Each side of a reduced picture has at least this many cells, unless the picture itself has fewer
-/// pixels, and less than twice as many. Twice and more what the fingerprint looks at.
-const CELLS: u32 = 512;
+/// A reduced picture has at least as many cells as a square of this side, unless the picture itself has fewer
+/// pixels, and less than four times as many. What the local features look at.
+const CELLS: u32 = 800;
+/// No side has fewer, unless the picture itself has: what the hash of the whole picture looks at, which
+/// scales each side by itself.
+const SIDE: u32 = 256;
+/// No side has twice as many: a ribbon a pixel high must not cost much memory.
+const LONGEST: u32 = 4096;
 
 /// Adds up pixels into cells of `step_x` by `step_y` pixels each.
 pub(crate) struct Reducer {
@@ -11,7 +16,7 @@ pub(crate) struct Reducer {
     step_x: u32,
     step_y: u32,
     across: usize,
-    /// Red, green and blue of each cell. A side of 2^32 pixels makes cells of 2^23 pixels at most where the
+    /// Red, green and blue of each cell. A side of 2^32 pixels makes cells of 2^20 pixels at most where the
     /// other side is short, and a picture of 2^32 pixels cells of 2^14: 255 times that fits into 32 bits.
     sums: Vec<u32>,
 }
@@ -19,7 +24,10 @@ pub(crate) struct Reducer {
 impl Reducer {
     /// For a picture of `width` by `height` pixels, neither of them 0.
     pub(crate) fn new(width: u32, height: u32) -> Reducer {
-        let (step_x, step_y) = ((width / CELLS).max(1), (height / CELLS).max(1));
+        let step = (u64::from(width) * u64::from(height)).isqrt() / u64::from(CELLS);
+        let step = u32::try_from(step).unwrap_or(u32::MAX);
+        let along = |length: u32| step.min(length / SIDE).max(length / LONGEST).max(1);
+        let (step_x, step_y) = (along(width), along(height));
         let (across, down) = (width.div_ceil(step_x) as usize, height.div_ceil(step_y) as usize);
         Reducer { width, height, step_x, step_y, across, sums: vec![0; across * down * 3] }
     }
@@ -108,13 +116,14 @@ impl Reduced {
 
     /// The luminance on a grid of `width` by `height` cells, whatever the shape of the picture.
     pub(crate) fn grid(&self, width: usize, height: usize) -> Vec<f32> {
-        scale(&self.luminance(), 1, self, width, height)
+        scale(&self.luminance(), 1, (self.width, self.height), self.extent, (width, height))
     }
 
     /// The picture in `width` by `height` pixels of red, green and blue.
     pub(crate) fn resample(&self, width: u32, height: u32) -> Vec<u8> {
         let samples: Vec<f32> = self.rgb.iter().map(|&sample| f32::from(sample)).collect();
-        let scaled = scale(&samples, 3, self, width as usize, height as usize);
+        let target = (width as usize, height as usize);
+        let scaled = scale(&samples, 3, (self.width, self.height), self.extent, target);
         scaled.into_iter().map(|sample| (sample + 0.5).clamp(0.0, 255.0) as u8).collect()
     }
 }
@@ -153,11 +162,18 @@ fn weights(length: usize, extent: f64, target: usize) -> Vec<Weights> {
     (0..target).map(cell).collect()
 }
 
-fn scale(samples: &[f32], channels: usize, source: &Reduced, width: usize, height: usize) -> Vec<f32> {
-    let columns = weights(source.width, source.extent.0, width);
-    let rows = weights(source.height, source.extent.1, height);
-    let mut narrow = vec![0f32; source.height * width * channels];
-    for (from, to) in samples.chunks_exact(source.width * channels).zip(narrow.chunks_exact_mut(width * channels)) {
+/// Scales interleaved `samples` of `from` cells, of which `extent` are covered, to `to` cells.
+pub(crate) fn scale(
+    samples: &[f32],
+    channels: usize,
+    from: (usize, usize),
+    extent: (f64, f64),
+    (width, height): (usize, usize),
+) -> Vec<f32> {
+    let columns = weights(from.0, extent.0, width);
+    let rows = weights(from.1, extent.1, height);
+    let mut narrow = vec![0f32; from.1 * width * channels];
+    for (from, to) in samples.chunks_exact(from.0 * channels).zip(narrow.chunks_exact_mut(width * channels)) {
         for (cell, column) in to.chunks_exact_mut(channels).zip(&columns) {
             for (pixel, weight) in from[column.first * channels..].chunks_exact(channels).zip(&column.weights) {
                 for (sum, sample) in cell.iter_mut().zip(pixel) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::exact::Digest;
+use crate::local::{Feature, Postings};
 use crate::perceptual::{Fingerprint, Hash, Orientation};
 
 /// What lies in memory of one master.
@@ -36,6 +37,7 @@ pub(super) struct Lookup {
     by_inode: HashMap<(u64, u64), u32>,
     /// Further masters that are hard links to the same inode: rare.
     links: HashMap<(u64, u64), Vec<i64>>,
+    pub(super) postings: Postings,
 }
 
 impl Lookup {
@@ -48,6 +50,9 @@ impl Lookup {
         self.remove(key.id);
         let Ok(slot) = u32::try_from(self.ids.len()) else { return };
         self.ids.push(key.id);
+        if let Ok(id) = u32::try_from(key.id) {
+            self.postings.expect(id);
+        }
         self.digests.push(prefix(&key.digest));
         self.hashes.push(key.hash);
         self.inodes.push((key.device, key.inode));
@@ -57,6 +62,13 @@ impl Lookup {
             self.links.entry(inode).or_default().push(other);
         }
         self.by_inode.insert(inode, slot);
+    }
+
+    /// Adds the local features of a master.
+    pub(super) fn post(&mut self, id: i64, features: &[Feature]) {
+        if let Ok(id) = u32::try_from(id) {
+            self.postings.add(id, features);
+        }
     }
 
     pub(super) fn remove(&mut self, id: i64) {

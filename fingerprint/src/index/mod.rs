@@ -1,6 +1,7 @@
 //! The masters: kept in an SQLite file, found through tables in memory.
 
 mod lookup;
+mod search;
 mod store;
 mod types;
 
@@ -11,21 +12,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::measure::{Content, Measurement, Picture};
-use lookup::{Candidate, Lookup};
+use crate::measure::{Content, Measurement};
+use lookup::Lookup;
 use store::Store;
-
-/// Hashes of one picture differ in fewer bits than this, of 256. Generous: two unrelated hashes come this
-/// near once in 100,000 pairs, and every candidate is verified by its pixels.
-const NEAR: u32 = 92;
-/// Most candidates that are verified, nearest first.
-const CANDIDATES: usize = 64;
 
 /// All masters, on disk and in memory.
 ///
 /// Shared between threads: writers wait for each other, readers only for moments in memory. One process
 /// writes; others may open the same file to read and see it as it was when they opened it.
-/// In memory lie about 130 bytes a master.
+/// In memory lie about 130 bytes a master, and the local features of the
+/// newest, at most 16 MB; those of all others lie in the directory `path` + `-postings`.
 pub struct Index {
     store: Store,
     lookup: RwLock<Lookup>,
@@ -37,7 +33,7 @@ impl Index {
     /// # Errors
     /// The file cannot be opened or created, is no index, one of another version, or damaged.
     pub fn open(path: &Path) -> Result<Index, IndexError> {
-        Index::load(Store::open(path)?)
+        Index::load(Store::open(path)?, true)
     }
 
     /// Opens the index in the file `path` for reading only.
@@ -45,7 +41,7 @@ impl Index {
     /// # Errors
     /// There is no such file, it cannot be opened, is no index, one of another version, or damaged.
     pub fn open_read_only(path: &Path) -> Result<Index, IndexError> {
-        Index::load(Store::open_read_only(path)?)
+        Index::load(Store::open_read_only(path)?, false)
     }
 
     /// An index that lasts as long as the value.
@@ -53,13 +49,15 @@ impl Index {
     /// # Errors
     /// Out of memory.
     pub fn in_memory() -> Result<Index, IndexError> {
-        Index::load(Store::in_memory()?)
+        Index::load(Store::in_memory()?, true)
     }
 
-    fn load(store: Store) -> Result<Index, IndexError> {
+    fn load(store: Store, write: bool) -> Result<Index, IndexError> {
         let mut lookup = Lookup::default();
         store.each_key(|key| lookup.put(key))?;
-        Ok(Index { store, lookup: RwLock::new(lookup) })
+        let lookup = RwLock::new(lookup);
+        store.load_postings(&lookup, write)?;
+        Ok(Index { store, lookup })
     }
 
     /// Registers a master, or replaces what is known under the same path. Returns its id, which stays the
@@ -78,8 +76,14 @@ impl Index {
     pub fn insert_all(&self, entries: &[Entry]) -> Result<Vec<i64>, IndexError> {
         let keys = self.store.insert(entries, |keys| {
             let mut lookup = self.writing();
-            keys.iter().for_each(|key| lookup.put(*key));
+            for (key, entry) in keys.iter().zip(entries) {
+                lookup.put(*key);
+                if let Content::Picture(picture) = &entry.measurement.content {
+                    lookup.post(key.id, picture.fingerprint.local().features_of_master());
+                }
+            }
         })?;
+        self.store.flush(&self.lookup)?;
         Ok(keys.iter().map(|key| key.id).collect())
     }
 
@@ -142,40 +146,24 @@ impl Index {
             if self.store.digest(id)? == Some(measurement.digest)
                 && let Some(master) = self.store.master(id)?
             {
-                matches.push(Match { master, kind: Kind::Exact, scale: 1.0, coverage: 1.0, score: 1.0 });
+                matches.push(Match {
+                    master,
+                    kind: Kind::Exact,
+                    scale: 1.0,
+                    coverage: 1.0,
+                    region: Vec::new(),
+                    score: 1.0,
+                });
             }
         }
         if let Content::Picture(picture) = &measurement.content {
-            let mut derivatives = self.derivatives(picture, &matches)?;
-            derivatives.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.master.id.cmp(&b.master.id)));
-            matches.append(&mut derivatives);
-        }
-        Ok(matches)
-    }
-
-    fn derivatives(&self, picture: &Picture, known: &[Match]) -> Result<Vec<Match>, IndexError> {
-        if !picture.fingerprint.is_recognisable() {
-            return Ok(Vec::new());
-        }
-        let mut candidates = self.reading().near(&picture.fingerprint, NEAR);
-        candidates.sort_by_key(|candidate| candidate.distance);
-        candidates.truncate(CANDIDATES);
-        let mut matches: Vec<Match> = Vec::new();
-        for Candidate { id, orientation, .. } in candidates {
-            if known.iter().any(|exact| exact.master.id == id) {
-                continue;
-            }
-            let Some(sketch) = self.store.sketch(id)? else { continue };
-            let query = picture.fingerprint.sketch().detail(orientation);
-            let Some(score) = sketch.detail(crate::perceptual::Orientation::UPRIGHT).agreement(&query).score() else {
-                continue;
-            };
-            if let Some(found) = matches.iter_mut().find(|found| found.master.id == id) {
-                found.score = found.score.max(score);
-            } else if let Some(master) = self.store.master(id)? {
-                let pixels = |width: u32, height: u32| f64::from(width) * f64::from(height);
-                let area = pixels(picture.width, picture.height) / pixels(master.width, master.height).max(1.0);
-                matches.push(Match { master, kind: Kind::Derivative, scale: area.sqrt(), coverage: 1.0, score });
+            let known: Vec<i64> = matches.iter().map(|found| found.master.id).collect();
+            for found in search::search(&self.store, &self.reading(), &picture.fingerprint)? {
+                if !known.contains(&found.id)
+                    && let Some(master) = self.store.master(found.id)?
+                {
+                    matches.push(found.into_match(master, picture));
+                }
             }
         }
         Ok(matches)
@@ -202,7 +190,10 @@ impl Index {
     /// # Errors
     /// The index cannot be read at all.
     pub fn verify(&self) -> Result<Vec<Problem>, IndexError> {
-        self.store.verify()
+        let mut problems = self.store.verify()?;
+        let damaged = self.store.damaged_segments()?;
+        problems.extend(damaged.into_iter().map(|path| Problem::Segment { path }));
+        Ok(problems)
     }
 
     /// Shows `visit` the path of every master below `dir` (`/` for all), in the order of their bytes, with

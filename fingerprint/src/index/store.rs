@@ -1,6 +1,7 @@
 //! The index on disk: one SQLite file in WAL mode, one connection that writes, a few that read.
 
 mod row;
+mod segments;
 mod verify;
 
 use std::ops::ControlFlow;
@@ -14,12 +15,11 @@ use self::row::Row;
 use super::lookup::Key;
 use super::{Entry, IndexError, Known, Master, Stats, path_bytes, path_from};
 use crate::exact::Digest;
-use crate::perceptual::Sketch;
 
 /// "VtrI": marks the file as ours (SQLite's `application_id`).
 const APPLICATION: i64 = 0x5674_7249;
 /// Of the tables below, and of the algorithms whose results they hold.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Readers that are kept open.
@@ -45,11 +45,23 @@ const TABLES: &str = "
     -- Apart, so that opening the index reads the narrow rows only.
     CREATE TABLE looks (
         id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE,
-        sketch BLOB NOT NULL,
+        -- Local features and the small picture that is compared.
+        features BLOB NOT NULL,
+        picture BLOB NOT NULL,
         thumbnail BLOB NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT;
+    -- Masters whose local features are in one of the segments, and those files.
+    CREATE TABLE posted (id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE) STRICT;
+    CREATE TABLE segment (number INTEGER PRIMARY KEY) STRICT;
 ";
+
+/// Columns of the table `looks`.
+#[derive(Clone, Copy)]
+pub(super) enum Looks {
+    Features,
+    Picture,
+}
 
 pub(super) struct Store {
     path: PathBuf,
@@ -168,10 +180,14 @@ impl Store {
 
     /// Inserts all or none; `then` runs after the commit, before the next writer.
     pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&[Key])) -> Result<Vec<Key>, IndexError> {
+        // Makes small pictures: work that no other writer should wait for.
+        let looks: Vec<_> = entries.iter().map(row::looks).collect();
         let mut writer = self.writer();
         let mut run = || {
             let tx = writer.transaction()?;
-            let keys = entries.iter().map(|entry| row::insert(&tx, entry)).collect::<Result<Vec<Key>, _>>()?;
+            let rows = entries.iter().zip(&looks);
+            let keys =
+                rows.map(|(entry, looks)| row::insert(&tx, entry, looks.as_ref())).collect::<Result<Vec<Key>, _>>()?;
             tx.commit()?;
             Ok(keys)
         };
@@ -232,12 +248,15 @@ impl Store {
         self.read(|connection| Ok(Row::with_id(connection, id)?.map(Row::into_master)))
     }
 
-    pub(super) fn sketch(&self, id: i64) -> Result<Option<Sketch>, IndexError> {
-        let bytes: Option<Vec<u8>> = self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT sketch FROM looks WHERE id = ?1")?;
-            statement.query_row([id], |row| row.get(0)).optional()
-        })?;
-        Ok(bytes.and_then(|bytes| Sketch::from_bytes(&bytes)))
+    /// What a master looks like, as `local` has written it; empty if it has no looks.
+    pub(super) fn looks(&self, id: i64, column: Looks) -> Result<Vec<u8>, IndexError> {
+        let sql = match column {
+            Looks::Features => "SELECT features FROM looks WHERE id = ?1",
+            Looks::Picture => "SELECT picture FROM looks WHERE id = ?1",
+        };
+        let found: Option<Vec<u8>> =
+            self.read(|connection| connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional())?;
+        Ok(found.unwrap_or_default())
     }
 
     pub(super) fn thumbnail(&self, id: i64) -> Result<Option<Vec<u8>>, IndexError> {

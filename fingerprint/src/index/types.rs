@@ -87,6 +87,10 @@ pub struct Match {
     pub scale: f64,
     /// Share of the master's area that the file shows, 0.0 to 1.0.
     pub coverage: f64,
+    /// Which part that is: the corners of a polygon, x and y from 0.0 to 1.0 over width and height of the master;
+    /// empty if it is not known.
+    #[serde(default)]
+    pub region: Vec<(f64, f64)>,
     /// 1.0: certain.
     pub score: f64,
 }
@@ -112,6 +116,12 @@ pub enum Problem {
     /// SQLite's own check of the file's structure found it.
     #[error("the file is damaged: {0}")]
     Structure(String),
+    /// A file of local features does not have the checksum that it was written with.
+    #[error("the local features in {path:?} are damaged; remove that file, and they are made again from the index")]
+    Segment {
+        /// The file.
+        path: PathBuf,
+    },
     /// A row does not have the checksum that it was written with.
     #[error("the entry of master {id} is damaged; fingerprint {path:?} again")]
     Entry {
@@ -132,6 +142,14 @@ pub enum IndexError {
         path: PathBuf,
         /// What SQLite says.
         source: rusqlite::Error,
+    },
+    /// The files of local features beside it cannot be read or written.
+    #[error("local features of index {path:?}: {source}")]
+    Segments {
+        /// The directory that they lie in.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
     },
     /// Its content is damaged.
     #[error("index {path:?} is damaged ({detail}); move it away and build it again")]

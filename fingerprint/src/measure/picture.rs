@@ -38,13 +38,13 @@ impl Picture {
 
     pub(crate) fn new(decoded: Decoded) -> Result<Picture, Failure> {
         let Decoded { format, size, reduced } = decoded;
+        let failed = |message| Failure { reason: Reason::DecoderFailed(message), size: Some(size) };
         let longest = f64::from(size.width.max(size.height));
         let shrink = (f64::from(THUMBNAIL) / longest).min(1.0);
         let side = |length: u32| ((f64::from(length) * shrink).round() as u32).max(1);
         let (width, height) = (side(size.width), side(size.height));
-        let thumbnail = jpeg::encode(&reduced.resample(width, height), width, height, QUALITY)
-            .map_err(|message| Failure { reason: Reason::DecoderFailed(message), size: Some(size) })?;
-        let fingerprint = Fingerprint::of(&reduced);
+        let thumbnail = jpeg::encode(&reduced.resample(width, height), width, height, QUALITY).map_err(failed)?;
+        let fingerprint = Fingerprint::of(&reduced, (size.width, size.height)).map_err(failed)?;
         Ok(Picture {
             format,
             width: size.width,

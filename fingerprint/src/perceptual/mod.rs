@@ -1,37 +1,37 @@
-//! What a whole picture looks like: a hash that finds candidates, and a small picture that proves them.
+//! What a picture looks like: a hash of the whole, and local features with a small picture that prove it.
 
 pub(crate) mod base64;
 mod orientation;
 mod pdq;
-mod sketch;
 
 pub(crate) use orientation::Orientation;
 pub(crate) use pdq::Hash;
-pub(crate) use sketch::Sketch;
 
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Reduced;
+use crate::local::Local;
 
 /// What a picture looks like. Opaque: only [`Index`](crate::Index) compares it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// In each of the eight orientations, [`Orientation::ALL`].
     hashes: Box<[Hash; 8]>,
-    sketch: Sketch,
+    local: Local,
 }
 
 impl Fingerprint {
-    pub(crate) fn of(reduced: &Reduced) -> Fingerprint {
+    /// Of a picture of `size` pixels. An error only from the encoder of the small picture.
+    pub(crate) fn of(reduced: &Reduced, size: (u32, u32)) -> Result<Fingerprint, String> {
         let spectrum = pdq::Spectrum::of(&reduced.luminance(), reduced.width, reduced.height);
         let hashes = Box::new(Orientation::ALL.map(|orientation| spectrum.oriented(orientation).hash()));
-        Fingerprint { hashes, sketch: Sketch::of(reduced) }
+        Ok(Fingerprint { hashes, local: Local::of(reduced, size)? })
     }
 
     /// Whether there is anything on the picture by which it could be known again.
     #[must_use]
     pub fn is_recognisable(&self) -> bool {
-        self.sketch.detail(Orientation::UPRIGHT).is_recognisable()
+        self.local.is_recognisable()
     }
 
     /// The hash of the picture as it lies.
@@ -47,7 +47,7 @@ impl Fingerprint {
             .map(move |(orientation, hash)| (orientation, hash.distance(other)))
     }
 
-    pub(crate) fn sketch(&self) -> &Sketch {
-        &self.sketch
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
     }
 }

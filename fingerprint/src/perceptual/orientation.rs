@@ -1,5 +1,7 @@
 //! The eight ways in which a picture can be turned and mirrored by quarter turns.
 
+use crate::local::Transform;
+
 /// First transposed (rows become columns), then mirrored left to right, then top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orientation {
@@ -23,10 +25,19 @@ impl Orientation {
         all
     };
 
-    /// Where cell (`x`, `y`) of the oriented square grid of `side` cells comes from.
-    pub(crate) fn origin(self, x: usize, y: usize, side: usize) -> (usize, usize) {
-        let x = if self.mirror_x { side - 1 - x } else { x };
-        let y = if self.mirror_y { side - 1 - y } else { y };
-        if self.transpose { (y, x) } else { (x, y) }
+    /// From the unit square of the picture as it lies to that of the oriented one.
+    pub(crate) fn transform(self) -> Transform {
+        let (flip_x, flip_y) = (f64::from(u8::from(self.mirror_x)), f64::from(u8::from(self.mirror_y)));
+        let (x, y) = (1.0 - 2.0 * flip_x, 1.0 - 2.0 * flip_y);
+        if self.transpose {
+            Transform([0.0, x, flip_x, y, 0.0, flip_y, 0.0, 0.0, 1.0])
+        } else {
+            Transform([x, 0.0, flip_x, 0.0, y, flip_y, 0.0, 0.0, 1.0])
+        }
+    }
+
+    /// Whether the oriented picture is a mirror image.
+    pub(crate) fn is_mirrored(self) -> bool {
+        self.transpose ^ self.mirror_x ^ self.mirror_y
     }
 }

@@ -163,8 +163,22 @@ impl Row {
     }
 }
 
+/// What the table `looks` keeps of a master.
+pub(super) struct MasterLooks {
+    features: Vec<u8>,
+    picture: Vec<u8>,
+    thumbnail: Vec<u8>,
+}
+
+/// None for what is no picture.
+pub(super) fn looks(entry: &Entry) -> Option<MasterLooks> {
+    let Content::Picture(picture) = &entry.measurement.content else { return None };
+    let (features, small) = picture.fingerprint.local().for_master().unwrap_or_default();
+    Some(MasterLooks { features, picture: small, thumbnail: picture.thumbnail.clone() })
+}
+
 /// Inserts a master, or replaces the one at the same path, which keeps its id.
-pub(super) fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<Key> {
+pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&MasterLooks>) -> rusqlite::Result<Key> {
     let mut row = Row::new(entry);
     let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, hash, width,
                                    height, bit_depth, checksum)
@@ -192,11 +206,11 @@ pub(super) fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result
     ];
     row.id = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([row.id])?;
-    if let Content::Picture(picture) = &entry.measurement.content {
-        let sketch = picture.fingerprint.sketch().to_bytes();
-        let checksum = sum([Some(sketch.as_slice()), Some(&picture.thumbnail)]);
-        let sql = "INSERT INTO looks (id, sketch, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4)";
-        connection.prepare_cached(sql)?.execute(params![row.id, sketch, picture.thumbnail, checksum])?;
+    connection.prepare_cached("DELETE FROM posted WHERE id = ?1")?.execute([row.id])?;
+    if let Some(MasterLooks { features, picture, thumbnail }) = looks {
+        let checksum = sum([Some(features.as_slice()), Some(picture), Some(thumbnail)]);
+        let sql = "INSERT INTO looks (id, features, picture, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
+        connection.prepare_cached(sql)?.execute(params![row.id, features, picture, thumbnail, checksum])?;
     }
     Ok(row.key())
 }

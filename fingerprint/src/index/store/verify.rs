@@ -32,7 +32,7 @@ fn structure(connection: &Connection) -> rusqlite::Result<Vec<Problem>> {
 
 fn entries(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Result<()> {
     let mut rows = connection.prepare(&format!("SELECT {} FROM master", Row::COLUMNS))?;
-    let mut looks = connection.prepare("SELECT sketch, thumbnail, checksum FROM looks WHERE id = ?1")?;
+    let mut looks = connection.prepare("SELECT features, picture, thumbnail, checksum FROM looks WHERE id = ?1")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let row = Row::read(row)?;
@@ -40,8 +40,8 @@ fn entries(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Re
         let looks_intact = match looks.next()? {
             None => true,
             Some(looks) => {
-                let (sketch, thumbnail): (Vec<u8>, Vec<u8>) = (looks.get(0)?, looks.get(1)?);
-                looks.get::<_, Vec<u8>>(2)? == sum([Some(&sketch), Some(&thumbnail)])
+                let fields: [Vec<u8>; 3] = [looks.get(0)?, looks.get(1)?, looks.get(2)?];
+                looks.get::<_, Vec<u8>>(3)? == sum(fields.each_ref().map(|field| Some(field.as_slice())))
             }
         };
         if !(row.is_intact() && looks_intact) && problems.len() < TOLD {
