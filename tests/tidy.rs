@@ -23,7 +23,8 @@ const UNSAFE: [&str; 2] = ["agent/src/sys", "agent/src/guard"];
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "common", "manager", "managers", "helpers", "helper", "misc"];
 /// What may lie at the top.
-const TOP: [&str; 21] = [
+const TOP: [&str; 22] = [
+    ".cargo",
     ".ci",
     ".config",
     ".git",

@@ -20,7 +20,7 @@ const WHOLE: usize = 8;
 const FITTED: usize = 40;
 const COMPARED: usize = 16;
 /// A match has at least this evidence and this correlation.
-const EVIDENCE: f64 = 10.0;
+const EVIDENCE: f64 = 14.0;
 const CORRELATION: f64 = 0.76;
 /// With this much evidence, this correlation is enough: most of the picture agrees, and something lies over it.
 const OVERLAID: (f64, f64) = (100.0, 0.5);
