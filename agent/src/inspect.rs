@@ -196,12 +196,14 @@ fn label(
         thumbnail,
         recognised,
     });
-    let Some(best) = matches.first() else {
+    if matches.is_empty() {
         return before
             .map(|before| Arc::new(Known { measured: Some(measured), file: path.into(), ..before.as_ref().clone() }));
-    };
-    let tier = measure.map_or_else(|| policy.master_tier(), |measure| policy.tier_of(&measure));
-    let masters = vec![best.master.path.as_path().into()];
+    }
+    // A picture may show several masters, each at a scale of its own: the highest tier counts.
+    let tier_of = |found| picture.map(|picture| policy.tier_of(&measure_of(picture, Some(found))));
+    let tier = matches.iter().filter_map(tier_of).max().unwrap_or_else(|| policy.master_tier());
+    let masters = matches.iter().map(|found| found.master.path.as_path().into()).collect();
     Some(Arc::new(Known { tier, origin: Origin::Measured, masters, file: path.into(), measured: Some(measured) }))
 }
 

@@ -19,6 +19,10 @@ use crate::fail::{self, Failure};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
 const AFTER_DEATH: Duration = Duration::from_secs(60);
+/// A process without a parent that started at most so many clock ticks ago may still have one that is about to
+/// end, and is waited for so long.
+const YOUNG: u64 = 100;
+const ABOUT_TO_END: Duration = Duration::from_millis(50);
 /// How long what was seen of the pipes of all processes is believed.
 const SOON: Duration = Duration::from_millis(100);
 /// How often all processes are looked through while somebody is tainted and nobody ends.
@@ -45,11 +49,10 @@ struct Taint {
 }
 
 impl Taint {
-    /// Whether `orphan`, which has no living parent of its own, may be a child that the process `id` left
-    /// behind: of the same user and login, and started during its life.
+    /// Whether `orphan`, which has no living parent of its own, may be a child that the process `id` leaves
+    /// behind when it ends: of the same user and login, and started during its life.
     fn may_have_left(&self, id: ProcessId, orphan: &Process, session: Option<u32>) -> bool {
-        self.died.is_some()
-            && self.opened
+        self.opened
             && self.uid == orphan.uid
             && self.session == session
             && (id.start..=self.seen).contains(&orphan.id.start)
@@ -187,17 +190,26 @@ impl Taints {
                 return Some(taint.known.clone());
             }
         }
-        // It may have ended a moment ago, and nobody has looked since.
-        if !self.find_the_dead() {
-            return None;
-        }
         if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
         }
         let oldest = lineage.last()?;
-        let session = oldest.audit_session();
-        let orphan = self.processes.iter().find(|(id, taint)| taint.may_have_left(**id, oldest, session));
-        orphan.map(|(_, taint)| taint.known.clone())
+        let (session, since) = (oldest.audit_session(), Instant::now());
+        loop {
+            // It may have ended a moment ago, and nobody has looked since.
+            self.find_the_dead();
+            let may_have = |(id, taint): &(&ProcessId, &Taint)| taint.may_have_left(**id, oldest, session);
+            let left = self.processes.iter().filter(may_have);
+            if let Some((_, dead)) = left.clone().find(|(_, taint)| taint.died.is_some()) {
+                return Some(dead.known.clone());
+            }
+            // Or it is about to end, as one does that forks twice only to get rid of its child.
+            let is_young = ticks().saturating_sub(oldest.id.start) <= YOUNG;
+            if !is_young || left.count() == 0 || since.elapsed() >= ABOUT_TO_END {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// The highest label that anybody carries.
@@ -292,7 +304,8 @@ impl Taints {
         let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).collect();
         let orphans: Vec<_> = orphans.iter().map(|orphan| (orphan, orphan.audit_session())).collect();
         self.processes.retain(|id, taint| {
-            let left = orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session));
+            let has_ended = taint.died.is_some();
+            let left = has_ended && orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session));
             let was_alone = std::mem::replace(&mut taint.is_alone, taint.died.is_some() && !left);
             !(was_alone && taint.is_alone)
         });
