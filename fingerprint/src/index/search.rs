@@ -36,6 +36,13 @@ const TAKEN: f64 = 0.6;
 const EXPLAINED: f64 = 0.9;
 const DISSENT: f64 = 0.02;
 
+/// From this share of the master on it is the whole master, give or take what alignment cannot tell.
+const WHOLE_SHARE: f64 = 0.97;
+/// From this share of the picture on it is the picture, and what is around it a frame.
+const PLACED_SHARE: f64 = 0.5;
+/// The rate of false matches falls by e for each step of this much evidence.
+const CERTAINTY: f64 = 3.0;
+
 /// A master, and how the query lies on it.
 pub(super) struct Found {
     pub(super) id: i64,
@@ -188,10 +195,3 @@ impl Found {
         Match { master, kind, scale: (ratio * growth).sqrt(), coverage: covered, region, score }
     }
 }
-
-/// From this share of the master on it is the whole master, give or take what alignment cannot tell.
-const WHOLE_SHARE: f64 = 0.97;
-/// From this share of the picture on it is the picture, and what is around it a frame.
-const PLACED_SHARE: f64 = 0.5;
-/// The rate of false matches falls by e for each step of this much evidence.
-const CERTAINTY: f64 = 3.0;
