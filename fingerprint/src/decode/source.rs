@@ -8,15 +8,17 @@ use std::os::unix::fs::FileExt;
 use super::Failure;
 use crate::measure::{Limits, Reason};
 
-/// The bytes of a file: in memory, or still on disk.
+/// Bytes in memory, or still on disk: a file, or a part of one that a container holds as it is.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// All bytes.
     Memory(&'a [u8]),
-    /// The file, with its size in bytes.
+    /// `size` bytes of `file` from `start` on.
     File {
         /// Open for reading.
         file: &'a File,
+        /// Where they begin.
+        start: u64,
         /// In bytes.
         size: u64,
     },
@@ -27,12 +29,12 @@ impl<'a> Source<'a> {
     pub(super) fn bytes(self, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
         match self {
             Source::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
-            Source::File { file, size } => {
+            Source::File { file, start, size } => {
                 if size > limits.max_memory {
                     return Err(Reason::TooMuchMemory { bytes: size, limit: limits.max_memory }.into());
                 }
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-                file.read_exact_at(&mut bytes, 0).map_err(|error| Reason::Truncated(error.to_string()))?;
+                file.read_exact_at(&mut bytes, start).map_err(|error| Reason::Truncated(error.to_string()))?;
                 Ok(Cow::Owned(bytes))
             }
         }
@@ -42,23 +44,26 @@ impl<'a> Source<'a> {
     pub(super) fn reader(self) -> Reader<'a> {
         match self {
             Source::Memory(bytes) => Reader::Memory(Cursor::new(bytes)),
-            Source::File { file, size } => {
-                Reader::File(BufReader::with_capacity(256 * 1024, Positioned { file, size, position: 0 }))
+            Source::File { file, start, size } => {
+                Reader::File(BufReader::with_capacity(256 * 1024, Positioned { file, start, size, position: 0 }))
             }
         }
     }
 }
 
-/// A file read at a position of its own, so that the descriptor's offset stays where it is.
+/// A part of a file read at a position of its own, so that the descriptor's offset stays where it is.
 pub(super) struct Positioned<'a> {
     file: &'a File,
+    start: u64,
     size: u64,
     position: u64,
 }
 
 impl Read for Positioned<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read_at(buffer, self.position)?;
+        let left = self.size.saturating_sub(self.position);
+        let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let got = self.file.read_at(&mut buffer[..length], self.start.saturating_add(self.position))?;
         self.position += got as u64;
         Ok(got)
     }

@@ -147,7 +147,7 @@ pub fn measure(file: &File, limits: &Limits) -> Result<Measurement, MeasureError
             let source = if whole.kept.len() as u64 == whole.bytes {
                 Source::Memory(&whole.kept)
             } else {
-                Source::File { file, size: whole.bytes }
+                Source::File { file, start: 0, size: whole.bytes }
             };
             scan(format, source, whole.bytes, limits)
         }
