@@ -3,9 +3,12 @@
 
 pub(crate) mod jpeg;
 mod jpeg2000;
+pub(crate) mod markers;
+mod pixel_digest;
 mod pixels;
 mod png;
 mod reduce;
+pub(crate) mod samples;
 mod source;
 mod tiff;
 mod webp;
@@ -39,6 +42,8 @@ pub enum Format {
     Jp2,
     /// A bare JPEG 2000 codestream.
     J2k,
+    /// Samples without a format of their own, in a document.
+    Bare,
 }
 
 impl Format {
@@ -77,6 +82,7 @@ impl fmt::Display for Format {
             Format::WebP => "WebP",
             Format::Jp2 => "JPEG 2000 (JP2)",
             Format::J2k => "JPEG 2000 (codestream)",
+            Format::Bare => "bare samples",
         })
     }
 }
@@ -115,6 +121,7 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Png => png::decode(source, limits),
         Format::WebP => webp::decode(source, limits),
         Format::Jp2 | Format::J2k => jpeg2000::decode(source, limits),
+        Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     });
     let (size, reduced) = catch_unwind(decoding).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -122,6 +129,15 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Err(Reason::DecoderFailed(message.unwrap_or_else(|| "it panicked".to_owned())).into())
     })?;
     Ok(Decoded { format, size, reduced })
+}
+
+/// The pictures that the format itself lays beside the first one: pages, levels of a pyramid, layers, frames.
+pub(crate) fn further(
+    _format: Format,
+    _source: Source<'_>,
+    _limits: &Limits,
+    _each: &mut dyn FnMut(String, Result<Decoded, Failure>) -> std::ops::ControlFlow<()>,
+) {
 }
 
 /// Checks a header before anything is allocated by it.
