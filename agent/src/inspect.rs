@@ -11,20 +11,24 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
 use tokio::task::block_in_place;
-use vitrine_fingerprint::{Content, Format, Match, Measurement};
+use vitrine_fingerprint::{Content, Format};
 use vitrine_policy::decision::Answer;
-use vitrine_policy::facts::{Attempt, Destination, Facts, History, Measure, Origin, Program};
+use vitrine_policy::facts::{Attempt, Destination, Facts, History, Label, Measure, Origin, Program};
 use vitrine_policy::judge;
 use vitrine_policy::record::{self, Disposition, Operation, Recognised, printable};
 
 use crate::fail::Failure;
 use crate::identify::label::{Known, Measured};
 use crate::identify::process::Login;
-use crate::measure::{self, open_regular};
+use crate::measure::open_regular;
 use crate::quarantine;
+use crate::recognise::{Recognition, Sighting, recognise};
 use crate::recorder::{Seen, disposition};
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
+
+/// In fewer bytes nothing can be recognised but whole masters.
+const SMALLEST: u64 = 1024;
 
 /// A file that was written.
 pub(crate) struct Arrival {
@@ -89,19 +93,18 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     let before = workstation.labels.of(&snapshot.policy, &stat, &path);
     let mut head = [0; 64];
     let read = block_in_place(|| file.read_at(&mut head, 0))?;
-    let picture = Format::of(&head[..read]).is_some();
-    if !picture && before.is_none() && !workstation.labels.has_size(stat.size) {
+    let is_picture = Format::of(&head[..read]).is_some();
+    // What reaches a destination may hold anything; what stays on the workstation is looked into when it goes.
+    let may_hold = destination.is_some() && stat.size >= SMALLEST;
+    if !is_picture && !may_hold && before.is_none() && !workstation.labels.has_size(stat.size) {
         return Ok(());
     }
-    let measurement = measure::measure(file.try_clone()?, &workstation.config.measure, false).await;
-    let known = match measurement {
-        Ok(measurement) => label(workstation, &snapshot, &path, before.clone(), &measurement),
-        Err(error) => {
-            let what = format!("{} could not be measured: {error}", path.display());
-            workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
-            before.clone()
-        }
-    };
+    let seen = recognise(file.try_clone()?, &workstation.config.measure, &workstation.index).await;
+    if let Err(error) = &seen.measured {
+        let what = format!("{} could not be measured: {error}", path.display());
+        workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
+    }
+    let known = label(workstation, &snapshot, &path, before.clone(), &seen);
     let is_as_read = Stat::of(file.as_fd()).is_ok_and(|now| (now.size, now.modified) == (stat.size, stat.modified));
     if is_as_read {
         workstation.labels.replace(&stat, before.as_ref(), known.clone());
@@ -158,55 +161,72 @@ fn file_name(path: &Path) -> String {
     name.chars().take(100).map(|letter| if letter == '/' || letter == '\\' { '_' } else { letter }).collect()
 }
 
-/// What the content says of a file. A picture that is recognised has the tier that it was measured to
-/// have; anything else keeps what it inherited, and is not labelled if it inherited nothing.
+/// What the content says of a file. What is recognised has the tier that it was measured to have, the highest of all
+/// that is inside; anything else keeps what it inherited, and is not labelled if it inherited nothing.
 fn label(
     workstation: &Workstation,
     snapshot: &Snapshot,
     path: &Path,
     before: Option<Arc<Known>>,
-    measurement: &Measurement,
+    seen: &Recognition,
 ) -> Option<Arc<Known>> {
-    let picture = match &measurement.content {
-        Content::Picture(picture) => Some(picture),
-        Content::Other => None,
-        Content::Unscanned(unscanned) => {
-            let what = format!("{} was not measured: {}", path.display(), unscanned.reason);
-            workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
-            None
-        }
-    };
-    let matches = workstation.index.find(measurement).unwrap_or_else(|error| {
-        workstation.spool.push(Failure::IndexFailed.notice(Some(path.as_os_str().as_bytes()), error));
-        Vec::new()
+    let subject = Some(path.as_os_str().as_bytes());
+    if let Some(why) = seen.hidden() {
+        let what = format!("{} was not seen whole: {why}", path.display());
+        workstation.spool.push(Failure::Unscanned.notice(subject, what));
+    }
+    if let Some(error) = &seen.failed {
+        workstation.spool.push(Failure::IndexFailed.notice(subject, error));
+    }
+    let highest = seen.highest(&snapshot.policy);
+    let measured = seen.measured.as_ref().ok().map(|measurement| {
+        let shown = highest.map(|(sighting, _)| sighting);
+        let picture = match &measurement.content {
+            Content::Picture(picture) => Some(picture),
+            _ => None,
+        };
+        let own = picture.map(|picture| Measure {
+            megapixels: picture.megapixels(),
+            scale: None,
+            bit_depth: picture.bit_depth,
+        });
+        let thumbnail = match shown {
+            Some(shown) => shown.thumbnail.clone(),
+            None => picture.map(|picture| picture.thumbnail.clone()),
+        };
+        Arc::new(Measured {
+            measure: shown.map_or(own, |shown| shown.measure_of(shown.matches.first())),
+            digest: measurement.digest.to_string(),
+            bytes: measurement.bytes,
+            thumbnail: thumbnail.map(|thumbnail| workstation.spool.evidence(thumbnail)),
+            recognised: shown.and_then(recognised),
+        })
     });
-    let policy = &snapshot.policy;
-    let measure = picture.map(|picture| measure_of(picture, matches.first()));
-    let recognised = matches.first().map(|best| Recognised {
+    let Some((_, tier)) = highest else {
+        return before.map(|before| Arc::new(Known { measured, file: path.into(), ..before.as_ref().clone() }));
+    };
+    let masters = seen.sightings.iter().flat_map(|sighting| &sighting.matches);
+    let mut paths: Vec<Arc<Path>> = Vec::new();
+    for master in masters.map(|found| found.master.path.as_path()) {
+        if paths.len() < Label::MASTERS && !paths.iter().any(|path| **path == *master) {
+            paths.push(master.into());
+        }
+    }
+    let known = Known { tier, origin: Origin::Measured, masters: paths, file: path.into(), measured };
+    match before.filter(|before| before.tier > tier && !seen.is_known_whole()) {
+        // Beside what was recognised there is something that may be anything.
+        Some(before) => Some(Arc::new(Known { measured: known.measured.clone(), ..known.after(&before) })),
+        None => Some(Arc::new(known)),
+    }
+}
+
+fn recognised(sighting: &Sighting) -> Option<Recognised> {
+    let best = sighting.matches.first()?;
+    Some(Recognised {
         kind: format!("{:?}", best.kind).to_lowercase(),
         scale: best.scale,
         coverage: best.coverage,
         score: best.score,
-    });
-    let thumbnail = picture.map(|picture| workstation.spool.evidence(picture.thumbnail.clone()));
-    let measured = Arc::new(Measured {
-        measure,
-        digest: measurement.digest.to_string(),
-        bytes: measurement.bytes,
-        thumbnail,
-        recognised,
-    });
-    if matches.is_empty() {
-        return before
-            .map(|before| Arc::new(Known { measured: Some(measured), file: path.into(), ..before.as_ref().clone() }));
-    }
-    // A picture may show several masters, each at a scale of its own: the highest tier counts.
-    let tier_of = |found| picture.map(|picture| policy.tier_of(&measure_of(picture, Some(found))));
-    let tier = matches.iter().filter_map(tier_of).max().unwrap_or_else(|| policy.master_tier());
-    let masters = matches.iter().map(|found| found.master.path.as_path().into()).collect();
-    Some(Arc::new(Known { tier, origin: Origin::Measured, masters, file: path.into(), measured: Some(measured) }))
-}
-
-fn measure_of(picture: &vitrine_fingerprint::Picture, best: Option<&Match>) -> Measure {
-    Measure { megapixels: picture.megapixels(), scale: best.map(|best| best.scale), bit_depth: picture.bit_depth }
+        inside: (!sighting.place.is_empty()).then(|| printable(sighting.place.as_bytes())),
+    })
 }

@@ -11,6 +11,7 @@ mod measure;
 mod pipeline;
 mod policy_file;
 mod quarantine;
+mod recognise;
 mod recorder;
 mod spool;
 mod sys;

@@ -6,37 +6,36 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::sync::OnceLock;
+use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
-use vitrine_fingerprint::{Content, Digest, Format, Limits, MeasureError, Measurement, Reason, Unscanned};
+use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Parts, Reason, Unscanned};
 
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
+
+mod worker;
+
+pub(crate) use worker::worker;
 
 /// Name of the hidden subcommand that runs [`worker`].
 pub(crate) const WORKER: &str = "measure-worker";
 /// What the agent tells the worker: MiB, seconds and whether it may take its time.
 const ORDERS: &str = "VITRINE_MEASURE";
-/// Longest answer of a worker: a fingerprint and a thumbnail fit many times.
-const LONGEST_ANSWER: u64 = 512 * 1024;
-/// `nobody`, as Debian and the kernel's overflow id have it.
-const NOBODY: u32 = 65534;
-/// Highest descriptor of a worker: its three streams, the file once more, and what its libraries open.
-const MOST_FILES: u64 = 16;
+/// Longest line of a worker's answer: a fingerprint and a thumbnail fit many times, and so do the parts of a file of
+/// 4 GB.
+const LONGEST_LINE: u64 = 4 * 1024 * 1024;
+/// Most that a worker says of one file and everything in it.
+const LONGEST_ANSWER: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Why a file was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,9 +62,10 @@ pub(crate) enum MeasureFailed {
     Changed,
 }
 
-/// What a worker says.
+/// What a worker says, one line each; all but the first kind end it.
 #[derive(Serialize, Deserialize)]
 enum Answer {
+    Inside(Inside),
     Measured(Measurement),
     Changed,
     Unreadable(String),
@@ -103,25 +103,46 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Measures an open file from its beginning, in a process of its own. Not more than `limits.parallel` run at
-/// a time, counted apart for `background` work, so that a scan never delays a judgement.
+/// Measures an open file from its beginning, in a process of its own, and everything inside, which `found` gets as it
+/// is seen. Not more than `limits.parallel` run at a time.
 ///
 /// # Errors
-/// Whatever goes wrong with the file or the process; nothing of it harms the caller.
+/// Whatever goes wrong with the file or the process; nothing of it harms the caller. What `found` got counts.
 pub(crate) async fn measure(
     file: File,
     limits: &MeasureLimits,
+    found: &mut (dyn FnMut(Inside) + Send),
+) -> Result<Measurement, MeasureFailed> {
+    run(file, limits, false, Some(found)).await
+}
+
+/// Measures a master, which is known by what it shows itself. These run beside the others, with low priority, so
+/// that a scan never delays a judgement.
+///
+/// # Errors
+/// As of [`measure`].
+pub(crate) async fn measure_master(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
+    run(file, limits, true, None).await
+}
+
+/// `found`: none not to look inside.
+async fn run(
+    file: File,
+    limits: &MeasureLimits,
     background: bool,
+    mut found: Option<&mut (dyn FnMut(Inside) + Send)>,
 ) -> Result<Measurement, MeasureFailed> {
     static FRONT: OnceLock<Semaphore> = OnceLock::new();
     static BACK: OnceLock<Semaphore> = OnceLock::new();
     let places = if background { &BACK } else { &FRONT };
     let place = places.get_or_init(|| Semaphore::new(limits.parallel.max(1))).acquire().await;
     let _place = place.map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
-    let mut child = start(file, limits, background).map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
+    let mut child = start(file, limits, background, found.is_some())
+        .map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
     // The processor's clock stops the worker first where it computes; this one where it waits.
     let patience = Duration::from_secs(limits.seconds.saturating_add(2));
-    match tokio::time::timeout(patience, answer(&mut child, limits)).await {
+    let mut tell = |inside| found.as_mut().map_or((), |found| found(inside));
+    match tokio::time::timeout(patience, answer(&mut child, limits, &mut tell)).await {
         Ok(answer) => answer,
         Err(_) => {
             let _ = child.kill().await; // it is gone already, then
@@ -130,18 +151,22 @@ pub(crate) async fn measure(
     }
 }
 
-/// A file that was measured: what it is on disk, and what it is.
-pub(crate) type Measured = Result<(Metadata, Measurement), MeasureFailed>;
+/// What a command makes of something that is inside a file.
+pub(crate) type Look<T> = Arc<dyn Fn(Inside) -> T + Send + Sync>;
 
-/// Opens and measures many files, `limits.parallel` at a time, for a command; `then` gets the results in the
-/// order of `paths`. What crashes its worker is known by its digest.
+/// A file that was measured: what it is on disk, what it is, and what `look` has made of what is inside.
+pub(crate) type Measured<T> = Result<(Metadata, Measurement, Vec<T>), MeasureFailed>;
+
+/// Opens and measures many files, `limits.parallel` at a time, for a command; `look` gets what is inside (none: nobody
+/// looks there), and `then` the results in the order of `paths`. What crashes its worker is known by its digest.
 ///
 /// # Errors
 /// No runtime could be started; what goes wrong with a file is its own result.
-pub(crate) fn measure_each(
+pub(crate) fn measure_each<T: Send + 'static>(
     paths: impl IntoIterator<Item = PathBuf>,
     limits: MeasureLimits,
-    mut then: impl FnMut(PathBuf, Measured),
+    look: Option<Look<T>>,
+    mut then: impl FnMut(PathBuf, Measured<T>),
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut paths = paths.into_iter();
@@ -150,8 +175,8 @@ pub(crate) fn measure_each(
         while under_way.len() < limits.parallel * 2
             && let Some(path) = paths.next()
         {
-            let named = path.clone();
-            under_way.push_back((path, runtime.spawn(async move { measure_path(&named, &limits).await })));
+            let (named, look) = (path.clone(), look.clone());
+            under_way.push_back((path, runtime.spawn(async move { measure_path(&named, &limits, look).await })));
         }
         let Some((path, task)) = under_way.pop_front() else { return Ok(()) };
         let measured = runtime.block_on(task);
@@ -159,17 +184,22 @@ pub(crate) fn measure_each(
     }
 }
 
-async fn measure_path(path: &Path, limits: &MeasureLimits) -> Measured {
+async fn measure_path<T: Send>(path: &Path, limits: &MeasureLimits, look: Option<Look<T>>) -> Measured<T> {
     let unreadable = |error: io::Error| MeasureFailed::Unreadable(error.to_string());
     let file = open_regular(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let kept = file.try_clone().map_err(unreadable)?;
-    let measurement = match measure(file, limits, false).await {
+    let mut seen = Vec::new();
+    let seen_by = look.as_ref();
+    let mut add = seen_by.map(|look| |inside| seen.push(look(inside)));
+    let found = add.as_mut().map(|add| add as &mut (dyn FnMut(Inside) + Send));
+    let measured = run(file, limits, false, found).await;
+    let measurement = match measured {
         Ok(measurement) => measurement,
         Err(failed @ (MeasureFailed::Unreadable(_) | MeasureFailed::Changed)) => return Err(failed),
         Err(failed) => digest_only(&kept, &failed).map_err(unreadable)?,
     };
-    Ok((metadata, measurement))
+    Ok((metadata, measurement, seen))
 }
 
 /// What can be said of a file that no worker could measure: its digest, so that exact copies are found.
@@ -198,10 +228,11 @@ pub(crate) fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measur
     }
     let unscanned = |format| Unscanned { format, reason: Reason::DecoderFailed(why.to_string()), size: None };
     let content = format.map_or(Content::Other, |format| Content::Unscanned(unscanned(format)));
-    Ok(Measurement { digest: Digest::from(*hasher.finalize().as_bytes()), bytes, content })
+    let digest = Digest::from(*hasher.finalize().as_bytes());
+    Ok(Measurement { digest, bytes, parts: Parts::default(), content })
 }
 
-fn start(file: File, limits: &MeasureLimits, background: bool) -> io::Result<Child> {
+fn start(file: File, limits: &MeasureLimits, background: bool, inside: bool) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     #[cfg(not(test))]
     command.arg(WORKER);
@@ -209,7 +240,7 @@ fn start(file: File, limits: &MeasureLimits, background: bool) -> io::Result<Chi
     command.args(tests::WORKER_ARGUMENTS);
     command
         .env_clear()
-        .env(ORDERS, format!("{} {} {}", limits.memory_mib, limits.seconds, u8::from(background)))
+        .env(ORDERS, format!("{} {} {} {}", limits.memory_mib, limits.seconds, u8::from(background), u8::from(inside)))
         .current_dir("/")
         .stdin(Stdio::from(file))
         .stdout(Stdio::piped())
@@ -218,17 +249,35 @@ fn start(file: File, limits: &MeasureLimits, background: bool) -> io::Result<Chi
         .spawn()
 }
 
-async fn answer(child: &mut Child, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
-    let mut said = Vec::new();
+async fn answer(
+    child: &mut Child,
+    limits: &MeasureLimits,
+    found: &mut (dyn FnMut(Inside) + Send),
+) -> Result<Measurement, MeasureFailed> {
+    let nonsense = |error: &dyn std::fmt::Display| MeasureFailed::Nonsense(error.to_string());
+    let mut last = None;
     if let Some(stdout) = child.stdout.take() {
-        let read = stdout.take(LONGEST_ANSWER + 1).read_to_end(&mut said).await;
-        read.map_err(|error| MeasureFailed::Nonsense(error.to_string()))?;
+        let mut said = BufReader::new(stdout.take(LONGEST_ANSWER));
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut said).take(LONGEST_LINE + 1).read_until(b'\n', &mut line).await;
+            read.map_err(|error| nonsense(&error))?;
+            if line.len() as u64 > LONGEST_LINE {
+                let _ = child.kill().await; // it is gone already, then
+                return Err(MeasureFailed::Nonsense(format!("a line of more than {LONGEST_LINE} bytes")));
+            }
+            if line.is_empty() {
+                break;
+            }
+            #[cfg(test)]
+            let Some(line) = tests::without_harness(&line) else { continue };
+            match serde_json::from_slice(&line).map_err(|error| nonsense(&error)) {
+                Ok(Answer::Inside(inside)) => tokio::task::block_in_place(|| found(inside)),
+                answer => last = Some(answer),
+            }
+        }
     }
-    if said.len() as u64 > LONGEST_ANSWER {
-        let _ = child.kill().await;
-        return Err(MeasureFailed::Nonsense(format!("more than {LONGEST_ANSWER} bytes")));
-    }
-    let status = child.wait().await.map_err(|error| MeasureFailed::Nonsense(error.to_string()))?;
+    let status = child.wait().await.map_err(|error| nonsense(&error))?;
     if !status.success() {
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         return Err(match signal.map(Signal::try_from) {
@@ -237,80 +286,19 @@ async fn answer(child: &mut Child, limits: &MeasureLimits) -> Result<Measurement
             _ => MeasureFailed::Crashed(status.to_string()),
         });
     }
-    #[cfg(test)]
-    let said = tests::without_harness(&said);
-    match serde_json::from_slice(&said).map_err(|error| MeasureFailed::Nonsense(error.to_string()))? {
+    match last.unwrap_or_else(|| Err(nonsense(&"it says nothing")))? {
         Answer::Measured(measurement) => Ok(measurement),
         Answer::Changed => Err(MeasureFailed::Changed),
         Answer::Unreadable(why) => Err(MeasureFailed::Unreadable(why)),
+        Answer::Inside(_) => Err(nonsense(&"it ends in the midst")),
     }
-}
-
-/// The other side: measures standard input, answers on standard output. Run it in a process of its own only:
-/// it gives up rights that it cannot take back.
-pub(crate) fn worker() -> ExitCode {
-    let orders = std::env::var(ORDERS).unwrap_or_default();
-    let mut orders = orders.split(' ').map_while(|order| order.parse::<u64>().ok());
-    let (Some(memory_mib), Some(seconds), Some(background)) = (orders.next(), orders.next(), orders.next()) else {
-        eprintln!("vitrine {WORKER}: the agent starts this program to read one file; there is no use for it by hand");
-        return ExitCode::from(2);
-    };
-    if let Err(error) = confine(memory_mib, seconds, background != 0) {
-        eprintln!("vitrine {WORKER}: cannot give up rights: {error}");
-        return ExitCode::from(3);
-    }
-    let answer = match measured(memory_mib) {
-        Ok(measurement) => Answer::Measured(measurement),
-        Err(MeasureError::Changed) => Answer::Changed,
-        Err(error) => Answer::Unreadable(error.to_string()),
-    };
-    let written = serde_json::to_vec(&answer).map_err(io::Error::from).and_then(|line| {
-        let mut out = io::stdout().lock();
-        out.write_all(&line)?;
-        out.flush()
-    });
-    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn measured(memory_mib: u64) -> Result<Measurement, MeasureError> {
-    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // Refused by its header is better than killed half way: the decoders get half of the memory.
-    let mut limits = Limits::default();
-    limits.max_memory = limits.max_memory.min(memory_mib * 1024 * 1024 / 2);
-    limits.keep_bytes = limits.keep_bytes.min(memory_mib * 1024 * 1024 / 8);
-    vitrine_fingerprint::measure(&file, &limits)
-}
-
-/// Gives up all that reading one open file does not need.
-fn confine(memory_mib: u64, seconds: u64, background: bool) -> nix::Result<()> {
-    if background {
-        crate::sys::step_back();
-    }
-    let memory = memory_mib.saturating_mul(1024 * 1024);
-    for (resource, soft, hard) in [
-        (Resource::RLIMIT_AS, memory, memory),
-        (Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1)),
-        (Resource::RLIMIT_CORE, 0, 0),
-        (Resource::RLIMIT_FSIZE, 0, 0),
-        (Resource::RLIMIT_NOFILE, MOST_FILES, MOST_FILES),
-    ] {
-        setrlimit(resource, soft, hard)?;
-    }
-    if Uid::effective().is_root() {
-        setgroups(&[])?;
-        setgid(Gid::from_raw(NOBODY))?;
-        setuid(Uid::from_raw(NOBODY))?;
-    }
-    // A change of user takes these back (prctl(2)), so they come last.
-    prctl::set_no_new_privs()?;
-    prctl::set_dumpable(false)?;
-    prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::process::ExitCode;
 
     /// A test program is started as a worker by asking it for the one test that never comes back.
     pub(super) const WORKER_ARGUMENTS: [&str; 4] = ["measure::tests::a_worker", "--exact", "--ignored", "--nocapture"];
@@ -322,14 +310,14 @@ mod tests {
     }
 
     /// What the worker said, without what the test harness says before.
-    pub(super) fn without_harness(said: &[u8]) -> Vec<u8> {
-        let start = said.windows(2).position(|pair| pair == b"{\"" || pair == b"\"C").unwrap_or(0);
-        said[start..].to_vec()
+    pub(super) fn without_harness(said: &[u8]) -> Option<Vec<u8>> {
+        let start = said.windows(2).position(|pair| pair == b"{\"" || pair == b"\"C")?;
+        Some(said[start..].to_vec())
     }
 
     fn measure_blocking(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(measure(file, limits, false))
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(measure(file, limits, &mut |_| {}))
     }
 
     fn limits() -> MeasureLimits {
@@ -355,7 +343,7 @@ mod tests {
     fn a_background_worker_answers_too() {
         let (_lab, path) = written(b"x");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let measured = runtime.block_on(measure(open_regular(&path).unwrap(), &limits(), true));
+        let measured = runtime.block_on(measure_master(open_regular(&path).unwrap(), &limits()));
         assert_eq!(measured.unwrap().bytes, 1);
     }
 
@@ -365,10 +353,10 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(1 << 43).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let failed = runtime.block_on(async {
-            let mut child = start(open_regular(&path).unwrap(), &limits(), false).unwrap();
+            let mut child = start(open_regular(&path).unwrap(), &limits(), false, false).unwrap();
             let pid = nix::unistd::Pid::from_raw(child.id().unwrap().try_into().unwrap());
             nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
-            answer(&mut child, &limits()).await.unwrap_err()
+            answer(&mut child, &limits(), &mut |_| {}).await.unwrap_err()
         });
         assert_eq!((failed.failure(), failed), (Failure::WorkerFailed, MeasureFailed::Crashed("SIGKILL".to_owned())));
     }
@@ -391,7 +379,8 @@ mod tests {
             std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
         }
         let mut came = Vec::new();
-        measure_each(paths.clone(), limits(), |path, measured| came.push((path, measured.is_ok()))).unwrap();
+        measure_each(paths.clone(), limits(), None::<Look<()>>, |path, measured| came.push((path, measured.is_ok())))
+            .unwrap();
         let expected: Vec<_> = paths.into_iter().enumerate().map(|(number, path)| (path, number > 0)).collect();
         assert_eq!(came, expected);
     }

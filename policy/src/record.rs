@@ -203,6 +203,9 @@ pub struct Recognised {
     pub coverage: f64,
     /// 1.0: certain.
     pub score: f64,
+    /// Where inside the file, from the outermost container or picture to the innermost; none: the file itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<String>,
 }
 
 /// Where it was to go.

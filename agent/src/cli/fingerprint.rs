@@ -4,18 +4,19 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
-use vitrine_fingerprint::{Content, Index, Match as Found, Measurement};
+use vitrine_fingerprint::{Content, Index, Inside, Match as Found, Measurement};
 use vitrine_policy::Policy;
-use vitrine_policy::facts::Measure;
-use vitrine_policy::policy::MASTER;
+use vitrine_policy::record::printable;
 
 use super::FOUND;
 use super::index::{self, Built, build, limits, misuse, shown};
-use crate::measure::{MeasureFailed, measure_each};
+use crate::measure::{Look, MeasureFailed, measure_each};
 use crate::policy_file;
+use crate::recognise::Sighting;
 
 /// The tiers where no policy is given.
 const DEFAULT_TIERS: &str = "version = 1\nmode = \"audit\"\n\
@@ -42,8 +43,9 @@ pub(crate) struct Fingerprint {
     after_help = "Exit status: 0 no file was made from a master, 1 at least one was, 2 misuse, 3 the index cannot be used. \
                   A file that cannot be read (a directory too) is shown with its error and does not change the status.\n\n\
                   --json prints one array of {\"path\", \"matches\": [{\"master\", \"kind\", \"scale\", \"tier\", \
-                  \"coverage\", \"score\"}]}; without a match the list is empty, and an unreadable file has an \"error\" \
-                  instead. A picture that could not be decoded is compared byte for byte only, and \"unscanned\" says why.\n\n\
+                  \"coverage\", \"score\", \"region\", \"inside\"}]}; \"inside\" is where in the file it was found, if not the \
+                  file itself. Without a match the list is empty, and an unreadable file has an \"error\" instead. What could \
+                  not be looked into is compared byte for byte only, and \"unscanned\" says why.\n\n\
                   Examples:\n  vitrine match upload/*.jpg --index masters.db\n  \
                   vitrine match suspect.webp --against /srv/scans/masters --json\n  \
                   vitrine match *.png --policy /etc/vitrine/policy.toml"
@@ -82,11 +84,16 @@ pub(crate) fn find(command: Match) -> anyhow::Result<ExitCode> {
     command.run(&mut io::stdout().lock())
 }
 
-/// Reads all files, with a bar where there are many.
-fn read_all(files: Vec<PathBuf>, mut then: impl FnMut(PathBuf, Result<Measurement, MeasureFailed>)) -> io::Result<()> {
+/// Reads all files, with a bar where there are many; `look` gets what is inside.
+fn read_all<T: Send + 'static>(
+    files: Vec<PathBuf>,
+    look: impl Fn(Inside) -> T + Send + Sync + 'static,
+    mut then: impl FnMut(PathBuf, Result<(Measurement, Vec<T>), MeasureFailed>),
+) -> io::Result<()> {
     let bar = index::bar(files.len());
-    let read = measure_each(files, limits(), |path, measured| {
-        then(path, measured.map(|(_, measurement)| measurement));
+    let look: Look<T> = Arc::new(look);
+    let read = measure_each(files, limits(), Some(look), |path, measured| {
+        then(path, measured.map(|(_, measurement, inside)| (measurement, inside)));
         bar.inc(1);
     });
     bar.finish_and_clear();
@@ -97,10 +104,11 @@ impl Fingerprint {
     fn run(self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let (mut told, mut unreadable) = (Vec::new(), 0);
         let mut text = String::new();
-        read_all(self.files, |path, measured| match measured {
-            Ok(measurement) => {
-                text += &in_words(&path, &measurement);
-                told.push(in_json(&path, &measurement));
+        let look = |inside: Inside| (printable(inside.path.as_bytes()), inside.measurement.content.to_string());
+        read_all(self.files, look, |path, measured| match measured {
+            Ok((measurement, inside)) => {
+                text += &in_words(&path, &measurement, &inside);
+                told.push(in_json(&path, &measurement, &inside));
             }
             Err(error) => {
                 unreadable += 1;
@@ -118,33 +126,25 @@ impl Fingerprint {
     }
 }
 
-fn in_words(path: &Path, measurement: &Measurement) -> String {
-    let what = match &measurement.content {
-        Content::Picture(picture) => format!(
-            "{}, {} x {} pixels ({:.1} megapixels), {} bits a channel",
-            picture.format,
-            picture.width,
-            picture.height,
-            picture.megapixels(),
-            picture.bit_depth
-        ),
-        Content::Unscanned(unscanned) => format!("{}, not decoded: {}", unscanned.format, unscanned.reason),
-        Content::Other => "no picture of a known format".to_owned(),
-    };
-    format!("{}\n  blake3  {}\n  bytes   {}\n  content {what}\n", shown(path), measurement.digest, measurement.bytes)
+fn in_words(path: &Path, measurement: &Measurement, inside: &[(String, String)]) -> String {
+    let Measurement { digest, bytes, content, .. } = measurement;
+    let head = format!("{}\n  blake3  {digest}\n  bytes   {bytes}\n  content {content}\n", shown(path));
+    inside.iter().fold(head, |text, (place, what)| text + &format!("  inside  {place}: {what}\n"))
 }
 
-fn in_json(path: &Path, measurement: &Measurement) -> Value {
+fn in_json(path: &Path, measurement: &Measurement, inside: &[(String, String)]) -> Value {
     let mut told = json!({"path": shown(path), "digest": measurement.digest, "bytes": measurement.bytes});
-    match &measurement.content {
-        Content::Picture(picture) => {
-            told["picture"] = json!({
-                "format": picture.format, "width": picture.width, "height": picture.height,
-                "megapixels": picture.megapixels(), "bit_depth": picture.bit_depth, "fingerprint": picture.fingerprint,
-            });
-        }
-        Content::Unscanned(unscanned) => told["unscanned"] = json!(unscanned.reason.to_string()),
-        Content::Other => {}
+    if let Content::Picture(picture) = &measurement.content {
+        told["picture"] = json!({
+            "format": picture.format, "width": picture.width, "height": picture.height,
+            "megapixels": picture.megapixels(), "bit_depth": picture.bit_depth, "fingerprint": picture.fingerprint,
+        });
+    }
+    if let Some(why) = measurement.content.unseen() {
+        told["unscanned"] = json!(why);
+    }
+    if !inside.is_empty() {
+        told["inside"] = inside.iter().map(|(place, what)| json!({"path": place, "content": what})).collect();
     }
     told
 }
@@ -163,50 +163,53 @@ impl Match {
                 Err(error) => return misuse(format_args!("--against {}: {error}", shown(directory))),
             },
         };
+        let masters = Arc::new(masters);
         let (mut told, mut text, mut matched) = (Vec::new(), String::new(), false);
         let mut result = Ok(());
-        read_all(self.files, |path, measured| {
+        let shared = masters.clone();
+        let look = move |inside: Inside| {
+            let unseen = inside.measurement.content.unseen();
+            Sighting::of(&shared, printable(inside.path.as_bytes()), &inside.measurement).map(|seen| (seen, unseen))
+        };
+        read_all(self.files, look, |path, measured| {
             let path = shown(&path);
-            let measurement = match measured {
-                Ok(measurement) => measurement,
+            let (measurement, inside) = match measured {
+                Ok(measured) => measured,
                 Err(error) => {
                     text += &format!("{path}: {error}\n");
                     told.push(json!({"path": path, "error": error.to_string()}));
                     return;
                 }
             };
-            let found = match masters.find(&measurement) {
-                Ok(found) => found,
-                Err(error) => {
-                    result = Err(error);
-                    return;
+            let itself = Sighting::of(&masters, String::new(), &measurement);
+            let seen = std::iter::once(itself.map(|seen| (seen, measurement.content.unseen()))).chain(inside);
+            let (mut matches, mut unscanned) = (Vec::new(), Vec::new());
+            for seen in seen {
+                let (seen, unseen) = match seen {
+                    Ok(seen) => seen,
+                    Err(error) => {
+                        result = Err(error);
+                        return;
+                    }
+                };
+                let place = if seen.place.is_empty() { path.clone() } else { format!("{path} > {}", seen.place) };
+                for found in &seen.matches {
+                    let (words, value) = told_of(&policy, &seen, found);
+                    text += &format!("{place}: {words}\n");
+                    matches.push(value);
                 }
-            };
-            matched |= !found.is_empty();
-            if found.is_empty() {
+                if let Some(why) = unseen {
+                    text += &format!("{place}: compared byte for byte only: {why}\n");
+                    unscanned.push(if seen.place.is_empty() { why } else { format!("{}: {why}", seen.place) });
+                }
+            }
+            matched |= !matches.is_empty();
+            if matches.is_empty() {
                 text += &format!("{path}: made from no master\n");
             }
-            let mut matches = Vec::new();
-            for found in &found {
-                let kind = json!(found.kind);
-                let tier = tier(&policy, &measurement, found);
-                let master = shown(&found.master.path);
-                text += &format!(
-                    "{path}: {} of {master}, scale {:.3}, tier {tier}, coverage {:.2}, score {:.2}\n",
-                    kind.as_str().unwrap_or_default(),
-                    found.scale,
-                    found.coverage,
-                    found.score
-                );
-                matches.push(json!({
-                    "master": master, "kind": kind, "scale": found.scale, "tier": tier, "coverage": found.coverage,
-                    "score": found.score,
-                }));
-            }
             let mut entry = json!({"path": path, "matches": matches});
-            if let Content::Unscanned(unscanned) = &measurement.content {
-                text += &format!("{path}: compared byte for byte only: {}\n", unscanned.reason);
-                entry["unscanned"] = json!(unscanned.reason.to_string());
+            if !unscanned.is_empty() {
+                entry["unscanned"] = json!(unscanned.join("; "));
             }
             told.push(entry);
         })?;
@@ -240,21 +243,32 @@ fn compared_with(directory: &Path) -> anyhow::Result<Index> {
     Ok(masters)
 }
 
-/// The tier of a file as far as it was made from this master. What cannot be measured counts as the master.
-fn tier(policy: &Policy, measurement: &Measurement, found: &Found) -> String {
-    let measured = match &measurement.content {
-        Content::Picture(picture) => Some((picture.megapixels(), picture.bit_depth)),
-        Content::Unscanned(unscanned) => unscanned.size.map(|size| (size.megapixels(), size.bit_depth)),
-        Content::Other => None,
-    };
-    let Some((megapixels, bit_depth)) = measured else { return MASTER.to_owned() };
-    let measure = Measure { megapixels, scale: Some(found.scale), bit_depth };
-    policy.tier_name(policy.tier_of(&measure)).to_owned()
+/// One match, in words and for machines.
+fn told_of(policy: &Policy, seen: &Sighting, found: &Found) -> (String, Value) {
+    let kind = json!(found.kind);
+    let tier = policy.tier_name(seen.tier_of(policy, found));
+    let master = shown(&found.master.path);
+    let words = format!(
+        "{} of {master}, scale {:.3}, tier {tier}, coverage {:.2}, score {:.2}",
+        kind.as_str().unwrap_or_default(),
+        found.scale,
+        found.coverage,
+        found.score
+    );
+    let mut value = json!({
+        "master": master, "kind": kind, "scale": found.scale, "tier": tier, "coverage": found.coverage,
+        "score": found.score, "region": found.region,
+    });
+    if !seen.place.is_empty() {
+        value["inside"] = json!(seen.place);
+    }
+    (words, value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vitrine_policy::facts::Measure;
 
     fn said(run: impl FnOnce(&mut Vec<u8>) -> anyhow::Result<ExitCode>) -> (ExitCode, Value) {
         let mut out = Vec::new();

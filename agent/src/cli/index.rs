@@ -18,7 +18,7 @@ use vitrine_policy::record::printable;
 
 use super::FOUND;
 use crate::config::{self, MeasureLimits};
-use crate::measure::measure_each;
+use crate::measure::{Look, measure_each};
 
 /// The command line asks for something that makes no sense.
 pub(super) const MISUSE: u8 = 2;
@@ -152,9 +152,9 @@ pub(super) fn build(index: &Index, directory: &Path, limits: MeasureLimits, buil
     let collection = printable(collection.as_bytes());
     let bar = bar(files.len());
     let (mut batch, mut since, mut result) = (Vec::new(), Instant::now(), Ok(()));
-    measure_each(files.into_iter().map(|(path, _)| path), limits, |path, measured| {
+    measure_each(files.into_iter().map(|(path, _)| path), limits, None::<Look<()>>, |path, measured| {
         bar.inc(1);
-        let (metadata, measurement) = match measured {
+        let (metadata, measurement, _) = match measured {
             Ok(measured) => measured,
             Err(error) => return built.failed.push((path, error.to_string())),
         };

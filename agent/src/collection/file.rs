@@ -16,7 +16,7 @@ use super::agenda::Due;
 use super::place::{is_in, is_on_the_way};
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
-use crate::measure::{MeasureFailed, digest_only, measure, open_regular};
+use crate::measure::{MeasureFailed, digest_only, measure_master, open_regular};
 
 /// How often a file that cannot be read, or changes all the time, is tried before that is recorded.
 const TRIES: u8 = 6;
@@ -68,11 +68,11 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         Ok(kept) => kept,
         Err(error) => return failed(Failure::Unscanned, &path, error),
     };
-    let (measured, notice) = match measure(file, &limits, true).await {
+    let (measured, notice) = match measure_master(file, &limits).await {
         Ok(measurement) => {
             let unscanned = match &measurement.content {
                 Content::Unscanned(unscanned) => Some(unscanned.reason.to_string()),
-                Content::Picture(_) | Content::Other => None,
+                _ => None,
             };
             let tell = |why| {
                 let what =

@@ -184,6 +184,7 @@ fn masters_of_a_disk_that_is_not_mounted_stay_known() {
         let measurement = vitrine_fingerprint::measure(
             &fs::File::open("/proc/self/exe").unwrap(),
             &vitrine_fingerprint::Limits::default(),
+            &mut |_| {},
         );
         let entry = Entry {
             path: world.at(name),

@@ -157,8 +157,9 @@ fn rows(transfer: &Transfer) -> Vec<(&'static str, String)> {
     }
     for master in &transfer.masters {
         let how = master.recognised.as_ref().map_or(String::new(), |found| {
+            let inside = found.inside.as_ref().map_or(String::new(), |place| format!(" in {}", line(place, TEXT)));
             format!(
-                " ({}, certainty {:.0} %, {:.0} % of its area)",
+                " ({}{inside}, certainty {:.0} %, {:.0} % of its area)",
                 line(&found.kind, 40),
                 found.score * 100.0,
                 found.coverage * 100.0

@@ -12,6 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::local::UNIT;
 use crate::measure::{Content, Measurement};
 use lookup::Lookup;
 use store::Store;
@@ -148,8 +149,8 @@ impl Index {
     /// # Errors
     /// The index cannot be read.
     pub fn find(&self, measurement: &Measurement) -> Result<Vec<Match>, IndexError> {
-        let whole =
-            |master, kind, coverage| Match { master, kind, scale: 1.0, coverage, region: Vec::new(), score: 1.0 };
+        let certain = |master, kind, coverage, region| Match { master, kind, scale: 1.0, coverage, region, score: 1.0 };
+        let exact_match = |master| certain(master, Kind::Exact, 1.0, UNIT.to_vec());
         let exact = self.reading().with_digest(&measurement.digest);
         let mut matches = Vec::new();
         for id in exact {
@@ -157,7 +158,7 @@ impl Index {
             if self.store.digest(id)? == Some(measurement.digest)
                 && let Some(master) = self.store.master(id)?
             {
-                matches.push(whole(master, Kind::Exact, 1.0));
+                matches.push(exact_match(master));
             }
         }
         let is_new = |matches: &[Match], id| !matches.iter().any(|found| found.master.id == id);
@@ -168,7 +169,7 @@ impl Index {
         if let Some(pixels) = picture.and_then(|picture| picture.pixels) {
             for master in self.store.with_pixels(&pixels)? {
                 if is_new(&matches, master.id) {
-                    matches.push(whole(master, Kind::Exact, 1.0));
+                    matches.push(exact_match(master));
                 }
             }
         }
@@ -179,7 +180,7 @@ impl Index {
             {
                 let coverage = (share.bytes as f64 / size.max(1) as f64).min(1.0);
                 let kind = if coverage >= WHOLE_FILE { Kind::Embedded } else { Kind::Fragment };
-                matches.push(whole(master, kind, coverage));
+                matches.push(certain(master, kind, coverage, Vec::new()));
             }
         }
         if let Some(picture) = picture {

@@ -88,7 +88,7 @@ pub struct Match {
     /// Share of the master's area that the file shows, 0.0 to 1.0.
     pub coverage: f64,
     /// Which part that is: the corners of a polygon, x and y from 0.0 to 1.0 over width and height of the master;
-    /// empty if it is not known.
+    /// empty if it is not known, as of bytes of the master in another file.
     #[serde(default)]
     pub region: Vec<(f64, f64)>,
     /// 1.0: certain.

@@ -20,7 +20,7 @@ pub(crate) use agreement::Agreement;
 pub(crate) use features::Feature;
 pub(crate) use grey::Grey;
 pub(crate) use postings::Postings;
-pub(crate) use region::{Coverage, contains};
+pub(crate) use region::{Coverage, UNIT, contains};
 pub(crate) use segment::Segment;
 pub(crate) use transform::Transform;
 

@@ -2,7 +2,8 @@
 
 use super::transform::Transform;
 
-const UNIT: [(f64, f64); 4] = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)];
+/// The corners of a whole picture.
+pub(crate) const UNIT: [(f64, f64); 4] = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)];
 
 /// The unit square, transformed and cut off at the unit square (Sutherland and Hodgman, "Reentrant polygon
 /// clipping", CACM 1974).

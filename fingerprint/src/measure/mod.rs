@@ -6,6 +6,7 @@ mod picture;
 pub use limits::Limits;
 pub use picture::Picture;
 
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -30,6 +31,25 @@ pub struct Measurement {
     pub content: Content,
 }
 
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Picture(picture) => {
+                let Picture { format, width, height, bit_depth, .. } = picture;
+                let megapixels = picture.megapixels();
+                write!(
+                    f,
+                    "{format}, {width} x {height} pixels ({megapixels:.1} megapixels), {bit_depth} bits a channel"
+                )
+            }
+            Content::Unscanned(unscanned) => write!(f, "{}, not decoded: {}", unscanned.format, unscanned.reason),
+            Content::Container(container) => write!(f, "{container}"),
+            Content::Opaque(why) => write!(f, "not seen whole: {why}"),
+            Content::Other => f.write_str("no picture or container of a known format"),
+        }
+    }
+}
+
 /// What the bytes of a file are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -47,6 +67,16 @@ pub enum Content {
 }
 
 impl Content {
+    /// Why it was not seen whole, in a sentence; none if it was, or is nothing that is known here.
+    #[must_use]
+    pub fn unseen(&self) -> Option<String> {
+        match self {
+            Content::Unscanned(unscanned) => Some(unscanned.reason.to_string()),
+            Content::Opaque(why) => Some(why.to_string()),
+            Content::Picture(_) | Content::Container(_) | Content::Other => None,
+        }
+    }
+
     /// The size of the picture, as far as it is known.
     #[must_use]
     pub fn size(&self) -> Option<Size> {
