@@ -7,6 +7,8 @@ mod pixels;
 mod png;
 mod reduce;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tiff;
 mod webp;
 
@@ -15,6 +17,7 @@ pub(crate) use reduce::{Reduced, Reducer, scale};
 pub(crate) use source::Source;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
@@ -107,19 +110,69 @@ impl Reason {
     }
 }
 
+/// Shorter pictures that a format lays beside the first one are not looked at: icons, not pictures.
+#[allow(dead_code, reason = "as `further`")]
+const LEAST_SIDE: u32 = 64;
+
+/// What takes the pictures that lie beside the first one, each with a name for people.
+#[allow(dead_code, reason = "as `further`")]
+pub(crate) type Each<'e> = &'e mut dyn FnMut(String, Result<Decoded, Failure>) -> ControlFlow<()>;
+
+/// Calls `each` for the pictures that the format itself lays beside the main one, which [`decode`] reads:
+/// pages, sub-directories and pyramid levels of a TIFF, frames of an animation, layers of a PSD. Pictures whose
+/// longer side is below 64 pixels are left out. Where there are too many to look at, one call says so.
+#[allow(dead_code, reason = "the container's walk over a file is going to call it")]
+pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each: Each<'_>) {
+    let mut stopped = false;
+    let mut watched = |name: String, result: Result<Decoded, Failure>| {
+        let flow = each(name, result);
+        stopped |= flow.is_break();
+        flow
+    };
+    let outcome = guarded(|| {
+        match format {
+            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut watched),
+            Format::Jpeg | Format::Png | Format::WebP | Format::Jp2 | Format::J2k => {}
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome
+        && !stopped
+    {
+        let _ = each("further pictures".to_owned(), Err(failure));
+    }
+}
+
+/// Hands on one further picture, unless it is too small.
+#[allow(dead_code, reason = "as `further`")]
+fn report(each: Each<'_>, format: Format, name: String, found: Result<(Size, Reduced), Failure>) -> ControlFlow<()> {
+    let size = match &found {
+        Ok((size, _)) => Some(*size),
+        Err(failure) => failure.size,
+    };
+    if size.is_some_and(|size| size.width.max(size.height) < LEAST_SIDE) {
+        return ControlFlow::Continue(());
+    }
+    each(name, found.map(|(size, reduced)| Decoded { format, size, reduced }))
+}
+
+/// Runs a decoder. One that panics is a reason like any other.
+fn guarded<T>(decoding: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(decoding)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Reason::DecoderFailed(message.unwrap_or_else(|| "it panicked".to_owned())).into())
+    })
+}
+
 /// Decodes and reduces one picture. A decoder that panics is a reason like any other.
 pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<Decoded, Failure> {
-    let decoding = AssertUnwindSafe(|| match format {
+    let (size, reduced) = guarded(|| match format {
         Format::Tiff | Format::BigTiff => tiff::decode(source, limits),
         Format::Jpeg => jpeg::decode(source, limits),
         Format::Png => png::decode(source, limits),
         Format::WebP => webp::decode(source, limits),
         Format::Jp2 | Format::J2k => jpeg2000::decode(source, limits),
-    });
-    let (size, reduced) = catch_unwind(decoding).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Reason::DecoderFailed(message.unwrap_or_else(|| "it panicked".to_owned())).into())
     })?;
     Ok(Decoded { format, size, reduced })
 }

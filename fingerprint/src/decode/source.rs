@@ -40,6 +40,26 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// `size` bytes from `start` on, or as many of them as there are.
+    pub(super) fn part(self, start: u64, size: u64) -> Source<'a> {
+        match self {
+            Source::Memory(bytes) => {
+                let clamp = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let (from, to) = (clamp(start), clamp(start.saturating_add(size)));
+                Source::Memory(bytes.get(from..to).unwrap_or_default())
+            }
+            Source::File { file, start: before, size: whole } => {
+                let from = start.min(whole);
+                Source::File { file, start: before.saturating_add(from), size: size.min(whole - from) }
+            }
+        }
+    }
+
+    /// The first `length` bytes, or as many of them as there are.
+    pub(super) fn head(self, length: u64, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
+        self.part(0, length).bytes(limits)
+    }
+
     /// A reader over them.
     pub(super) fn reader(self) -> Reader<'a> {
         match self {
