@@ -1,10 +1,16 @@
 //! From bytes to a small picture: each format's decoder scales, or hands over rows and tiles that are
 //! averaged as they come, so that memory does not grow with the picture.
 
+mod bmp;
+mod canvas;
+mod gif;
 pub(crate) mod jpeg;
 mod jpeg2000;
+mod packbits;
 mod pixels;
 mod png;
+mod pnm;
+mod predictor;
 mod reduce;
 mod source;
 #[cfg(test)]
@@ -42,6 +48,12 @@ pub enum Format {
     Jp2,
     /// A bare JPEG 2000 codestream.
     J2k,
+    /// GIF (GIF87a and GIF89a).
+    Gif,
+    /// BMP of Windows and OS/2.
+    Bmp,
+    /// PBM, PGM, PPM, PAM and PFM (Netpbm).
+    Pnm,
 }
 
 impl Format {
@@ -64,6 +76,12 @@ impl Format {
             Some(Format::Jp2)
         } else if starts(b"\xff\x4f\xff\x51") {
             Some(Format::J2k)
+        } else if starts(b"GIF87a") || starts(b"GIF89a") {
+            Some(Format::Gif)
+        } else if bmp::is_bmp(bytes) {
+            Some(Format::Bmp)
+        } else if pnm::is_pnm(bytes) {
+            Some(Format::Pnm)
         } else {
             None
         }
@@ -80,6 +98,9 @@ impl fmt::Display for Format {
             Format::WebP => "WebP",
             Format::Jp2 => "JPEG 2000 (JP2)",
             Format::J2k => "JPEG 2000 (codestream)",
+            Format::Gif => "GIF",
+            Format::Bmp => "BMP",
+            Format::Pnm => "PNM",
         })
     }
 }
@@ -131,8 +152,11 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
     };
     let outcome = guarded(|| {
         match format {
-            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut watched),
-            Format::Jpeg | Format::Png | Format::WebP | Format::Jp2 | Format::J2k => {}
+            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut watched)?,
+            Format::Png => png::further(source, limits, &mut watched)?,
+            Format::WebP => webp::further(source, limits, &mut watched)?,
+            Format::Gif => gif::further(source, limits, &mut watched)?,
+            Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
         }
         Ok(())
     });
@@ -173,6 +197,9 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Png => png::decode(source, limits),
         Format::WebP => webp::decode(source, limits),
         Format::Jp2 | Format::J2k => jpeg2000::decode(source, limits),
+        Format::Gif => gif::decode(source, limits),
+        Format::Bmp => bmp::decode(source, limits),
+        Format::Pnm => pnm::decode(source, limits),
     })?;
     Ok(Decoded { format, size, reduced })
 }

@@ -32,9 +32,9 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The pages, reduced versions and sub-directories beside the main picture.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) {
-    let Ok(mut file) = File::open(source, limits) else { return };
-    let Ok(main) = main_picture(&mut file, limits) else { return };
+pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+    let mut file = File::open(source, limits)?;
+    let main = main_picture(&mut file, limits)?;
     let mut visit = |file: &mut File<'_>, name: String, offset: u64, found: Result<Directory, Reason>| {
         if offset == main.offset {
             return ControlFlow::Continue(());
@@ -54,6 +54,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) {
         let reason = Reason::Unsupported(format!("the file has more than {DIRECTORIES} directories"));
         let _ = each("further directories".to_owned(), Err(reason.into()));
     }
+    Ok(())
 }
 
 /// Where the main picture lies.

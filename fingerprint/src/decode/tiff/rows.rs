@@ -1,5 +1,6 @@
 //! Rows of a strip or tile, as they lie in the file -> samples of eight bits.
 
+use super::super::predictor;
 use super::image::{Image, Kind, Meaning};
 use crate::decode::Layout;
 use crate::measure::Reason;
@@ -40,74 +41,21 @@ impl Range {
     }
 }
 
-/// Undoes the predictor (TIFF 6.0, section 14; for floating point: Adobe's TIFF Technical Note 3) in one row.
+/// Undoes the predictor in one row.
 pub(super) fn undo_predictor(row: &mut [u8], image: &Image, little: bool) -> Result<(), Reason> {
     let (together, bits) = (image.together(), image.bits);
     match (image.predictor, bits) {
-        (0 | 1, _) => Ok(()),
-        (2, 8) => {
-            for index in together..row.len() {
-                row[index] = row[index].wrapping_add(row[index - together]);
-            }
-            Ok(())
-        }
-        (2, 16) => {
-            add_up::<2>(row, together, |a, b| if little { add_le(a, b) } else { add_be(a, b) });
-            Ok(())
-        }
-        (2, 32) => {
-            add_up::<4>(row, together, |a, b| if little { add_le(a, b) } else { add_be(a, b) });
-            Ok(())
-        }
-        (2, 64) => {
-            add_up::<8>(row, together, |a, b| if little { add_le(a, b) } else { add_be(a, b) });
-            Ok(())
-        }
+        (0 | 1, _) => {}
+        (2, 8 | 16 | 32 | 64) => predictor::undo_horizontal(row, together, bits as usize / 8, little),
         (3, 16 | 32 | 64) if image.kind == Kind::Float => {
-            // The bytes of all samples, the highest first, in turn; then differences between bytes.
-            for index in together..row.len() {
-                row[index] = row[index].wrapping_add(row[index - together]);
-            }
-            let width = bits as usize / 8;
-            let count = row.len() / width;
-            let turned = row.to_vec();
-            for (index, sample) in row.chunks_exact_mut(width).enumerate() {
-                for (byte, to) in sample.iter_mut().enumerate() {
-                    let place = if little { width - 1 - byte } else { byte };
-                    *to = turned.get(place * count + index).copied().unwrap_or(0);
-                }
-            }
-            Ok(())
+            predictor::undo_floating(row, together, bits as usize / 8, little);
         }
-        (2 | 3, _) => Err(Reason::Unsupported(format!("predictor {} with samples of {bits} bits", image.predictor))),
-        (other, _) => Err(Reason::Unsupported(format!("predictor {other}"))),
+        (2 | 3, _) => {
+            return Err(Reason::Unsupported(format!("predictor {} with samples of {bits} bits", image.predictor)));
+        }
+        (other, _) => return Err(Reason::Unsupported(format!("predictor {other}"))),
     }
-}
-
-fn add_up<const N: usize>(row: &mut [u8], together: usize, add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
-    let at = |row: &[u8], index: usize| row.get(index..index + N).and_then(|bytes| bytes.try_into().ok());
-    for index in (together * N..row.len().saturating_sub(N - 1)).step_by(N) {
-        let (Some(before), Some(here)) = (at(row, index - together * N), at(row, index)) else { return };
-        row[index..index + N].copy_from_slice(&add(before, here));
-    }
-}
-
-fn add_le<const N: usize>(a: [u8; N], b: [u8; N]) -> [u8; N] {
-    let mut carry = 0u16;
-    std::array::from_fn(|place| {
-        carry += u16::from(a[place]) + u16::from(b[place]);
-        let low = carry as u8;
-        carry >>= 8;
-        low
-    })
-}
-
-fn add_be<const N: usize>(mut a: [u8; N], mut b: [u8; N]) -> [u8; N] {
-    a.reverse();
-    b.reverse();
-    let mut sum = add_le(a, b);
-    sum.reverse();
-    sum
+    Ok(())
 }
 
 /// The numbers of a row, as they are.

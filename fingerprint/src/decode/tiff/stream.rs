@@ -8,6 +8,7 @@ use image_webp::WebPDecoder;
 use weezl::{BitOrder, LzwStatus};
 
 use super::super::jpeg;
+use super::super::packbits::PackBits;
 use super::super::source::Reader;
 use super::directory::read_failed;
 use super::image::Image;
@@ -63,7 +64,7 @@ fn decompress<'r>(
         }
         7 => Box::new(Cursor::new(jpeg(&all(bytes, limits)?, image, rows, limits)?)),
         8 | 32946 => Box::new(flate2::bufread::ZlibDecoder::new(bytes)),
-        32773 => Box::new(PackBits { bytes, left: 0, repeated: None }),
+        32773 => Box::new(PackBits::new(bytes)),
         50000 => {
             let mut decoder = zstd::Decoder::with_buffer(bytes).map_err(|error| read_failed(&error))?;
             decoder.window_log_max(ZSTD_WINDOW).map_err(|error| read_failed(&error))?;
@@ -216,46 +217,5 @@ impl<R: BufRead> Read for Lzw<R> {
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
         }
-    }
-}
-
-/// PackBits (TIFF 6.0, section 9).
-pub(in super::super) struct PackBits<R> {
-    bytes: R,
-    /// Bytes of the run that are still to come.
-    left: usize,
-    /// What the run repeats; nothing where its bytes follow each by itself.
-    repeated: Option<u8>,
-}
-
-impl<R: BufRead> PackBits<R> {
-    fn byte(&mut self) -> io::Result<Option<u8>> {
-        let byte = self.bytes.fill_buf()?.first().copied();
-        self.bytes.consume(usize::from(byte.is_some()));
-        Ok(byte)
-    }
-}
-
-impl<R: BufRead> Read for PackBits<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.left == 0 {
-            let Some(head) = self.byte()? else { return Ok(0) };
-            match head {
-                0..=127 => (self.left, self.repeated) = (usize::from(head) + 1, None),
-                128 => {}
-                _ => (self.left, self.repeated) = (257 - usize::from(head), Some(self.byte()?.unwrap_or(0))),
-            }
-        }
-        let length = buffer.len().min(self.left);
-        let Some(wanted) = buffer.get_mut(..length) else { return Ok(0) };
-        let got = match self.repeated {
-            Some(value) => {
-                wanted.fill(value);
-                length
-            }
-            None => self.bytes.read(wanted)?,
-        };
-        self.left -= got;
-        Ok(got)
     }
 }
