@@ -28,6 +28,16 @@ const COPIES: &[(&str, Format, u8, f64)] = &[
     ("convert-im6.q16 BASE OUT.pfm", Format::Pnm, 32, 1.0),
     // The format does not say whether its numbers are light or brightness: libvips writes light.
     ("vips cast BASE OUT.pfm float", Format::Pnm, 32, 30.0),
+    ("convert-im6.q16 BASE -compress none OUT.psd", Format::Psd, 8, 0.1),
+    ("convert-im6.q16 BASE -compress RLE OUT.psd", Format::Psd, 8, 0.1),
+    ("convert-im6.q16 BASE -compress RLE OUT.psb", Format::Psb, 8, 0.1),
+    ("convert-im6.q16 BASE -depth 16 -compress RLE OUT.psb", Format::Psb, 16, 0.1),
+    ("convert-im6.q16 BASE -depth 16 -compress none OUT.psd", Format::Psd, 16, 0.1),
+    ("convert-im6.q16 BASE -colorspace CMYK -compress RLE OUT.psd", Format::Psd, 8, 3.0),
+    ("convert-im6.q16 BASE -colorspace CMYK -compress none OUT.psb", Format::Psb, 8, 3.0),
+    ("convert-im6.q16 BASE -colorspace Lab -compress RLE OUT.psd", Format::Psd, 8, 4.0),
+    ("convert-im6.q16 BASE -type palette OUT.psd", Format::Psd, 8, 8.0),
+    ("convert-im6.q16 BASE -alpha set OUT.psd", Format::Psd, 8, 0.1),
 ];
 
 #[test]
@@ -84,6 +94,8 @@ fn bitmaps_are_read_as_they_are_written() {
         ("convert-im6.q16 BITS -compress none OUT.pgm", "pgm"),
         ("convert-im6.q16 BITS -monochrome BMP3:OUT.bmp", "bmp"),
         ("convert-im6.q16 BITS OUT.gif", "gif"),
+        ("convert-im6.q16 BITS -type bilevel OUT.psd", "psd"),
+        ("convert-im6.q16 BITS -type grayscale OUT.psd", "psd"),
     ] {
         run(line, &[("BITS", &bits), ("OUT", &out)]);
         let found = look(&out.with_extension(ending));

@@ -11,6 +11,7 @@ mod pixels;
 mod png;
 mod pnm;
 mod predictor;
+mod psd;
 mod reduce;
 mod source;
 #[cfg(test)]
@@ -54,6 +55,10 @@ pub enum Format {
     Bmp,
     /// PBM, PGM, PPM, PAM and PFM (Netpbm).
     Pnm,
+    /// A Photoshop document.
+    Psd,
+    /// A large Photoshop document.
+    Psb,
 }
 
 impl Format {
@@ -78,6 +83,10 @@ impl Format {
             Some(Format::J2k)
         } else if starts(b"GIF87a") || starts(b"GIF89a") {
             Some(Format::Gif)
+        } else if starts(b"8BPS\0\x01") {
+            Some(Format::Psd)
+        } else if starts(b"8BPS\0\x02") {
+            Some(Format::Psb)
         } else if bmp::is_bmp(bytes) {
             Some(Format::Bmp)
         } else if pnm::is_pnm(bytes) {
@@ -101,6 +110,8 @@ impl fmt::Display for Format {
             Format::Gif => "GIF",
             Format::Bmp => "BMP",
             Format::Pnm => "PNM",
+            Format::Psd => "PSD",
+            Format::Psb => "PSB",
         })
     }
 }
@@ -156,6 +167,7 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
             Format::Png => png::further(source, limits, &mut watched)?,
             Format::WebP => webp::further(source, limits, &mut watched)?,
             Format::Gif => gif::further(source, limits, &mut watched)?,
+            Format::Psd | Format::Psb => psd::further(format, source, limits, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
         }
         Ok(())
@@ -200,6 +212,7 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Gif => gif::decode(source, limits),
         Format::Bmp => bmp::decode(source, limits),
         Format::Pnm => pnm::decode(source, limits),
+        Format::Psd | Format::Psb => psd::decode(source, limits),
     })?;
     Ok(Decoded { format, size, reduced })
 }
