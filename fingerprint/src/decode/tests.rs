@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it cannot go on")]
 
+mod frames;
+
 use std::ops::ControlFlow;
 
 use super::*;
