@@ -1,5 +1,5 @@
 //! Every picture format beside TIFF, as real encoders write it: the copy shows the picture and is recognised.
-//! Needs `../../shared/pictures`, `vips` and ImageMagick; says so and passes where they are not there.
+//! Needs `../../shared/pictures`, `vips` and ImageMagick with OpenEXR; says so and passes where they are not there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it cannot go on")]
 
@@ -38,6 +38,14 @@ const COPIES: &[(&str, Format, u8, f64)] = &[
     ("convert-im6.q16 BASE -colorspace Lab -compress RLE OUT.psd", Format::Psd, 8, 4.0),
     ("convert-im6.q16 BASE -type palette OUT.psd", Format::Psd, 8, 8.0),
     ("convert-im6.q16 BASE -alpha set OUT.psd", Format::Psd, 8, 0.1),
+    ("vips copy BASE OUT.jxl[Q=85]", Format::Jxl, 8, 4.0),
+    ("vips copy BASE OUT.jxl[lossless]", Format::Jxl, 8, 0.5),
+    ("convert-im6.q16 BASE -colorspace RGB -compress piz OUT.exr", Format::Exr, 16, 2.0),
+    ("convert-im6.q16 BASE -colorspace RGB -compress zip -alpha set OUT.exr", Format::Exr, 16, 2.0),
+    // ImageMagick writes brightness where light is due, unless it is asked: pale, and recognised all the same.
+    ("convert-im6.q16 BASE -compress none OUT.exr", Format::Exr, 16, 45.0),
+    ("vips copy BASE OUT.hdr", Format::Hdr, 32, 2.0),
+    ("convert-im6.q16 BASE -colorspace RGB OUT.hdr", Format::Hdr, 32, 2.0),
 ];
 
 #[test]

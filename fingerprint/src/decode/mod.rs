@@ -4,8 +4,13 @@
 mod bmp;
 mod canvas;
 mod gif;
+mod hdr;
 pub(crate) mod jpeg;
 mod jpeg2000;
+mod jxl;
+mod known;
+mod light;
+mod openexr;
 mod packbits;
 mod pixels;
 mod png;
@@ -31,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Limits, Reason, Size};
 
-/// Picture formats that are decoded.
+/// Picture formats that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -59,6 +64,18 @@ pub enum Format {
     Psd,
     /// A large Photoshop document.
     Psb,
+    /// JPEG XL (ISO/IEC 18181).
+    Jxl,
+    /// OpenEXR.
+    Exr,
+    /// Radiance RGBE.
+    Hdr,
+    /// AVIF; known, not decoded.
+    Avif,
+    /// HEIC and the other pictures of HEIF with HEVC; known, not decoded.
+    Heif,
+    /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
+    Raw,
 }
 
 impl Format {
@@ -87,6 +104,16 @@ impl Format {
             Some(Format::Psd)
         } else if starts(b"8BPS\0\x02") {
             Some(Format::Psb)
+        } else if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL \r\n\x87\n") {
+            Some(Format::Jxl)
+        } else if starts(b"\x76\x2f\x31\x01") {
+            Some(Format::Exr)
+        } else if starts(b"#?RADIANCE\n") || starts(b"#?RGBE\n") {
+            Some(Format::Hdr)
+        } else if known::is_raw(bytes) {
+            Some(Format::Raw)
+        } else if let Some(format) = known::media(bytes) {
+            Some(format)
         } else if bmp::is_bmp(bytes) {
             Some(Format::Bmp)
         } else if pnm::is_pnm(bytes) {
@@ -112,6 +139,12 @@ impl fmt::Display for Format {
             Format::Pnm => "PNM",
             Format::Psd => "PSD",
             Format::Psb => "PSB",
+            Format::Jxl => "JPEG XL",
+            Format::Exr => "OpenEXR",
+            Format::Hdr => "Radiance HDR",
+            Format::Avif => "AVIF",
+            Format::Heif => "HEIC",
+            Format::Raw => "camera raw",
         })
     }
 }
@@ -168,7 +201,9 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
             Format::WebP => webp::further(source, limits, &mut watched)?,
             Format::Gif => gif::further(source, limits, &mut watched)?,
             Format::Psd | Format::Psb => psd::further(format, source, limits, &mut watched)?,
+            Format::Jxl => jxl::further(source, limits, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
+            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw => {}
         }
         Ok(())
     });
@@ -213,6 +248,10 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Bmp => bmp::decode(source, limits),
         Format::Pnm => pnm::decode(source, limits),
         Format::Psd | Format::Psb => psd::decode(source, limits),
+        Format::Jxl => jxl::decode(source, limits),
+        Format::Exr => openexr::decode(source, limits),
+        Format::Hdr => hdr::decode(source, limits),
+        Format::Avif | Format::Heif | Format::Raw => known::decode(format, source, limits),
     })?;
     Ok(Decoded { format, size, reduced })
 }

@@ -116,6 +116,18 @@ pub(super) fn from_linear(light: f32) -> u8 {
     (curved * 255.0 + 0.5).clamp(0.0, 255.0) as u8
 }
 
+/// IEEE 754 binary16.
+pub(super) fn half(bits: u16) -> f64 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Rows of a strip or tile, as they lie in the file -> samples of eight bits.
 
-use super::super::predictor;
+use super::super::{pixels::half, predictor};
 use super::image::{Image, Kind, Meaning};
 use crate::decode::Layout;
 use crate::measure::Reason;
@@ -79,18 +79,6 @@ pub(super) fn values(row: &[u8], image: &Image, little: bool, values: &mut Vec<f
         (Kind::Float, 32) => f64::from(f32::from_bits(number as u32)),
         (Kind::Float, _) => f64::from_bits(number),
     }));
-}
-
-/// IEEE 754 binary16.
-pub(in super::super) fn half(bits: u16) -> f64 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
-    }
 }
 
 /// Sample `index` of a row of samples of `bits` bits, the highest bit first.
