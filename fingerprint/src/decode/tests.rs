@@ -215,3 +215,61 @@ fn half_precision_is_read() {
     assert_eq!(main.size.bit_depth, 16);
     assert_eq!(main.reduced.rgb, [0, 0, 0, 128, 128, 128, 255, 255, 255, 0, 0, 0]);
 }
+
+#[test]
+fn a_preview_that_is_a_whole_jpeg_is_found() {
+    // As cameras store them: by two tags of "old-style" JPEG, and as the only strip.
+    let pixels = [[200u8, 30, 30]; 90 * 70].concat();
+    let jpeg = jpeg::encode(&pixels, 90, 70, 90).unwrap();
+    let mut tiff = Tiff::new();
+    let at = tiff.data(&jpeg);
+    let length = jpeg.len() as u32;
+    let linked = tiff.directory(&[(254, 4, &[1]), (259, 3, &[6]), (513, 4, &[at]), (514, 4, &[length])], 0);
+    let strip = tiff.directory(
+        &[
+            (256, 4, &[90]),
+            (257, 4, &[70]),
+            (258, 3, &[8, 8, 8]),
+            (259, 3, &[6]),
+            (262, 3, &[6]),
+            (273, 4, &[at]),
+            (277, 3, &[3]),
+            (279, 4, &[length]),
+        ],
+        linked,
+    );
+    tiff.point(4, strip);
+    let main = decode(Format::Tiff, Source::Memory(&tiff.bytes), &Limits::default()).unwrap();
+    assert!((main.size.width, main.size.height) == (90, 70) && main.reduced.rgb[0] > 180 && main.reduced.rgb[1] < 50);
+    let found = beside(&tiff.bytes);
+    assert!(matches!(found.as_slice(), [(name, Ok((90, _)))] if name == "page 2"), "{found:?}");
+}
+
+#[test]
+fn damaged_files_end_whatever_lies_beside_the_first_picture() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let limits = Limits { max_pixels: 10_000_000, max_memory: 64 << 20, ..Limits::default() };
+    let mut state = 2_463_534_242u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut paths: Vec<_> = std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let sound = std::fs::read(&path).unwrap();
+        let format = Format::of(&sound).unwrap();
+        for _ in 0..40 {
+            let mut bytes = sound.clone();
+            for _ in 0..1 + random(6) {
+                let at = 4 + random(bytes.len() - 4);
+                bytes[at] = [0, 0xff, 0x7f, 0x80, random(256) as u8][random(5)];
+            }
+            let start = std::time::Instant::now();
+            further(format, Source::Memory(&bytes), &limits, &mut |_, _| ControlFlow::Continue(()));
+            assert!(start.elapsed().as_secs() < 10, "{}: {:?}", path.display(), start.elapsed());
+        }
+    }
+}

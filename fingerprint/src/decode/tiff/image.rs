@@ -25,6 +25,7 @@ const TILE_LENGTH: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTE_COUNTS: u16 = 325;
 pub(super) const SUB_IFDS: u16 = 330;
+const INK_SET: u16 = 332;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 const JPEG_TABLES: u16 = 347;
@@ -184,8 +185,9 @@ impl Image {
                 "CIE L*a*b* with samples of {bits} bits, or signed, or of floating point in planes"
             )));
         }
-        // The decoder of JPEG converts them.
-        let layout = if (photometric, compression) == (6, 7) { Layout::Rgb { samples: 3 } } else { layout };
+        // The decoder of JPEG converts them, where they lie together.
+        let layout =
+            if (photometric, compression, planar) == (6, 7, false) { Layout::Rgb { samples: 3 } } else { layout };
         let subsampling = match (photometric, compression) {
             (6, 7 | 50001) | (0..=5 | 7.., _) => None,
             (6, _) => match file.numbers(directory, YCBCR_SUBSAMPLING)?.as_slice() {
@@ -292,6 +294,9 @@ fn layout(
                 return Err(Reason::Unsupported(format!("a palette with {count} indices of {bits} bits")));
             }
             Layout::Palette(palette(&file.numbers(directory, COLOR_MAP)?))
+        }
+        5 if file.value(directory, INK_SET)? == Some(2) => {
+            return Err(Reason::Unsupported(format!("{count} inks that are not cyan, magenta, yellow and black")));
         }
         5 => needs(4, &|samples| Layout::Cmyk { samples })?,
         6 => {
