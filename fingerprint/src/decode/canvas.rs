@@ -1,9 +1,9 @@
 //! What the frames of an animation are drawn on, one over the other.
 
-use super::{Each, Failure, Layout, Reduced, Reducer, afford};
+use super::{Budget, Each, Failure, Layout, Reduced, Reducer, afford};
 use crate::measure::{Limits, Reason, Size};
 
-/// Most frames of an animation that are looked at; all of them together may have [`Limits::max_pixels`].
+/// Most frames of an animation that are looked at.
 pub(super) const FRAMES: u64 = 4096;
 
 /// Where a frame lies on the canvas.
@@ -107,13 +107,11 @@ pub(super) fn reduce(samples: &[u8], width: usize, layout: &Layout) -> Reduced {
 }
 
 /// Whether frame `number` is still looked at; where it is not, one call of `each` says so.
-pub(super) fn goes_on(number: u64, size: Size, limits: &Limits, each: Each<'_>) -> bool {
-    let pixels = u64::from(size.width) * u64::from(size.height) * number;
-    if number <= FRAMES && pixels <= limits.max_pixels {
-        return true;
+pub(super) fn goes_on(number: u64, size: Size, budget: &mut Budget, each: Each<'_>) -> bool {
+    if number <= FRAMES {
+        return budget.spend(size, each).is_continue();
     }
-    let reason =
-        Reason::Unsupported(format!("the animation has more frames than are looked at, which are {}", number - 1));
+    let reason = Reason::Unsupported(format!("the animation has more than {FRAMES} frames"));
     let _ = each("further frames".to_owned(), Err(reason.at(size)));
     false
 }

@@ -6,7 +6,7 @@ use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, Fr
 
 use super::canvas::{Canvas, Disposal, Place, goes_on};
 use super::source::Reader;
-use super::{Each, Failure, Format, Reduced, Reducer, Source, admit, report};
+use super::{Budget, Each, Failure, Format, Reduced, Reducer, Source, admit, report};
 use crate::measure::{Limits, Reason, Size};
 
 /// First row and distance of the rows of each pass of an interlaced frame (GIF89a, appendix E).
@@ -34,7 +34,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The frames after the first.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
     let mut decoder = open(source, limits)?;
     let (size, mut place, mut frame) = first(&mut decoder, limits)?;
     let mut canvas: Option<Canvas> = None;
@@ -45,7 +45,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Re
                 Ok(None) => break,
                 Err(error) => return Err(classify(error).at(size)),
             }
-            if !goes_on(number, size, limits, each) {
+            if !goes_on(number, size, budget, each) {
                 break;
             }
         }

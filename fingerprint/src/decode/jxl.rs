@@ -5,7 +5,7 @@ use std::io::Read;
 use jxl_oxide::{AllocTracker, CropInfo, InitializeResult, JxlImage, Render};
 
 use super::canvas::goes_on;
-use super::{Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, report};
+use super::{Budget, Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, report};
 use crate::measure::{Limits, Reason, Size};
 
 /// Bytes of a pixel while it is decoded: three planes of 32 bits, and as many for filters and colours.
@@ -20,10 +20,10 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The frames of an animation after the first.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
     let (mut image, size) = open(source, limits)?;
     for index in 1..image.num_loaded_keyframes() {
-        if !goes_on(index as u64 + 1, size, limits, each) {
+        if !goes_on(index as u64 + 1, size, budget, each) {
             break;
         }
         let found = frame(&mut image, index, size, limits).map(|reduced| (size, reduced));

@@ -179,6 +179,36 @@ impl Reason {
 #[allow(dead_code, reason = "as `further`")]
 const LEAST_SIDE: u32 = 64;
 
+/// The pictures beside the first one may together have so many times the pixels that one may have: a volume of a
+/// thousand pages does, and directories that all point to one strip end.
+const FURTHER: u64 = 8;
+
+/// How many pixels may still be decoded of the pictures that lie beside the first one.
+struct Budget {
+    pixels: u64,
+}
+
+impl Budget {
+    fn new(limits: &Limits) -> Budget {
+        Budget { pixels: limits.max_pixels.saturating_mul(FURTHER) }
+    }
+
+    /// Takes what a picture of this size costs. Where that is too much, one call of `each` says so.
+    fn spend(&mut self, size: Size, each: Each<'_>) -> ControlFlow<()> {
+        match self.pixels.checked_sub(u64::from(size.width) * u64::from(size.height)) {
+            Some(left) => {
+                self.pixels = left;
+                ControlFlow::Continue(())
+            }
+            None => {
+                let message = "the pictures beside the first one have more pixels than are looked at";
+                let _ = each("further pictures".to_owned(), Err(Reason::Unsupported(message.to_owned()).at(size)));
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
 /// What takes the pictures that lie beside the first one, each with a name for people.
 #[allow(dead_code, reason = "as `further`")]
 pub(crate) type Each<'e> = &'e mut dyn FnMut(String, Result<Decoded, Failure>) -> ControlFlow<()>;
@@ -188,6 +218,7 @@ pub(crate) type Each<'e> = &'e mut dyn FnMut(String, Result<Decoded, Failure>) -
 /// longer side is below 64 pixels are left out. Where there are too many to look at, one call says so.
 #[allow(dead_code, reason = "the container's walk over a file is going to call it")]
 pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each: Each<'_>) {
+    let mut budget = Budget::new(limits);
     let mut stopped = false;
     let mut watched = |name: String, result: Result<Decoded, Failure>| {
         let flow = each(name, result);
@@ -196,12 +227,12 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
     };
     let outcome = guarded(|| {
         match format {
-            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut watched)?,
-            Format::Png => png::further(source, limits, &mut watched)?,
-            Format::WebP => webp::further(source, limits, &mut watched)?,
-            Format::Gif => gif::further(source, limits, &mut watched)?,
-            Format::Psd | Format::Psb => psd::further(format, source, limits, &mut watched)?,
-            Format::Jxl => jxl::further(source, limits, &mut watched)?,
+            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut budget, &mut watched)?,
+            Format::Png => png::further(source, limits, &mut budget, &mut watched)?,
+            Format::WebP => webp::further(source, limits, &mut budget, &mut watched)?,
+            Format::Gif => gif::further(source, limits, &mut budget, &mut watched)?,
+            Format::Psd | Format::Psb => psd::further(format, source, limits, &mut budget, &mut watched)?,
+            Format::Jxl => jxl::further(source, limits, &mut budget, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
             Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw => {}
         }

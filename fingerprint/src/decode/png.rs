@@ -5,7 +5,7 @@ use std::io::BufReader;
 use png::{BlendOp, ColorType, Decoder, DecodingError, DisposeOp, Limits as PngLimits, Transformations};
 
 use super::canvas::{Canvas, Disposal, Place, goes_on};
-use super::{Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, report};
+use super::{Budget, Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, report};
 use crate::measure::{Limits, Reason, Size};
 
 /// Where the columns and then the rows of each Adam7 pass begin, and how far apart they are (W3C PNG, 8.2).
@@ -54,7 +54,7 @@ fn classify(error: DecodingError) -> Reason {
 }
 
 /// The frames of an animation (APNG, W3C PNG third edition) that are not the main picture.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
     let bytes = usize::try_from(limits.max_memory).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new_with_limits(BufReader::new(source.reader()), PngLimits { bytes });
     decoder.set_transformations(Transformations::EXPAND | Transformations::ALPHA | Transformations::STRIP_16);
@@ -77,7 +77,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Re
     let length = reader.output_buffer_size().ok_or_else(|| Reason::Damaged("it has no size".to_owned()).at(size))?;
     let mut buffer = vec![0; length];
     for number in 1..=frames {
-        if !goes_on(number, size, limits, each) {
+        if !goes_on(number, size, budget, each) {
             break;
         }
         let drawn = reader.next_frame(&mut buffer).map_err(failed).map(|output| {

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use self::plane::{Coding, Depth, Plane, Rows};
 use super::source::Reader;
-use super::{Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, afford};
+use super::{Budget, Each, Failure, Format, Layout, Reduced, Reducer, Source, admit, afford};
 use crate::measure::{Limits, Reason, Size};
 
 /// Number of the resource "Version Info", which says whether there is a composite.
@@ -77,8 +77,14 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The layers that have pixels.
-pub(super) fn further(format: Format, source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
-    layers::further(Document::open(source, limits)?, format, limits, each)
+pub(super) fn further(
+    format: Format,
+    source: Source<'_>,
+    limits: &Limits,
+    budget: &mut Budget,
+    each: Each<'_>,
+) -> Result<(), Failure> {
+    layers::further(Document::open(source, limits)?, format, limits, budget, each)
 }
 
 impl<'a> Document<'a> {

@@ -136,6 +136,35 @@ fn more_directories_than_are_looked_at_are_reported_once() {
 }
 
 #[test]
+fn directories_that_share_one_strip_do_not_cost_for_ever() {
+    let mut tiff = Tiff::new();
+    let data = tiff.data(&[7; 200 * 200]);
+    let mut next = 0;
+    for _ in 0..50 {
+        next = tiff.directory(
+            &[
+                (256, 4, &[200]),
+                (257, 4, &[200]),
+                (258, 3, &[8]),
+                (262, 3, &[1]),
+                (273, 4, &[data]),
+                (279, 4, &[40_000]),
+            ],
+            next,
+        );
+    }
+    tiff.point(4, next);
+    let limits = Limits { max_pixels: 40_000, ..Limits::default() };
+    let mut found = Vec::new();
+    further(Format::Tiff, Source::Memory(&tiff.bytes), &limits, &mut |name, result| {
+        found.push((name, result.err().map(|failure| failure.reason.to_string())));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(found.len(), 9, "{found:?}");
+    assert!(found[8].1.as_ref().is_some_and(|reason| reason.contains("more pixels")), "{found:?}");
+}
+
+#[test]
 fn a_damaged_page_does_not_hide_the_next_one() {
     let mut tiff = Tiff::new();
     let third = tiff.grey(70, 30, &[], 0);

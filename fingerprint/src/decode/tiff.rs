@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use self::directory::{Directory, File, read_failed};
 use self::image::{Image, Outline, interchange, outline};
 use self::rows::Range;
-use super::{Each, Failure, Format, Reduced, Reducer, Source, afford, guarded, jpeg, report};
+use super::{Budget, Each, Failure, Format, LEAST_SIDE, Reduced, Reducer, Source, afford, guarded, jpeg, report};
 use crate::measure::{Limits, Reason, Size};
 
 /// Most directories that are looked at.
@@ -32,7 +32,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The pages, reduced versions and sub-directories beside the main picture.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
     let mut file = File::open(source, limits)?;
     let main = main_picture(&mut file, limits)?;
     let mut visit = |file: &mut File<'_>, name: String, offset: u64, found: Result<Directory, Reason>| {
@@ -46,6 +46,12 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Re
         match outline(file, &directory) {
             Ok(Some(Outline { mask: true, .. })) => return ControlFlow::Continue(()),
             Ok(None) if !matches!(interchange(file, &directory), Ok(Some(_))) => return ControlFlow::Continue(()),
+            Ok(Some(Outline { size, .. })) => {
+                if size.width.max(size.height) < LEAST_SIDE {
+                    return ControlFlow::Continue(());
+                }
+                budget.spend(size, each)?;
+            }
             _ => {}
         }
         report(each, Format::Tiff, name, guarded(|| picture(file, &directory, limits)))

@@ -3,7 +3,7 @@
 use image_webp::{DecodingError, WebPDecoder};
 
 use super::canvas::{goes_on, reduce};
-use super::{Each, Failure, Format, Layout, Reduced, Source, admit, afford, report};
+use super::{Budget, Each, Failure, Format, Layout, Reduced, Source, admit, afford, report};
 use crate::measure::{Limits, Reason, Size};
 
 pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {
@@ -31,7 +31,7 @@ fn classify(error: DecodingError) -> Reason {
 }
 
 /// The frames of an animation after the first.
-pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
     let mut decoder = WebPDecoder::new(source.reader()).map_err(classify)?;
     if !decoder.is_animated() {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, each: Each<'_>) -> Re
     let length = decoder.output_buffer_size().ok_or_else(|| Reason::Damaged("it has no size".to_owned()).at(size))?;
     let mut buffer = vec![0; length];
     for number in 1..=u64::from(decoder.num_frames()) {
-        if !goes_on(number, size, limits, each) {
+        if !goes_on(number, size, budget, each) {
             break;
         }
         let read = decoder.read_frame(&mut buffer).map_err(|error| classify(error).at(size));

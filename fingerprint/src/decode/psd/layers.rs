@@ -3,7 +3,7 @@
 use std::io::{Seek, SeekFrom};
 
 use super::super::source::Reader;
-use super::super::{LEAST_SIDE, guarded, report};
+use super::super::{Budget, LEAST_SIDE, guarded, report};
 use super::plane::{Coding, Plane, Rows, lengths};
 use super::{Document, Each, Failure, Format, Layout, Limits, Mode, Reason, Reduced, Reducer, Size, at, bytes};
 use super::{admit, afford};
@@ -28,6 +28,7 @@ pub(super) fn further(
     mut document: Document<'_>,
     format: Format,
     limits: &Limits,
+    budget: &mut Budget,
     each: Each<'_>,
 ) -> Result<(), Failure> {
     let Some(start) = find(&mut document)? else { return Ok(()) };
@@ -41,6 +42,10 @@ pub(super) fn further(
         data = offset;
         if layer.width.max(layer.height) < LEAST_SIDE || layer.width.min(layer.height) == 0 {
             continue;
+        }
+        let size = Size { width: layer.width, height: layer.height, bit_depth: document.size.bit_depth };
+        if budget.spend(size, each).is_break() {
+            return Ok(());
         }
         let found = guarded(|| decode(&mut document, &layer, &planes, limits));
         if report(each, format, format!("layer {number}"), found).is_break() {

@@ -73,16 +73,35 @@ fn frames_of_a_png_are_found() {
 }
 
 #[test]
+fn frames_of_a_jpeg_xl_are_found() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/animation.jxl");
+    near(&greys(&beside(&std::fs::read(path).unwrap())), &[("frame 2", 80), ("frame 3", 120)]);
+}
+
+#[test]
+fn levels_of_a_pyramid_are_found_down_to_icons() {
+    let Some(bytes) = made("-size 400x300 xc:gray(40) -define ptif:pyramid", "ptif") else { return };
+    let found = beside(&bytes);
+    assert_eq!(
+        named(&found).iter().map(|(name, (width, _))| (*name, *width)).collect::<Vec<_>>(),
+        [("page 2", 200), ("page 3", 100)]
+    );
+}
+
+#[test]
 fn an_animation_without_an_end_is_cut_and_says_so() {
-    let Some(bytes) = made(FRAMES, "gif") else { return };
+    let Some(bytes) = made(&format!("-size 100x80 {} -delay 10", "xc:red xc:blue ".repeat(10)), "gif") else { return };
     let mut found = Vec::new();
-    let limits = Limits { max_pixels: 100 * 80 * 2, ..Limits::default() };
+    // Room for eight frames after the first.
+    let limits = Limits { max_pixels: 100 * 80, ..Limits::default() };
     super::further(Format::Gif, Source::Memory(&bytes), &limits, &mut |name, result| {
         found.push((name, result.err().map(|failure| failure.reason.to_string())));
         std::ops::ControlFlow::Continue(())
     });
-    assert_eq!((found.len(), found[0].1.as_ref()), (2, None));
-    assert!(found[1].1.as_ref().is_some_and(|reason| reason.contains("more frames")), "{found:?}");
+    assert_eq!(found.len(), 9, "{found:?}");
+    let (last, frames) = found.split_last().unwrap();
+    assert!(frames.iter().all(|(_, reason)| reason.is_none()), "{frames:?}");
+    assert!(last.1.as_ref().is_some_and(|reason| reason.contains("more pixels")), "{last:?}");
 }
 
 #[test]
