@@ -158,7 +158,12 @@ fn a_header_of_exapixels_is_refused() {
         let expected = matches!(found.reason, Reason::TooManyPixels { .. } | Reason::Damaged(_));
         assert!(expected && found.format == *format, "{name}: {}", found.reason);
         if *format != Format::Exr {
-            assert_eq!(found.size.map(|size| (size.width, size.height)), Some((side, side)), "{name}");
+            assert_eq!(
+                found.size.map(|size| (size.width, size.height)),
+                Some((side, side)),
+                "{name}: {}",
+                found.reason
+            );
         }
     }
 }
@@ -244,6 +249,7 @@ fn what_is_known_and_not_decoded_is_unscanned_with_its_size() {
         b"IIU\0\x18\0\0\0",
         b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom",
         b"II\x1a\0\0\0HEAPCCDR",
+        b"II*\0\x10\0\0\0IIIITwaR",
     ] {
         let found = unscanned(content(&[start, &[0; 100]].concat()));
         assert!(found.format == Format::Raw && matches!(found.reason, Reason::Unsupported(_)), "{}", found.reason);

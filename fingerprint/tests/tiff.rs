@@ -151,8 +151,12 @@ fn what_is_not_read_is_named() {
     let (tiff, out) = (directory.path().join("a.tif"), directory.path().join("out.tif"));
     let files = [("TIFF", tiff.as_path()), ("BASE", &base), ("OUT", &out)];
     run("convert-im6.q16 BASE -compress none TIFF", &files);
-    run("tiffcp -c lzma TIFF OUT", &files);
-    let found = making::unscanned(look(&out).content);
-    assert!(matches!(&found.reason, Reason::Unsupported(text) if text.contains("LZMA")), "{}", found.reason);
-    assert_eq!(found.size.map(|size| (size.width, size.height)), Some((700, 465)));
+    for (line, word) in
+        [("tiffcp -c lzma TIFF OUT", "LZMA"), ("vips copy BASE OUT[compression=jp2k,tile]", "JPEG 2000")]
+    {
+        run(line, &files);
+        let found = making::unscanned(look(&out).content);
+        assert!(matches!(&found.reason, Reason::Unsupported(text) if text.contains(word)), "{}", found.reason);
+        assert_eq!(found.size.map(|size| (size.width, size.height)), Some((700, 465)));
+    }
 }

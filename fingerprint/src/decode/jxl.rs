@@ -41,8 +41,10 @@ fn open(source: Source<'_>, limits: &Limits) -> Result<(JxlImage, Size), Failure
     let mut waiting = JxlImage::builder().alloc_tracker(AllocTracker::with_limit(memory)).build_uninit();
     let mut reader = source.reader();
     let (mut buffer, mut held, mut read) = (vec![0; 64 * 1024], 0, 0u64);
-    let mut more = |buffer: &mut [u8], held: &mut usize| -> Result<bool, Reason> {
+    let mut more = |buffer: &mut [u8], held: &mut usize, most: usize| -> Result<bool, Reason> {
         let space = buffer.get_mut(*held..).unwrap_or_default();
+        let most = most.min(space.len());
+        let space = &mut space[..most];
         let got = reader.read(space).map_err(|error| Reason::Truncated(error.to_string()))?;
         *held += got;
         read += got as u64;
@@ -52,8 +54,12 @@ fn open(source: Source<'_>, limits: &Limits) -> Result<(JxlImage, Size), Failure
         }
         Ok(got > 0)
     };
+    // Little by little, so that the size is known before a frame is looked at.
+    let mut fed = 0;
     let mut image = loop {
-        if !more(&mut buffer, &mut held)? {
+        let step = fed / 8 + 1;
+        fed += step;
+        if !more(&mut buffer, &mut held, step)? {
             return Err(Reason::Truncated("it ends before its header does".to_owned()).into());
         }
         let taken = waiting.feed_bytes(&buffer[..held]).map_err(|error| classify(&*error))?;
@@ -71,7 +77,7 @@ fn open(source: Source<'_>, limits: &Limits) -> Result<(JxlImage, Size), Failure
         let taken = image.feed_bytes(&buffer[..held]).map_err(|error| classify(&*error).at(size))?;
         buffer.copy_within(taken..held, 0);
         held -= taken;
-        if !more(&mut buffer, &mut held).map_err(|reason| reason.at(size))? {
+        if !more(&mut buffer, &mut held, usize::MAX).map_err(|reason| reason.at(size))? {
             break;
         }
     }

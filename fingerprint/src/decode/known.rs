@@ -36,6 +36,9 @@ pub(super) fn is_raw(bytes: &[u8]) -> bool {
         || starts(b"FOVb")
         || starts(b"\0MRM")
         || starts(b"II\x1a\0\0\0HEAPCCDR")
+        // Phase One IIQ: a TIFF whose directory knows the small preview only.
+        || matches!(bytes.get(8..12), Some(b"IIII" | b"MMMM"))
+            && (starts(b"II*\0") || starts(b"MM\0*"))
 }
 
 pub(super) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {

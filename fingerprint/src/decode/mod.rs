@@ -84,7 +84,9 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         const JP2: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
         let starts = |magic: &[u8]| bytes.starts_with(magic);
-        if starts(b"II*\0") || starts(b"MM\0*") {
+        if known::is_raw(bytes) {
+            Some(Format::Raw)
+        } else if starts(b"II*\0") || starts(b"MM\0*") {
             Some(Format::Tiff)
         } else if starts(b"II+\0") || starts(b"MM\0+") {
             Some(Format::BigTiff)
@@ -110,8 +112,6 @@ impl Format {
             Some(Format::Exr)
         } else if starts(b"#?RADIANCE\n") || starts(b"#?RGBE\n") {
             Some(Format::Hdr)
-        } else if known::is_raw(bytes) {
-            Some(Format::Raw)
         } else if let Some(format) = known::media(bytes) {
             Some(format)
         } else if bmp::is_bmp(bytes) {

@@ -27,7 +27,8 @@ pub(super) fn open<'r>(
     limits: &Limits,
 ) -> Result<Box<dyn Read + 'r>, Reason> {
     let offset = image.offsets.get(index).copied().unwrap_or(u64::MAX);
-    let length = image.counts.get(index).copied().unwrap_or(u64::MAX);
+    // Some programs leave the length out, or write none.
+    let length = image.counts.get(index).copied().filter(|length| *length > 0).unwrap_or(u64::MAX);
     reader.seek(SeekFrom::Start(offset)).map_err(|error| read_failed(&error))?;
     let mut bytes = reader.take(length);
     if image.reversed && image.compression != 7 {
@@ -74,7 +75,7 @@ fn decompress<'r>(
         other => {
             let name = match other {
                 6 => "\"old-style\" JPEG",
-                33003 | 33005 | 34712 => "JPEG 2000",
+                33003..=33005 | 34712 => "JPEG 2000",
                 34661 => "JBIG",
                 34676 | 34677 => "SGI LogL",
                 34887 => "LERC",
@@ -162,11 +163,18 @@ impl hayro_ccitt::Decoder for FaxRows {
 fn jpeg(bytes: &[u8], image: &Image, rows: u32, limits: &Limits) -> Result<Vec<u8>, Reason> {
     // Only luminance and colour differences are converted; the other kinds mean what the directory says.
     let transform = if image.photometric == 6 { jpeg::Transform::YCbCr } else { jpeg::Transform::None };
-    let raw = jpeg::raw(&image.jpeg_tables, bytes, transform, limits)?;
+    fitting(jpeg::raw(&image.jpeg_tables, bytes, transform, limits)?, image, rows)
+}
+
+/// The samples of a picture that fills a strip or tile as the directory says.
+fn fitting(raw: jpeg::Raw, image: &Image, rows: u32) -> Result<Vec<u8>, Reason> {
+    if image.bits != 8 {
+        return Err(Reason::Unsupported(format!("JPEG with samples of {} bits in a TIFF", image.bits)));
+    }
     if raw.width != image.chunk.0 || raw.height < rows || usize::from(raw.components) != image.together() {
         let (width, height) = image.chunk;
         return Err(Reason::Damaged(format!(
-            "a strip or tile of {width} by {height} pixels holds a JPEG of {} by {}, {} components",
+            "a strip or tile of {width} by {height} pixels holds a picture of {} by {}, {} components",
             raw.width, raw.height, raw.components
         )));
     }
