@@ -105,17 +105,9 @@ pub(super) enum Transform {
     YCbCr,
 }
 
-/// Samples of a JPEG that is a part of another format.
-pub(super) struct Raw {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) components: u8,
-    /// Of all pixels, the components of each together.
-    pub(super) samples: Vec<u8>,
-}
-
-/// Decodes a JPEG whose tables may lie apart (`tables`: a JPEG without a picture; nothing where they do not).
-pub(super) fn raw(tables: &[u8], bytes: &[u8], transform: Transform, limits: &Limits) -> Result<Raw, Reason> {
+/// The samples of a JPEG whose tables may lie apart (`tables`: a JPEG without a picture; nothing where they do
+/// not), those of a pixel together.
+pub(super) fn raw(tables: &[u8], bytes: &[u8], transform: Transform, limits: &Limits) -> Result<Vec<u8>, Reason> {
     let body = bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| Reason::Damaged("it is no JPEG".to_owned()))?;
     let tables = tables.strip_prefix(&[0xff, 0xd8]).unwrap_or_default();
     let tables = tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(tables);
@@ -146,7 +138,7 @@ pub(super) fn raw(tables: &[u8], bytes: &[u8], transform: Transform, limits: &Li
     let (across, down) = (width as usize, height as usize);
     let mut image = Image { pixels: vec![128; pitch * down], width: across, pitch, height: down, format };
     decompressor.decompress(&whole, image.as_deref_mut()).map_err(classify)?;
-    Ok(Raw { width, height, components: frame.components, samples: image.pixels })
+    Ok(image.pixels)
 }
 
 /// The strongest scaling that leaves enough to look at.

@@ -186,16 +186,19 @@ const FURTHER: u64 = 8;
 /// How many pixels may still be decoded of the pictures that lie beside the first one.
 struct Budget {
     pixels: u64,
+    /// A picture with more is refused, and costs nothing.
+    single: u64,
 }
 
 impl Budget {
     fn new(limits: &Limits) -> Budget {
-        Budget { pixels: limits.max_pixels.saturating_mul(FURTHER) }
+        Budget { pixels: limits.max_pixels.saturating_mul(FURTHER), single: limits.max_pixels }
     }
 
     /// Takes what a picture of this size costs. Where that is too much, one call of `each` says so.
     fn spend(&mut self, size: Size, each: Each<'_>) -> ControlFlow<()> {
-        match self.pixels.checked_sub(u64::from(size.width) * u64::from(size.height)) {
+        let pixels = u64::from(size.width) * u64::from(size.height);
+        match self.pixels.checked_sub(if pixels > self.single { 0 } else { pixels }) {
             Some(left) => {
                 self.pixels = left;
                 ControlFlow::Continue(())
@@ -227,7 +230,7 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
     };
     let outcome = guarded(|| {
         match format {
-            Format::Tiff | Format::BigTiff => tiff::further(source, limits, &mut budget, &mut watched)?,
+            Format::Tiff | Format::BigTiff => tiff::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Png => png::further(source, limits, &mut budget, &mut watched)?,
             Format::WebP => webp::further(source, limits, &mut budget, &mut watched)?,
             Format::Gif => gif::further(source, limits, &mut budget, &mut watched)?,

@@ -165,15 +165,29 @@ fn directories_that_share_one_strip_do_not_cost_for_ever() {
 }
 
 #[test]
+fn a_page_that_is_not_read_is_not_replaced_by_another() {
+    let mut tiff = Tiff::new();
+    let second = tiff.grey(100, 20, &[], 0);
+    let first = tiff.grey(200, 10, &[(259, 3, &[34925])], second);
+    tiff.point(4, first);
+    let failure = decode(Format::Tiff, Source::Memory(&tiff.bytes), &Limits::default()).err().unwrap();
+    assert!(failure.reason.to_string().contains("LZMA"), "{}", failure.reason);
+    assert_eq!(failure.size.map(|size| size.width), Some(200));
+    assert_eq!(named(&beside(&tiff.bytes)), [("page 2", (100, 20))]);
+}
+
+#[test]
 fn a_damaged_page_does_not_hide_the_next_one() {
     let mut tiff = Tiff::new();
     let third = tiff.grey(70, 30, &[], 0);
-    let second = tiff.directory(&[(256, 4, &[100]), (257, 4, &[100]), (262, 3, &[1]), (273, 4, &[1 << 30])], third);
+    let huge = tiff.directory(&[(256, 4, &[1 << 31]), (257, 4, &[1 << 31]), (262, 3, &[1])], third);
+    let second = tiff.directory(&[(256, 4, &[100]), (257, 4, &[100]), (262, 3, &[1]), (273, 4, &[1 << 30])], huge);
     let first = tiff.grey(200, 10, &[], second);
     tiff.point(4, first);
     let found = beside(&tiff.bytes);
     assert!(found[0].0 == "page 2" && found[0].1.is_err(), "{found:?}");
-    assert_eq!(found[1], ("page 3".to_owned(), Ok((70, 30))));
+    assert!(found[1].1.as_ref().unwrap_err().contains("pixels"), "{found:?}");
+    assert_eq!(found[2], ("page 4".to_owned(), Ok((70, 30))));
 }
 
 #[test]

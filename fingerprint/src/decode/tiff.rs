@@ -11,7 +11,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 
 use self::directory::{Directory, File, read_failed};
-use self::image::{Image, Outline, interchange, outline};
+use self::image::{Image, Outline, interchange, is_likely, is_sensor, outline};
 use self::rows::Range;
 use super::{Budget, Each, Failure, Format, LEAST_SIDE, Reduced, Reducer, Source, afford, guarded, jpeg, report};
 use crate::measure::{Limits, Reason, Size};
@@ -20,6 +20,8 @@ use crate::measure::{Limits, Reason, Size};
 const DIRECTORIES: usize = 4096;
 /// Most levels of directories below directories.
 const LEVELS: usize = 8;
+/// In how many bytes of a JPEG its size is looked for.
+const JPEG_HEAD: u64 = 256 * 1024;
 /// Compressions to which a predictor applies: LZW, deflate (two numbers) and zstd.
 const PREDICTED: [u64; 4] = [5, 8, 32946, 50000];
 
@@ -32,7 +34,13 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 }
 
 /// The pages, reduced versions and sub-directories beside the main picture.
-pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
+pub(super) fn further(
+    format: Format,
+    source: Source<'_>,
+    limits: &Limits,
+    budget: &mut Budget,
+    each: Each<'_>,
+) -> Result<(), Failure> {
     let mut file = File::open(source, limits)?;
     let main = main_picture(&mut file, limits)?;
     let mut visit = |file: &mut File<'_>, name: String, offset: u64, found: Result<Directory, Reason>| {
@@ -46,15 +54,20 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, 
         match outline(file, &directory) {
             Ok(Some(Outline { mask: true, .. })) => return ControlFlow::Continue(()),
             Ok(None) if !matches!(interchange(file, &directory), Ok(Some(_))) => return ControlFlow::Continue(()),
-            Ok(Some(Outline { size, .. })) => {
+            Ok(Some(Outline { size, cost, .. })) => {
                 if size.width.max(size.height) < LEAST_SIDE {
                     return ControlFlow::Continue(());
                 }
-                budget.spend(size, each)?;
+                budget.spend(cost, each)?;
             }
-            _ => {}
+            Ok(None) => {
+                if let Ok(Some((_, frame))) = embedded(file, &directory, limits) {
+                    budget.spend(frame, each)?;
+                }
+            }
+            Err(_) => {}
         }
-        report(each, Format::Tiff, name, guarded(|| picture(file, &directory, limits)))
+        report(each, format, name, guarded(|| picture(file, &directory, limits)))
     };
     if let Some(true) = walk(&mut file, &mut visit) {
         let reason = Reason::Unsupported(format!("the file has more than {DIRECTORIES} directories"));
@@ -74,12 +87,10 @@ fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
     let first = file.first;
     let directory = file.directory(first)?;
     let size = match outline(file, &directory)? {
-        Some(outline) if !outline.reduced => match Image::of(file, &directory, limits) {
-            Err(Failure { reason: Reason::Unsupported(_), size }) => size,
-            _ => return Ok(Main { offset: first, size: None }),
-        },
-        Some(Outline { size, .. }) => Some(size),
-        None => None,
+        Some(outline) if !outline.reduced && !is_sensor(file, &directory) => {
+            return Ok(Main { offset: first, size: None });
+        }
+        found => found.map(|outline| outline.size),
     };
     // The largest picture, and the largest of those that can be decoded.
     let area = |size: Size| u64::from(size.width) * u64::from(size.height);
@@ -88,7 +99,7 @@ fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
     walk(file, &mut |file, _, offset, directory| {
         let Ok(directory) = directory else { return ControlFlow::Continue(()) };
         let Ok(found) = outline(file, &directory) else { return ControlFlow::Continue(()) };
-        if let Some(Outline { size, reduced: false, mask: false }) = found
+        if let Some(Outline { size, reduced: false, mask: false, .. }) = found
             && largest.is_none_or(|largest| area(size) > area(largest))
         {
             largest = Some(size);
@@ -112,21 +123,26 @@ fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
 
 /// The size of a picture that is likely to be decoded, judged by headers alone.
 fn readable_size(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Option<Size> {
-    if let Ok(Some(part)) = embedded(file, directory) {
-        let frame = jpeg::frame(&part.head(1 << 16, limits).ok()?).ok()?;
-        return (frame.size.bit_depth == 8).then_some(frame.size);
+    if let Ok(Some((_, frame))) = embedded(file, directory, limits) {
+        return (frame.bit_depth == 8).then_some(frame);
     }
-    let image = Image::of(file, directory, limits).ok()?;
-    stream::is_known(image.compression).then_some(image.size)
+    let size = outline(file, directory).ok()??.size;
+    is_likely(file, directory).then_some(size)
 }
 
-/// A JPEG file that the directory points to instead of strips.
-fn embedded<'a>(file: &mut File<'a>, directory: &Directory) -> Result<Option<Source<'a>>, Reason> {
+/// A JPEG file that the directory points to instead of strips, and its size.
+fn embedded<'a>(
+    file: &mut File<'a>,
+    directory: &Directory,
+    limits: &Limits,
+) -> Result<Option<(Source<'a>, Size)>, Reason> {
     let Some((offset, length)) = interchange(file, directory)? else { return Ok(None) };
     let part = file.source.part(offset, length);
-    let mut start = [0; 3];
-    let is_jpeg = part.reader().read_exact(&mut start).is_ok() && start == [0xff, 0xd8, 0xff];
-    Ok(is_jpeg.then_some(part))
+    let head = part.head(JPEG_HEAD.min(limits.max_memory), limits).map_err(|failure| failure.reason)?;
+    if !head.starts_with(&[0xff, 0xd8, 0xff]) {
+        return Ok(None);
+    }
+    Ok(Some((part, jpeg::frame(&head)?.size)))
 }
 
 /// What is called for a directory: a name for people, its offset, and itself.
@@ -146,7 +162,7 @@ fn walk<'a>(file: &mut File<'a>, visit: Visit<'a, '_>) -> Option<bool> {
                 if level == 0 {
                     next = directory.next;
                 }
-                let children = file.numbers(directory, image::SUB_IFDS).unwrap_or_default();
+                let children = file.numbers(directory, image::SUB_IFDS, DIRECTORIES as u64 + 1).unwrap_or_default();
                 for (number, child) in (1usize..).zip(children).filter(|_| level < LEVELS) {
                     if seen.len() >= DIRECTORIES {
                         return Some(true);
@@ -170,13 +186,12 @@ fn walk<'a>(file: &mut File<'a>, visit: Visit<'a, '_>) -> Option<bool> {
 
 /// Decodes the picture of one directory.
 fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Result<(Size, Reduced), Failure> {
-    if let Some(part) = embedded(file, directory)? {
-        let (size, reduced) = jpeg::decode(part, limits)?;
+    if let Some((part, frame)) = embedded(file, directory, limits)? {
         return match outline(file, directory)? {
-            Some(stated) if (stated.size.width, stated.size.height) != (size.width, size.height) => {
-                Err(Reason::Unsupported("TIFF with compression 6 (\"old-style\" JPEG)".to_owned()).at(stated.size))
+            Some(Outline { size, .. }) if (size.width, size.height) != (frame.width, frame.height) => {
+                Err(Reason::Unsupported("TIFF with compression 6 (\"old-style\" JPEG)".to_owned()).at(size))
             }
-            _ => Ok((size, reduced)),
+            _ => jpeg::decode(part, limits),
         };
     }
     let image = Image::of(file, directory, limits)?;

@@ -9,6 +9,8 @@ use crate::measure::{Limits, Reason};
 const ENTRIES: u64 = 4096;
 /// Most bytes of one entry's values: the offsets of four million tiles.
 const VALUES: u64 = 32 << 20;
+/// Most values of an entry that holds bytes: the tables of a JPEG have some hundred.
+const BYTES: u64 = 1 << 20;
 
 /// An open file whose header has been read.
 pub(super) struct File<'a> {
@@ -81,32 +83,33 @@ impl<'a> File<'a> {
         Ok(Directory { entries, next: next.unwrap_or(0) })
     }
 
-    /// All values of an entry as unsigned numbers; none where the directory does not have it.
-    pub(super) fn numbers(&mut self, directory: &Directory, tag: u16) -> Result<Vec<u64>, Reason> {
+    /// The first `most` values of an entry as unsigned numbers; none where the directory does not have it. What
+    /// claims millions of values costs no more than what is asked for.
+    pub(super) fn numbers(&mut self, directory: &Directory, tag: u16, most: u64) -> Result<Vec<u64>, Reason> {
         let Some(entry) = directory.entries.iter().find(|entry| entry.tag == tag) else { return Ok(Vec::new()) };
         let width = width(entry.kind) as usize;
         if !matches!(entry.kind, 1 | 3 | 4 | 6 | 7 | 8 | 9 | 13 | 16 | 17 | 18) {
             return Err(Reason::Damaged(format!("tag {tag} holds no whole numbers")));
         }
-        let bytes = self.read(entry)?;
+        let bytes = self.read(entry, most)?;
         Ok(bytes.chunks_exact(width).map(|bytes| number(bytes, self.little)).collect())
     }
 
-    /// The bytes of an entry, whatever it holds.
+    /// The bytes of an entry, whatever it holds; a megabyte at most.
     pub(super) fn bytes(&mut self, directory: &Directory, tag: u16) -> Result<Vec<u8>, Reason> {
         match directory.entries.iter().find(|entry| entry.tag == tag) {
-            Some(entry) => self.read(entry),
+            Some(entry) => self.read(entry, BYTES),
             None => Ok(Vec::new()),
         }
     }
 
     /// The first value of an entry.
     pub(super) fn value(&mut self, directory: &Directory, tag: u16) -> Result<Option<u64>, Reason> {
-        Ok(self.numbers(directory, tag)?.first().copied())
+        Ok(self.numbers(directory, tag, 1)?.first().copied())
     }
 
-    fn read(&mut self, entry: &Entry) -> Result<Vec<u8>, Reason> {
-        let length = width(entry.kind).saturating_mul(entry.count);
+    fn read(&mut self, entry: &Entry, most: u64) -> Result<Vec<u8>, Reason> {
+        let length = width(entry.kind).saturating_mul(entry.count.min(most));
         if length > self.most {
             return Err(Reason::TooMuchMemory { bytes: length, limit: self.most });
         }

@@ -84,6 +84,8 @@ pub(super) struct Image {
 /// What is asked of a directory before it is worth reading further.
 pub(super) struct Outline {
     pub(super) size: Size,
+    /// What is decoded for it: a tile may be larger than the picture.
+    pub(super) cost: Size,
     /// A reduced version of another picture of this file.
     pub(super) reduced: bool,
     /// A transparency mask of another picture of this file.
@@ -104,7 +106,23 @@ pub(super) fn outline(file: &mut File<'_>, directory: &Directory) -> Result<Opti
     let bit_depth = if palette { 8 } else { u8::try_from(bits).unwrap_or(u8::MAX) };
     let role = file.value(directory, NEW_SUBFILE_TYPE)?.unwrap_or(0);
     let size = Size { width: side(width)?, height: side(height)?, bit_depth };
-    Ok(Some(Outline { size, reduced: role & 1 != 0, mask: role & 4 != 0 }))
+    let tile = |tag: u16, file: &mut File<'_>| {
+        Ok::<u32, Reason>(u32::try_from(file.value(directory, tag)?.unwrap_or(0)).unwrap_or(u32::MAX))
+    };
+    let (across, down) = (tile(TILE_WIDTH, file)?, tile(TILE_LENGTH, file)?);
+    let cost = Size { width: size.width.max(across), height: size.height.max(down), bit_depth };
+    Ok(Some(Outline { size, cost, reduced: role & 1 != 0, mask: role & 4 != 0 }))
+}
+
+/// Whether the directory holds the raw data of a camera's sensor (DNG 1.7: colour filter array, or linear).
+pub(super) fn is_sensor(file: &mut File<'_>, directory: &Directory) -> bool {
+    matches!(file.value(directory, PHOTOMETRIC), Ok(Some(32803 | 34892)))
+}
+
+/// Whether the picture of a directory is likely to be decoded, by the kind of its samples and their compression.
+pub(super) fn is_likely(file: &mut File<'_>, directory: &Directory) -> bool {
+    let meant = matches!(file.value(directory, PHOTOMETRIC), Ok(Some(0..=9)));
+    meant && matches!(file.value(directory, COMPRESSION), Ok(found) if super::stream::is_known(found.unwrap_or(1)))
 }
 
 /// A whole JPEG file that a directory points to, as cameras store previews (JPEGInterchangeFormat, or the only
@@ -115,8 +133,8 @@ pub(super) fn interchange(file: &mut File<'_>, directory: &Directory) -> Result<
         return Ok(Some((offset, length.unwrap_or(u64::MAX))));
     }
     if file.value(directory, COMPRESSION)? == Some(6) {
-        let offsets = file.numbers(directory, STRIP_OFFSETS)?;
-        let counts = file.numbers(directory, STRIP_BYTE_COUNTS)?;
+        let offsets = file.numbers(directory, STRIP_OFFSETS, 2)?;
+        let counts = file.numbers(directory, STRIP_BYTE_COUNTS, 2)?;
         if let ([offset], [count]) = (offsets.as_slice(), counts.as_slice()) {
             return Ok(Some((*offset, *count)));
         }
@@ -149,8 +167,8 @@ impl Image {
         if samples == 0 || samples > SAMPLES {
             return Err(Reason::Unsupported(format!("{samples} samples a pixel")));
         }
-        let bits = one(&file.numbers(directory, BITS_PER_SAMPLE)?, 1, "bits per sample")?;
-        let kind = match one(&file.numbers(directory, SAMPLE_FORMAT)?, 1, "sample formats")? {
+        let bits = one(&file.numbers(directory, BITS_PER_SAMPLE, samples)?, 1, "bits per sample")?;
+        let kind = match one(&file.numbers(directory, SAMPLE_FORMAT, samples)?, 1, "sample formats")? {
             1 | 4 => Kind::Unsigned,
             2 => Kind::Signed,
             3 => Kind::Float,
@@ -165,18 +183,18 @@ impl Image {
         let tiled = tile.0 > 0;
         let (offset_tag, count_tag) =
             if tiled { (TILE_OFFSETS, TILE_BYTE_COUNTS) } else { (STRIP_OFFSETS, STRIP_BYTE_COUNTS) };
-        let mut offsets = file.numbers(directory, offset_tag)?;
-        if offsets.is_empty() && tiled {
-            offsets = file.numbers(directory, STRIP_OFFSETS)?;
-        }
-        let counts = file.numbers(directory, count_tag)?;
         let chunk = if tiled { chunk(tile, size)? } else { (size.width, rows.max(1) as u32) };
         let per_plane = u64::from(size.width.div_ceil(chunk.0)) * u64::from(size.height.div_ceil(chunk.1));
         let wanted = per_plane * if planar { samples } else { 1 };
+        let mut offsets = file.numbers(directory, offset_tag, wanted)?;
+        if offsets.is_empty() && tiled {
+            offsets = file.numbers(directory, STRIP_OFFSETS, wanted)?;
+        }
+        let counts = file.numbers(directory, count_tag, wanted)?;
         if (offsets.len() as u64) < wanted || (!counts.is_empty() && (counts.len() as u64) < wanted) {
             return Err(Reason::Damaged(format!("it names {} of {wanted} strips or tiles", offsets.len())));
         }
-        let extra = file.numbers(directory, EXTRA_SAMPLES)?;
+        let extra = file.numbers(directory, EXTRA_SAMPLES, samples)?;
         let (layout, meaning) = layout(file, directory, (photometric, samples, bits), planar, &extra)?;
         if matches!(layout, Layout::Lab { .. })
             && !matches!((kind, bits, planar), (Kind::Unsigned, 8 | 16, _) | (Kind::Float, _, false))
@@ -190,7 +208,7 @@ impl Image {
             if (photometric, compression, planar) == (6, 7, false) { Layout::Rgb { samples: 3 } } else { layout };
         let subsampling = match (photometric, compression) {
             (6, 7 | 50001) | (0..=5 | 7.., _) => None,
-            (6, _) => match file.numbers(directory, YCBCR_SUBSAMPLING)?.as_slice() {
+            (6, _) => match file.numbers(directory, YCBCR_SUBSAMPLING, 2)?.as_slice() {
                 [] => Some((2, 2)),
                 [1, 1] => None,
                 [across @ (1 | 2 | 4), down @ (1 | 2 | 4)] => Some((*across as u32, *down as u32)),
@@ -293,7 +311,7 @@ fn layout(
             if bits > 8 || count > 1 {
                 return Err(Reason::Unsupported(format!("a palette with {count} indices of {bits} bits")));
             }
-            Layout::Palette(palette(&file.numbers(directory, COLOR_MAP)?))
+            Layout::Palette(palette(&file.numbers(directory, COLOR_MAP, 3 << bits)?))
         }
         5 if file.value(directory, INK_SET)? == Some(2) => {
             return Err(Reason::Unsupported(format!("{count} inks that are not cyan, magenta, yellow and black")));

@@ -62,7 +62,7 @@ pub(super) fn undo_predictor(row: &mut [u8], image: &Image, little: bool) -> Res
 pub(super) fn values(row: &[u8], image: &Image, little: bool, values: &mut Vec<f64>) {
     values.clear();
     if !image.bits.is_multiple_of(8) || image.bits == 24 {
-        let across = row.len() * 8 / image.bits.max(1) as usize;
+        let across = image.chunk.0 as usize * image.together();
         values.extend((0..across).map(|index| f64::from(bits_at(row, index, image.bits))));
         return;
     }

@@ -12,7 +12,7 @@ use super::super::packbits::PackBits;
 use super::super::source::Reader;
 use super::directory::read_failed;
 use super::image::Image;
-use crate::measure::{Limits, Reason};
+use crate::measure::{Limits, Reason, Size};
 
 /// Largest window of a zstd stream, as a power of 2: what `zstd` itself accepts without `--long`.
 const ZSTD_WINDOW: u32 = 27;
@@ -163,22 +163,19 @@ impl hayro_ccitt::Decoder for FaxRows {
 fn jpeg(bytes: &[u8], image: &Image, rows: u32, limits: &Limits) -> Result<Vec<u8>, Reason> {
     // Only luminance and colour differences are converted; the other kinds mean what the directory says.
     let transform = if image.photometric == 6 { jpeg::Transform::YCbCr } else { jpeg::Transform::None };
-    fitting(jpeg::raw(&image.jpeg_tables, bytes, transform, limits)?, image, rows)
-}
-
-/// The samples of a picture that fills a strip or tile as the directory says.
-fn fitting(raw: jpeg::Raw, image: &Image, rows: u32) -> Result<Vec<u8>, Reason> {
+    let frame = jpeg::frame(bytes)?;
     if image.bits != 8 {
         return Err(Reason::Unsupported(format!("JPEG with samples of {} bits in a TIFF", image.bits)));
     }
-    if raw.width != image.chunk.0 || raw.height < rows || usize::from(raw.components) != image.together() {
-        let (width, height) = image.chunk;
+    let fits = frame.size.width == image.chunk.0 && (rows..=image.chunk.1).contains(&frame.size.height);
+    if !fits || usize::from(frame.components) != image.together() {
+        let ((width, height), Size { width: across, height: down, .. }) = (image.chunk, frame.size);
         return Err(Reason::Damaged(format!(
-            "a strip or tile of {width} by {height} pixels holds a picture of {} by {}, {} components",
-            raw.width, raw.height, raw.components
+            "a strip or tile of {width} by {height} pixels holds a JPEG of {across} by {down}, {} components",
+            frame.components
         )));
     }
-    Ok(raw.samples)
+    jpeg::raw(&image.jpeg_tables, bytes, transform, limits)
 }
 
 fn webp(bytes: &[u8], image: &Image, rows: u32, limits: &Limits) -> Result<Vec<u8>, Reason> {
@@ -186,7 +183,8 @@ fn webp(bytes: &[u8], image: &Image, rows: u32, limits: &Limits) -> Result<Vec<u
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(failed)?;
     let (width, height) = decoder.dimensions();
     let samples = if decoder.has_alpha() { 4 } else { 3 };
-    if width != image.chunk.0 || height < rows || image.bits != 8 || !matches!(image.together(), 3 | 4) {
+    let fits = width == image.chunk.0 && (rows..=image.chunk.1).contains(&height);
+    if !fits || image.bits != 8 || !matches!(image.together(), 3 | 4) {
         return Err(Reason::Damaged(format!("a strip or tile holds a WebP picture of {width} by {height} pixels")));
     }
     let pixels = u64::from(width) * u64::from(height);
