@@ -179,8 +179,8 @@ impl Reason {
 #[allow(dead_code, reason = "as `further`")]
 const LEAST_SIDE: u32 = 64;
 
-/// The pictures beside the first one may together have so many times the pixels that one may have: a volume of a
-/// thousand pages does, and directories that all point to one strip end.
+/// The pictures beside the first one may together have so many times the pixels that one may have: enough for a
+/// volume of some hundred pages, and an end for directories that all point to one strip.
 const FURTHER: u64 = 8;
 
 /// How many pixels may still be decoded of the pictures that lie beside the first one.
