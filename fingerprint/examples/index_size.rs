@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let count: u64 = count.parse()?;
     let file = PathBuf::from(format!("/tmp/vitrine-index-{}.db", std::process::id()));
-    let measurement = measure(&File::open(picture)?, &Limits::default())?;
+    let measurement = measure(&File::open(picture)?, &Limits::default(), &mut |_| {})?;
     let entry = |number: u64| {
         let mut measurement = measurement.clone();
         measurement.digest = Digest::of(&number.to_le_bytes());

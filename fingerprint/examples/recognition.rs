@@ -60,7 +60,7 @@ fn name(index: &Index, path: &Path) -> Result<String, Box<dyn Error>> {
     let kind = match &measurement.content {
         Content::Picture(picture) if picture.fingerprint.is_recognisable() => "none",
         Content::Picture(_) => "unrecognisable",
-        Content::Unscanned(_) | Content::Other => "unscanned",
+        _ => "unscanned",
     };
     let lines: Vec<String> = matches.iter().map(line).collect();
     Ok(if lines.is_empty() { format!("{copy}\t-\t{kind}\t0\t0\t0\t{times}") } else { lines.join("\n") })
@@ -71,7 +71,8 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 fn look(path: &Path) -> Result<Measurement, Box<dyn Error>> {
-    Ok(measure(&File::open(path)?, &Limits::default()).map_err(|error| format!("{}: {error}", path.display()))?)
+    Ok(measure(&File::open(path)?, &Limits::default(), &mut |_| {})
+        .map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 fn entry(path: &Path, measurement: Measurement) -> Entry {

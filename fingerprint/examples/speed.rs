@@ -10,13 +10,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let (mut files, mut bytes, mut megapixels) = (0u32, 0u64, 0.0);
     for path in std::env::args_os().skip(1) {
-        let measurement = measure(&File::open(&path)?, &Limits::default())?;
+        let measurement = measure(&File::open(&path)?, &Limits::default(), &mut |_| {})?;
         files += 1;
         bytes += measurement.bytes;
         match &measurement.content {
             Content::Picture(picture) => megapixels += picture.megapixels(),
             Content::Unscanned(unscanned) => println!("{}: {}", path.display(), unscanned.reason),
-            Content::Other => {}
+            Content::Container(_) | Content::Opaque(_) | Content::Other => {}
         }
     }
     let seconds = start.elapsed().as_secs_f64();

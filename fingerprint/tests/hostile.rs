@@ -17,7 +17,7 @@ fn content(bytes: &[u8]) -> Content {
 fn content_within(bytes: &[u8], limits: &Limits) -> Content {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    let measurement = measure(&file, limits).unwrap();
+    let measurement = measure(&file, limits, &mut |_| {}).unwrap();
     assert_eq!(measurement.digest.to_string(), blake3::hash(bytes).to_string());
     measurement.content
 }
@@ -184,6 +184,7 @@ fn truncated_files_end_with_a_reason() {
                 Content::Picture(_) => {
                     assert!(format == Format::Jpeg || length * 10 > bytes.len() * 9, "{format} cut at {length}");
                 }
+                Content::Container(_) | Content::Opaque(_) => panic!("{format} cut at {length} is no container"),
             }
         }
     }
@@ -233,13 +234,13 @@ fn a_strip_that_claims_gigabytes_is_refused() {
 fn what_is_no_regular_file_or_changes_is_not_measured() {
     let dir = tempfile::tempdir().unwrap();
     let directory = File::open(dir.path()).unwrap();
-    assert!(matches!(measure(&directory, &Limits::default()), Err(MeasureError::NotAFile)));
+    assert!(matches!(measure(&directory, &Limits::default(), &mut |_| {}), Err(MeasureError::NotAFile)));
     let null = File::open("/dev/zero").unwrap();
-    assert!(matches!(measure(&null, &Limits::default()), Err(MeasureError::NotAFile)));
+    assert!(matches!(measure(&null, &Limits::default(), &mut |_| {}), Err(MeasureError::NotAFile)));
     let fifo = dir.path().join("fifo");
     if Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()) {
         let end = File::options().read(true).write(true).open(&fifo).unwrap();
-        assert!(matches!(measure(&end, &Limits::default()), Err(MeasureError::NotAFile)));
+        assert!(matches!(measure(&end, &Limits::default(), &mut |_| {}), Err(MeasureError::NotAFile)));
     }
 }
 
@@ -254,7 +255,7 @@ fn text_and_nothing_are_no_pictures() {
 fn a_measurement_travels_as_json() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&png(211, 157)).unwrap();
-    let measurement = measure(&file, &Limits::default()).unwrap();
+    let measurement = measure(&file, &Limits::default(), &mut |_| {}).unwrap();
     let text = serde_json::to_string(&measurement).unwrap();
     assert!(text.len() < 512 * 1024, "{} bytes", text.len());
     let back: vitrine_fingerprint::Measurement = serde_json::from_str(&text).unwrap();

@@ -40,7 +40,7 @@ fn drawing(seed: u32, side: u32) -> Vec<u8> {
 fn measured(bytes: &[u8]) -> Measurement {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    measure(&file, &Limits::default()).unwrap()
+    measure(&file, &Limits::default(), &mut |_| {}).unwrap()
 }
 
 fn entry(path: impl AsRef<Path>, inode: u64, measurement: Measurement) -> Entry {
@@ -160,7 +160,7 @@ fn damage_is_found_and_names_the_file() {
     }
     let sound = fs::read(&file).unwrap();
     // A name inside a row: SQLite cannot see that, the checksum can.
-    let at = sound.windows(7).position(|bytes| bytes == b"masters").unwrap();
+    let at = sound.windows(7).rposition(|bytes| bytes == b"masters").unwrap();
     let mut bytes = sound.clone();
     bytes[at] ^= 0x20;
     fs::write(&file, &bytes).unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 use vitrine_fingerprint::{Content, Entry, Index, Kind, Limits, Measurement, measure};
 
 fn look(path: &Path) -> Measurement {
-    measure(&File::open(path).unwrap(), &Limits::default()).unwrap()
+    measure(&File::open(path).unwrap(), &Limits::default(), &mut |_| {}).unwrap()
 }
 
 fn list(directory: &Path) -> Vec<PathBuf> {

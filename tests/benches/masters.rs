@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: bench_masters COUNT DIR INDEX PICTURE...".into());
     };
     let count: u64 = count.to_str().unwrap_or_default().parse()?;
-    let looks = arguments.map(|path| measure(&File::open(path)?, &Limits::default()));
+    let looks = arguments.map(|path| measure(&File::open(path)?, &Limits::default(), &mut |_| {}));
     let looks: Vec<Measurement> = looks.collect::<Result<_, _>>()?;
     let index = Index::open(&PathBuf::from(index))?;
     let mut batch = Vec::with_capacity(BATCH);

@@ -35,8 +35,8 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 
 /// The frames after the first.
 pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
-    let mut decoder = open(source, limits)?;
-    let (size, mut place, mut frame) = first(&mut decoder, limits)?;
+    let Ok(mut decoder) = open(source, limits) else { return Ok(()) };
+    let Ok((size, mut place, mut frame)) = first(&mut decoder, limits) else { return Ok(()) };
     let mut canvas: Option<Canvas> = None;
     for number in 1u64.. {
         if number > 1 {

@@ -2,15 +2,17 @@
 
 use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp};
 
+use super::markers::{EOI, SOS, Segment, segments};
 use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
+use crate::exact::Digest;
 use crate::measure::{Limits, Reason, Size};
 
 /// Scaled decoding leaves at least as many pixels as a square of this side has: what a reduced picture keeps.
 const SIDE: u64 = 800;
 
 /// What the frame header (SOFn, ISO/IEC 10918-1 B.2.2) says.
-pub(super) struct Frame {
-    pub(super) size: Size,
+pub(crate) struct Frame {
+    pub(crate) size: Size,
     pub(super) components: u8,
     /// Holds the coefficients of the whole picture while it is decoded.
     buffered: bool,
@@ -18,19 +20,13 @@ pub(super) struct Frame {
 }
 
 /// Finds the first frame header. Bounded: it steps over segments by their lengths.
-pub(super) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
-    let truncated = || Reason::Truncated("it ends before the frame header".to_owned());
-    let mut at = 2usize;
-    loop {
-        let marker = *bytes.get(at + 1).ok_or_else(truncated)?;
-        if bytes.get(at) != Some(&0xff) {
-            return Err(Reason::Damaged(format!("no marker at byte {at}")));
-        }
+pub(crate) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
+    for segment in segments(bytes) {
+        let Segment { marker, payload, .. } = segment?;
         match marker {
-            0xff => at += 1,
-            0x01 | 0xd0..=0xd8 => at += 2,
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
-                let header = bytes.get(at + 4..at + 10).ok_or_else(truncated)?;
+                let header = bytes.get(payload).filter(|header| header.len() >= 6);
+                let header = header.ok_or_else(|| Reason::Damaged("its frame header is too short".to_owned()))?;
                 let word = |high: usize| u32::from(header[high]) << 8 | u32::from(header[high + 1]);
                 return Ok(Frame {
                     size: Size { width: word(3), height: word(1), bit_depth: header[0] },
@@ -39,13 +35,23 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
                     lossless: matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf),
                 });
             }
-            0xd9 | 0xda => return Err(Reason::Damaged("no frame header before the picture data".to_owned())),
-            _ => {
-                let length = bytes.get(at + 2..at + 4).ok_or_else(truncated)?;
-                at += 2 + (usize::from(length[0]) << 8 | usize::from(length[1])).max(2);
-            }
+            SOS | EOI => return Err(Reason::Damaged("no frame header before the picture data".to_owned())),
+            _ => {}
         }
     }
+    Err(Reason::Truncated("it ends before the frame header".to_owned()))
+}
+
+/// The digest of what makes the pixels: everything but comments and the data of applications, of which Adobe's
+/// APP14 says how colours are coded.
+fn coded(bytes: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for segment in segments(bytes).map_while(Result::ok) {
+        if !matches!(segment.marker, 0xe0..=0xed | 0xef | 0xfe) {
+            hasher.update(bytes.get(segment.range).unwrap_or_default());
+        }
+    }
+    (*hasher.finalize().as_bytes()).into()
 }
 
 pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {
@@ -93,6 +99,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let part = |length: u32| f64::from(length) / f64::from(denominator) / f64::from(scaled(length));
     reduced.extent.0 *= part(size.width);
     reduced.extent.1 *= part(size.height);
+    reduced.pixels = Some(coded(&bytes));
     Ok((size, reduced))
 }
 

@@ -1,8 +1,10 @@
 //! JPEG 2000 through hayro-jpeg2000, which leaves out the resolution levels that nobody looks at.
 
 use hayro_jpeg2000::{ColorSpace, DecodeError, DecodeSettings, DecoderContext, Image};
+use memchr::memmem;
 
 use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
+use crate::exact::Digest;
 use crate::measure::{Limits, Reason, Size};
 
 /// The least resolution that is decoded, on each axis, in pixels.
@@ -41,7 +43,16 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
         layout.to_rgb(row, &mut rgb);
         reducer.add(0, y, 1, &rgb);
     }
-    Ok((size, reducer.finish()))
+    let mut reduced = reducer.finish();
+    reduced.pixels = codestream(&bytes).map(Digest::of);
+    Ok((size, reduced))
+}
+
+/// The coded picture without the boxes around it: from SOC and SIZ to the last EOC (ISO/IEC 15444-1 annex A).
+fn codestream(bytes: &[u8]) -> Option<&[u8]> {
+    let start = memmem::find(bytes, b"\xff\x4f\xff\x51")?;
+    let end = memmem::rfind(bytes, b"\xff\xd9")? + 2;
+    bytes.get(start..end)
 }
 
 fn layout(image: &Image<'_>) -> Layout {

@@ -21,7 +21,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
 
 /// The frames of an animation after the first.
 pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
-    let (mut image, size) = open(source, limits)?;
+    let Ok((mut image, size)) = open(source, limits) else { return Ok(()) };
     for index in 1..image.num_loaded_keyframes() {
         if !goes_on(index as u64 + 1, size, budget, each) {
             break;

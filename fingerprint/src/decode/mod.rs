@@ -10,14 +10,17 @@ mod jpeg2000;
 mod jxl;
 mod known;
 mod light;
+pub(crate) mod markers;
 mod openexr;
 mod packbits;
+mod pixel_digest;
 mod pixels;
 mod png;
 mod pnm;
 mod predictor;
 mod psd;
 mod reduce;
+pub(crate) mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -76,6 +79,8 @@ pub enum Format {
     Heif,
     /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
     Raw,
+    /// Samples without a format of their own, in a document.
+    Bare,
 }
 
 impl Format {
@@ -145,6 +150,7 @@ impl fmt::Display for Format {
             Format::Avif => "AVIF",
             Format::Heif => "HEIC",
             Format::Raw => "camera raw",
+            Format::Bare => "bare samples",
         })
     }
 }
@@ -176,7 +182,6 @@ impl Reason {
 }
 
 /// Shorter pictures that a format lays beside the first one are not looked at: icons, not pictures.
-#[allow(dead_code, reason = "as `further`")]
 const LEAST_SIDE: u32 = 64;
 
 /// The pictures beside the first one may together have so many times the pixels that one may have: enough for a
@@ -213,13 +218,12 @@ impl Budget {
 }
 
 /// What takes the pictures that lie beside the first one, each with a name for people.
-#[allow(dead_code, reason = "as `further`")]
 pub(crate) type Each<'e> = &'e mut dyn FnMut(String, Result<Decoded, Failure>) -> ControlFlow<()>;
 
 /// Calls `each` for the pictures that the format itself lays beside the main one, which [`decode`] reads:
 /// pages, sub-directories and pyramid levels of a TIFF, frames of an animation, layers of a PSD. Pictures whose
-/// longer side is below 64 pixels are left out. Where there are too many to look at, one call says so.
-#[allow(dead_code, reason = "the container's walk over a file is going to call it")]
+/// longer side is below 64 pixels are left out. Where there are too many to look at, one call says so; what is
+/// wrong with the file as a whole, [`decode`] says.
 pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each: Each<'_>) {
     let mut budget = Budget::new(limits);
     let mut stopped = false;
@@ -237,7 +241,7 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
             Format::Psd | Format::Psb => psd::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Jxl => jxl::further(source, limits, &mut budget, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
-            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw => {}
+            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw | Format::Bare => {}
         }
         Ok(())
     });
@@ -249,7 +253,6 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
 }
 
 /// Hands on one further picture, unless it is too small.
-#[allow(dead_code, reason = "as `further`")]
 fn report(each: Each<'_>, format: Format, name: String, found: Result<(Size, Reduced), Failure>) -> ControlFlow<()> {
     let size = match &found {
         Ok((size, _)) => Some(*size),
@@ -286,6 +289,7 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Exr => openexr::decode(source, limits),
         Format::Hdr => hdr::decode(source, limits),
         Format::Avif | Format::Heif | Format::Raw => known::decode(format, source, limits),
+        Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     })?;
     Ok(Decoded { format, size, reduced })
 }

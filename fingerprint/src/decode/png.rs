@@ -60,7 +60,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, 
     decoder.set_transformations(Transformations::EXPAND | Transformations::ALPHA | Transformations::STRIP_16);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let mut reader = decoder.read_info().map_err(classify)?;
+    let Ok(mut reader) = decoder.read_info() else { return Ok(()) };
     let info = reader.info();
     let Some(animation) = info.animation_control else { return Ok(()) };
     let size = Size { width: info.width, height: info.height, bit_depth: 8 };

@@ -84,7 +84,8 @@ pub(super) fn further(
     budget: &mut Budget,
     each: Each<'_>,
 ) -> Result<(), Failure> {
-    layers::further(Document::open(source, limits)?, format, limits, budget, each)
+    let Ok(document) = Document::open(source, limits) else { return Ok(()) };
+    layers::further(document, format, limits, budget, each)
 }
 
 impl<'a> Document<'a> {

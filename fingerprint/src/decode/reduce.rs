@@ -1,5 +1,8 @@
 //! Averaging a picture down while it is decoded, in any order of rows, runs and tiles.
 
+use super::pixel_digest::Pixels;
+use crate::exact::Digest;
+
 /// A reduced picture has at least as many cells as a square of this side, unless the picture itself has fewer
 /// pixels, and less than four times as many. What the local features look at.
 const CELLS: u32 = 800;
@@ -11,6 +14,7 @@ const LONGEST: u32 = 4096;
 
 /// Adds up pixels into cells of `step_x` by `step_y` pixels each.
 pub(crate) struct Reducer {
+    pixels: Pixels,
     width: u32,
     height: u32,
     step_x: u32,
@@ -29,7 +33,8 @@ impl Reducer {
         let along = |length: u32| step.min(length / SIDE).max(length / LONGEST).max(1);
         let (step_x, step_y) = (along(width), along(height));
         let (across, down) = (width.div_ceil(step_x) as usize, height.div_ceil(step_y) as usize);
-        Reducer { width, height, step_x, step_y, across, sums: vec![0; across * down * 3] }
+        let pixels = Pixels::new(width, height);
+        Reducer { pixels, width, height, step_x, step_y, across, sums: vec![0; across * down * 3] }
     }
 
     /// Adds pixels of row `y` from column `x` on, `stride` columns apart; what lies outside is left out.
@@ -41,6 +46,7 @@ impl Reducer {
         let Some(row) = self.sums.get_mut(start..start + self.across * 3) else { return };
         let fits = ((self.width - x).div_ceil(stride.max(1))) as usize;
         let rgb = &rgb[..rgb.len().min(fits * 3)];
+        self.pixels.add(x, y, stride, rgb);
         if stride == 1 && self.step_x == 1 {
             for (sum, &sample) in row[x as usize * 3..].iter_mut().zip(rgb) {
                 *sum += u32::from(sample);
@@ -91,6 +97,7 @@ impl Reducer {
             height: down,
             extent: (f64::from(self.width) / f64::from(self.step_x), f64::from(self.height) / f64::from(self.step_y)),
             rgb,
+            pixels: self.pixels.finish(),
         }
     }
 }
@@ -105,6 +112,8 @@ pub(crate) struct Reduced {
     pub(crate) extent: (f64, f64),
     /// Red, green, blue of each cell, 0 to 255.
     pub(crate) rgb: Vec<u8>,
+    /// The digest of what makes the pixels, where it is known.
+    pub(crate) pixels: Option<Digest>,
 }
 
 impl Reduced {

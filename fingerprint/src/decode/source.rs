@@ -25,8 +25,39 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// How many bytes there are.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File { size, .. } => size,
+        }
+    }
+
+    /// At most `size` bytes from byte `from` on.
+    pub(crate) fn part(self, from: u64, size: u64) -> Source<'a> {
+        let from = from.min(self.size());
+        let size = size.min(self.size() - from);
+        match self {
+            Source::Memory(bytes) => Source::Memory(&bytes[from as usize..(from + size) as usize]),
+            Source::File { file, start, .. } => Source::File { file, start: start + from, size },
+        }
+    }
+
+    /// At most `length` bytes from byte `from` on, in memory; fewer where they end or cannot be read.
+    pub(crate) fn peek(self, from: u64, length: usize) -> Cow<'a, [u8]> {
+        match self.part(from, length as u64) {
+            Source::Memory(bytes) => Cow::Borrowed(bytes),
+            part @ Source::File { .. } => {
+                let mut bytes = Vec::new();
+                // What cannot be read is as good as not there; whoever reads all of it gets the error.
+                let _ = part.reader().read_to_end(&mut bytes);
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
     /// All bytes at once, for decoders that need them so.
-    pub(super) fn bytes(self, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
+    pub(crate) fn bytes(self, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
         match self {
             Source::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             Source::File { file, start, size } => {
@@ -40,28 +71,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// `size` bytes from `start` on, or as many of them as there are.
-    pub(super) fn part(self, start: u64, size: u64) -> Source<'a> {
-        match self {
-            Source::Memory(bytes) => {
-                let clamp = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                let (from, to) = (clamp(start), clamp(start.saturating_add(size)));
-                Source::Memory(bytes.get(from..to).unwrap_or_default())
-            }
-            Source::File { file, start: before, size: whole } => {
-                let from = start.min(whole);
-                Source::File { file, start: before.saturating_add(from), size: size.min(whole - from) }
-            }
-        }
-    }
-
     /// The first `length` bytes, or as many of them as there are.
     pub(super) fn head(self, length: u64, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
         self.part(0, length).bytes(limits)
     }
 
     /// A reader over them.
-    pub(super) fn reader(self) -> Reader<'a> {
+    pub(crate) fn reader(self) -> Reader<'a> {
         match self {
             Source::Memory(bytes) => Reader::Memory(Cursor::new(bytes)),
             Source::File { file, start, size } => {
@@ -72,7 +88,7 @@ impl<'a> Source<'a> {
 }
 
 /// A part of a file read at a position of its own, so that the descriptor's offset stays where it is.
-pub(super) struct Positioned<'a> {
+pub(crate) struct Positioned<'a> {
     file: &'a File,
     start: u64,
     size: u64,
@@ -102,7 +118,7 @@ impl Seek for Positioned<'_> {
 }
 
 /// Reads from either.
-pub(super) enum Reader<'a> {
+pub(crate) enum Reader<'a> {
     Memory(Cursor<&'a [u8]>),
     File(BufReader<Positioned<'a>>),
 }

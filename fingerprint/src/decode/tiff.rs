@@ -41,8 +41,8 @@ pub(super) fn further(
     budget: &mut Budget,
     each: Each<'_>,
 ) -> Result<(), Failure> {
-    let mut file = File::open(source, limits)?;
-    let main = main_picture(&mut file, limits)?;
+    let Ok(mut file) = File::open(source, limits) else { return Ok(()) };
+    let Ok(main) = main_picture(&mut file, limits) else { return Ok(()) };
     let mut visit = |file: &mut File<'_>, name: String, offset: u64, found: Result<Directory, Reason>| {
         if offset == main.offset {
             return ControlFlow::Continue(());

@@ -32,7 +32,7 @@ fn classify(error: DecodingError) -> Reason {
 
 /// The frames of an animation after the first.
 pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, each: Each<'_>) -> Result<(), Failure> {
-    let mut decoder = WebPDecoder::new(source.reader()).map_err(classify)?;
+    let Ok(mut decoder) = WebPDecoder::new(source.reader()) else { return Ok(()) };
     if !decoder.is_animated() {
         return Ok(());
     }

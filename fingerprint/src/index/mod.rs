@@ -15,6 +15,14 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::measure::{Content, Measurement};
 use lookup::Lookup;
 use store::Store;
+use store::parts::Share;
+
+/// So many parts and bytes in common show that a file has bytes of a master: any 256 KiB of it have as many. One
+/// alone may be what a program writes into all its files.
+const PARTS: u64 = 3;
+const PART_BYTES: u64 = 48 << 10;
+/// From this share of its bytes on it is the whole master.
+const WHOLE_FILE: f64 = 0.9;
 
 /// All masters, on disk and in memory.
 ///
@@ -134,11 +142,14 @@ impl Index {
         self.store.master(id)
     }
 
-    /// Masters that the measured file is, or was made from, best first: exact ones, then derivatives by score.
+    /// Masters that the measured file is, or was made from, best first: exact ones by bytes and by pixels, those of
+    /// whose bytes it holds a part, then derivatives by score.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn find(&self, measurement: &Measurement) -> Result<Vec<Match>, IndexError> {
+        let whole =
+            |master, kind, coverage| Match { master, kind, scale: 1.0, coverage, region: Vec::new(), score: 1.0 };
         let exact = self.reading().with_digest(&measurement.digest);
         let mut matches = Vec::new();
         for id in exact {
@@ -146,20 +157,34 @@ impl Index {
             if self.store.digest(id)? == Some(measurement.digest)
                 && let Some(master) = self.store.master(id)?
             {
-                matches.push(Match {
-                    master,
-                    kind: Kind::Exact,
-                    scale: 1.0,
-                    coverage: 1.0,
-                    region: Vec::new(),
-                    score: 1.0,
-                });
+                matches.push(whole(master, Kind::Exact, 1.0));
             }
         }
-        if let Content::Picture(picture) = &measurement.content {
-            let known: Vec<i64> = matches.iter().map(|found| found.master.id).collect();
+        let is_new = |matches: &[Match], id| !matches.iter().any(|found| found.master.id == id);
+        let picture = match &measurement.content {
+            Content::Picture(picture) => Some(picture),
+            _ => None,
+        };
+        if let Some(pixels) = picture.and_then(|picture| picture.pixels) {
+            for master in self.store.with_pixels(&pixels)? {
+                if is_new(&matches, master.id) {
+                    matches.push(whole(master, Kind::Exact, 1.0));
+                }
+            }
+        }
+        for (id, share) in self.store.with_parts(&measurement.parts)? {
+            if is_new(&matches, id)
+                && let Some((master, size)) = self.store.master_and_size(id)?
+                && is_evidence(share, size)
+            {
+                let coverage = (share.bytes as f64 / size.max(1) as f64).min(1.0);
+                let kind = if coverage >= WHOLE_FILE { Kind::Embedded } else { Kind::Fragment };
+                matches.push(whole(master, kind, coverage));
+            }
+        }
+        if let Some(picture) = picture {
             for found in search::search(&self.store, &self.reading(), &picture.fingerprint)? {
-                if !known.contains(&found.id)
+                if is_new(&matches, found.id)
                     && let Some(master) = self.store.master(found.id)?
                 {
                     matches.push(found.into_match(master, picture));
@@ -234,6 +259,11 @@ impl Index {
     fn writing(&self) -> RwLockWriteGuard<'_, Lookup> {
         self.lookup.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether so much of a master of `size` bytes cannot be chance: some parts, or half of a small master.
+fn is_evidence(share: Share, size: u64) -> bool {
+    share.parts >= PARTS && share.bytes >= PART_BYTES || share.bytes * 2 >= size
 }
 
 /// A path as its bytes: names need not be UTF-8.

@@ -1,5 +1,6 @@
 //! The index on disk: one SQLite file in WAL mode, one connection that writes, a few that read.
 
+pub(super) mod parts;
 mod row;
 mod segments;
 mod verify;
@@ -19,7 +20,7 @@ use crate::exact::Digest;
 /// "VtrI": marks the file as ours (SQLite's `application_id`).
 const APPLICATION: i64 = 0x5674_7249;
 /// Of the tables below, and of the algorithms whose results they hold.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Readers that are kept open.
@@ -36,12 +37,14 @@ const TABLES: &str = "
         size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         digest BLOB NOT NULL,
+        pixels BLOB,
         hash BLOB,
         width INTEGER NOT NULL,
         height INTEGER NOT NULL,
         bit_depth INTEGER NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT;
+    CREATE INDEX pixels ON master (pixels) WHERE pixels IS NOT NULL;
     -- Apart, so that opening the index reads the narrow rows only.
     CREATE TABLE looks (
         id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE,
@@ -51,6 +54,9 @@ const TABLES: &str = "
         thumbnail BLOB NOT NULL,
         checksum BLOB NOT NULL
     ) STRICT;
+    -- The parts of each master, eight bytes each, and the masters of each part.
+    CREATE TABLE parts (id INTEGER PRIMARY KEY REFERENCES master, hashes BLOB NOT NULL) STRICT;
+    CREATE TABLE part (hash INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (hash, id)) STRICT, WITHOUT ROWID;
     -- Masters whose local features are in one of the segments, and those files.
     CREATE TABLE posted (id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE) STRICT;
     CREATE TABLE segment (number INTEGER PRIMARY KEY) STRICT;
@@ -201,8 +207,7 @@ impl Store {
         let ids = self.write(|tx| {
             let rows = if below { Row::below(tx, path)? } else { Row::at(tx, path)?.into_iter().collect() };
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            let mut statement = tx.prepare_cached("DELETE FROM master WHERE id = ?1")?;
-            ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
+            ids.iter().try_for_each(|id| row::delete(tx, *id))?;
             Ok(ids)
         })?;
         then(&ids);
@@ -223,8 +228,7 @@ impl Store {
             }
             let moving: Vec<i64> = rows.iter().map(|row| row.id).collect();
             let replaced: Vec<i64> = collect(to)?.iter().map(|row| row.id).filter(|id| !moving.contains(id)).collect();
-            let mut delete = tx.prepare_cached("DELETE FROM master WHERE id = ?1")?;
-            replaced.iter().try_for_each(|id| delete.execute([id]).map(drop))?;
+            replaced.iter().try_for_each(|id| row::delete(tx, *id))?;
             for mut row in rows.iter().cloned() {
                 let rest = row.path.split_off(path_bytes(from).len());
                 row.path = [path_bytes(to), &rest].concat();
@@ -244,8 +248,20 @@ impl Store {
         self.read(|connection| Ok(Row::with_id(connection, id)?.map(|row| row.digest)))
     }
 
+    /// The masters with these pixels.
+    pub(super) fn with_pixels(&self, pixels: &Digest) -> Result<Vec<Master>, IndexError> {
+        let rows = self.read(|connection| Row::select(connection, "pixels = ?1", &[pixels.as_bytes()]))?;
+        Ok(rows.into_iter().map(Row::into_master).collect())
+    }
+
     pub(super) fn master(&self, id: i64) -> Result<Option<Master>, IndexError> {
         self.read(|connection| Ok(Row::with_id(connection, id)?.map(Row::into_master)))
+    }
+
+    /// The master and its size in bytes.
+    pub(super) fn master_and_size(&self, id: i64) -> Result<Option<(Master, u64)>, IndexError> {
+        let row = self.read(|connection| Row::with_id(connection, id))?;
+        Ok(row.map(|row| (row.known().size, row)).map(|(size, row)| (row.into_master(), size)))
     }
 
     /// What a master looks like, as `local` has written it; empty if it has no looks.

@@ -1,5 +1,7 @@
 //! How far a hostile file may go.
 
+use std::time::Duration;
+
 /// What decoding one file may cost. The header is checked against these before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -14,10 +16,21 @@ pub struct Limits {
     /// Most scans of a progressive JPEG: each costs a pass over all pixels (the "JPEG bomb" of
     /// <https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf>).
     pub max_scans: u32,
+    /// How often something may be packed in something else.
+    pub max_depth: u32,
+    /// Most members, pictures and previews inside one file, at all depths together.
+    pub max_members: u64,
+    /// Most bytes that are unpacked from one file, at all depths together.
+    pub max_unpacked: u64,
+    /// Most bytes that are unpacked for each byte of the file; the first 256 MiB are free.
+    pub max_ratio: u64,
+    /// How long is looked into one file.
+    pub max_time: Duration,
 }
 
 impl Default for Limits {
-    /// 8 GiB files, 2 gigapixels, 512 MiB of memory, 64 MiB kept, 100 scans.
+    /// 8 GiB files, 2 gigapixels, 512 MiB of memory, 64 MiB kept, 100 scans; inside: 8 deep, 20,000 members, 16 GiB
+    /// unpacked, 200 times the file, one minute.
     fn default() -> Limits {
         Limits {
             max_bytes: 8 << 30,
@@ -25,6 +38,11 @@ impl Default for Limits {
             max_memory: 512 << 20,
             keep_bytes: 64 << 20,
             max_scans: 100,
+            max_depth: 8,
+            max_members: 20_000,
+            max_unpacked: 16 << 30,
+            max_ratio: 200,
+            max_time: Duration::from_secs(60),
         }
     }
 }

@@ -12,8 +12,9 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::{Container, Inside, Opaque, Walk};
 use crate::decode::{self, Failure, Format, Source};
-use crate::exact::{self, Digest};
+use crate::exact::{self, Digest, Parts};
 
 /// What one file is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Measurement {
     pub digest: Digest,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Its parts, by which they are found in other files.
+    #[serde(default)]
+    pub parts: Parts,
     /// What the bytes are.
     pub content: Content,
 }
@@ -34,8 +38,26 @@ pub enum Content {
     Picture(Picture),
     /// A picture that was not decoded, and why.
     Unscanned(Unscanned),
-    /// No picture of a format that is known here.
+    /// Something that holds others, all of which were looked at.
+    Container(Container),
+    /// Something that nobody can say about what is in it, or in a part of it.
+    Opaque(Opaque),
+    /// Neither a picture nor a container that is known here.
     Other,
+}
+
+impl Content {
+    /// The size of the picture, as far as it is known.
+    #[must_use]
+    pub fn size(&self) -> Option<Size> {
+        match self {
+            Content::Picture(Picture { width, height, bit_depth, .. }) => {
+                Some(Size { width: *width, height: *height, bit_depth: *bit_depth })
+            }
+            Content::Unscanned(unscanned) => unscanned.size,
+            Content::Container(_) | Content::Opaque(_) | Content::Other => None,
+        }
+    }
 }
 
 /// A picture that was not decoded.
@@ -50,7 +72,7 @@ pub struct Unscanned {
 }
 
 /// The size of a picture as its header states it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Width in pixels.
     pub width: u32,
@@ -124,43 +146,41 @@ pub enum MeasureError {
     NotAFile,
 }
 
-/// Reads `file` from its first byte (whatever its offset, which stays) and measures it: once for all
-/// layers where it is small; pictures above [`Limits::keep_bytes`] are decoded by a second, streaming pass.
+/// Reads `file` from its first byte (whatever its offset, which stays) and measures it, and everything that is
+/// inside, which `found` gets; once for all layers where it is small. Pictures above [`Limits::keep_bytes`] are
+/// decoded by a second, streaming pass.
 ///
 /// It never blocks on a FIFO, and is bounded in memory by `limits`; its time is proportional to the size
-/// of the file (a sparse one may be huge) and the pixels of the picture, so the caller sets the deadline.
+/// of the file (a sparse one may be huge) and the pixels of the pictures, so the caller sets the deadline.
 ///
 /// # Errors
-/// Only where the file itself is at fault; a picture that cannot be decoded is [`Content::Unscanned`].
-pub fn measure(file: &File, limits: &Limits) -> Result<Measurement, MeasureError> {
+/// Only where the file itself is at fault; a picture that cannot be decoded is [`Content::Unscanned`], a container
+/// that cannot be opened [`Content::Opaque`]. What `found` got is true even then.
+pub fn measure(file: &File, limits: &Limits, found: &mut dyn FnMut(Inside)) -> Result<Measurement, MeasureError> {
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(MeasureError::NotAFile);
     }
-    let whole = exact::read(file, before.size(), limits.keep_bytes)?;
+    let all = Source::File { file, start: 0, size: before.size() };
+    let whole = exact::read(all.reader(), before.size(), limits.keep_bytes);
+    if let Some(error) = whole.failed {
+        return Err(error.into());
+    }
     if whole.bytes != before.size() || changed(&before, &file.metadata()?) {
         return Err(MeasureError::Changed);
     }
-    let content = match Format::of(&whole.kept) {
-        None => Content::Other,
-        Some(format) => {
-            let source = if whole.kept.len() as u64 == whole.bytes {
-                Source::Memory(&whole.kept)
-            } else {
-                Source::File { file, start: 0, size: whole.bytes }
-            };
-            scan(format, source, whole.bytes, limits)
-        }
-    };
+    let source = if whole.is_kept() { Source::Memory(&whole.kept) } else { all };
+    let content = Walk::new(limits, whole.bytes, found).content("", source, 0);
     if changed(&before, &file.metadata()?) {
         return Err(MeasureError::Changed);
     }
-    Ok(Measurement { digest: whole.digest, bytes: whole.bytes, content })
+    Ok(Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content })
 }
 
-fn scan(format: Format, source: Source<'_>, bytes: u64, limits: &Limits) -> Content {
-    if bytes > limits.max_bytes {
-        let reason = Reason::TooManyBytes { bytes, limit: limits.max_bytes };
+/// Decodes and fingerprints one picture.
+pub(crate) fn scan(format: Format, source: Source<'_>, limits: &Limits) -> Content {
+    if source.size() > limits.max_bytes {
+        let reason = Reason::TooManyBytes { bytes: source.size(), limit: limits.max_bytes };
         return Content::Unscanned(Unscanned { format, reason, size: None });
     }
     match decode::decode(format, source, limits).and_then(Picture::new) {

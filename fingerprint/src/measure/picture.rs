@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{Decoded, Failure, Format, jpeg};
+use crate::exact::Digest;
 use crate::measure::Reason;
 use crate::perceptual::Fingerprint;
 
@@ -22,6 +23,9 @@ pub struct Picture {
     pub height: u32,
     /// Bits per channel in the file.
     pub bit_depth: u8,
+    /// BLAKE3 of what makes its pixels, whatever the metadata: of all of them, row by row, and of the coded data
+    /// where the format is decoded at a reduced size (JPEG, JPEG 2000); none where they come in another order.
+    pub pixels: Option<Digest>,
     /// What it looks like, for [`Index::find`](crate::Index::find).
     pub fingerprint: Fingerprint,
     /// A JPEG whose longer side has at most 192 pixels; base64 where it is serialised.
@@ -50,6 +54,7 @@ impl Picture {
             width: size.width,
             height: size.height,
             bit_depth: size.bit_depth,
+            pixels: reduced.pixels,
             fingerprint,
             thumbnail,
         })

@@ -11,14 +11,14 @@ use vitrine_fingerprint::{Content, Entry, Index, Limits, Measurement, Picture, U
 
 /// What `path` is.
 pub(crate) fn look(path: &Path) -> Measurement {
-    measure(&File::open(path).unwrap(), &Limits::default()).unwrap()
+    measure(&File::open(path).unwrap(), &Limits::default(), &mut |_| {}).unwrap()
 }
 
 /// What a file of these bytes is.
 pub(crate) fn content_within(bytes: &[u8], limits: &Limits) -> Content {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    measure(&file, limits).unwrap().content
+    measure(&file, limits, &mut |_| {}).unwrap().content
 }
 
 pub(crate) fn content(bytes: &[u8]) -> Content {
@@ -29,7 +29,7 @@ pub(crate) fn unscanned(content: Content) -> Unscanned {
     match content {
         Content::Unscanned(unscanned) => unscanned,
         Content::Picture(picture) => panic!("not unscanned: {} by {}", picture.width, picture.height),
-        Content::Other => panic!("not unscanned, but no picture at all"),
+        _ => panic!("not unscanned, but no picture at all"),
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn picture(measurement: &Measurement) -> Result<&Picture, String> {
     match &measurement.content {
         Content::Picture(picture) => Ok(picture),
         Content::Unscanned(unscanned) => Err(unscanned.reason.to_string()),
-        Content::Other => Err("no picture at all".to_owned()),
+        _ => Err("no picture at all".to_owned()),
     }
 }
 

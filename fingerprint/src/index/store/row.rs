@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::super::lookup::Key;
 use super::super::{Entry, Known, Master, path_bytes, path_from};
+use super::parts;
 use crate::exact::Digest;
 use crate::measure::Content;
 use crate::perceptual::Hash;
@@ -23,6 +24,7 @@ pub(super) struct Row {
     size: i64,
     mtime_ns: i64,
     pub(super) digest: Digest,
+    pixels: Option<Digest>,
     hash: Option<Hash>,
     width: u32,
     height: u32,
@@ -32,7 +34,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) const COLUMNS: &'static str = "id, path, collection, object, device, inode, size, mtime_ns, digest, \
-                                              hash, width, height, bit_depth, checksum";
+                                              pixels, hash, width, height, bit_depth, checksum";
 
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         Ok(Row {
@@ -45,15 +47,20 @@ impl Row {
             size: row.get(6)?,
             mtime_ns: row.get(7)?,
             digest: Digest::from(row.get::<_, [u8; 32]>(8)?),
-            hash: row.get::<_, Option<[u8; 32]>>(9)?.map(|bytes| Hash::from_bytes(&bytes)),
-            width: row.get(10)?,
-            height: row.get(11)?,
-            bit_depth: row.get(12)?,
-            checksum: row.get(13)?,
+            pixels: row.get::<_, Option<[u8; 32]>>(9)?.map(Digest::from),
+            hash: row.get::<_, Option<[u8; 32]>>(10)?.map(|bytes| Hash::from_bytes(&bytes)),
+            width: row.get(11)?,
+            height: row.get(12)?,
+            bit_depth: row.get(13)?,
+            checksum: row.get(14)?,
         })
     }
 
-    fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Row>> {
+    pub(super) fn select(
+        connection: &Connection,
+        condition: &str,
+        values: &[&dyn ToSql],
+    ) -> rusqlite::Result<Vec<Row>> {
         let sql = format!("SELECT {} FROM master WHERE {condition}", Row::COLUMNS);
         let mut statement = connection.prepare_cached(&sql)?;
         statement.query_map(values, Row::read)?.collect()
@@ -73,15 +80,14 @@ impl Row {
     }
 
     fn new(entry: &Entry) -> Row {
-        let (width, height, bit_depth, hash) = match &entry.measurement.content {
+        let content = &entry.measurement.content;
+        let size = content.size().unwrap_or_default();
+        let (hash, pixels) = match content {
             Content::Picture(picture) => {
                 let hash = picture.fingerprint.is_recognisable().then(|| picture.fingerprint.hash());
-                (picture.width, picture.height, picture.bit_depth, hash)
+                (hash, picture.pixels)
             }
-            Content::Unscanned(unscanned) => {
-                unscanned.size.map_or((0, 0, 0, None), |size| (size.width, size.height, size.bit_depth, None))
-            }
-            Content::Other => (0, 0, 0, None),
+            _ => (None, None),
         };
         Row {
             id: 0,
@@ -94,10 +100,11 @@ impl Row {
             size: entry.size as i64,
             mtime_ns: entry.mtime_ns,
             digest: entry.measurement.digest,
+            pixels,
             hash,
-            width,
-            height,
-            bit_depth,
+            width: size.width,
+            height: size.height,
+            bit_depth: size.bit_depth,
             checksum: Vec::new(),
         }
     }
@@ -115,6 +122,7 @@ impl Row {
             object,
             Some(&numbers),
             Some(self.digest.as_bytes()),
+            self.pixels.as_ref().map(|pixels| pixels.as_bytes().as_slice()),
             hash.as_ref().map(<[u8; 32]>::as_slice),
             Some(&picture),
         ])
@@ -180,13 +188,13 @@ pub(super) fn looks(entry: &Entry) -> Option<MasterLooks> {
 /// Inserts a master, or replaces the one at the same path, which keeps its id.
 pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&MasterLooks>) -> rusqlite::Result<Key> {
     let mut row = Row::new(entry);
-    let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, hash, width,
-                                   height, bit_depth, checksum)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, pixels,
+                                   hash, width, height, bit_depth, checksum)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                ON CONFLICT (path) DO UPDATE SET
                    collection = excluded.collection, object = excluded.object, device = excluded.device,
                    inode = excluded.inode, size = excluded.size, mtime_ns = excluded.mtime_ns,
-                   digest = excluded.digest, hash = excluded.hash, width = excluded.width,
+                   digest = excluded.digest, pixels = excluded.pixels, hash = excluded.hash, width = excluded.width,
                    height = excluded.height, bit_depth = excluded.bit_depth, checksum = excluded.checksum
                RETURNING id";
     let values = params![
@@ -198,6 +206,7 @@ pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&Mast
         row.size,
         row.mtime_ns,
         row.digest.as_bytes(),
+        row.pixels.map(|pixels| *pixels.as_bytes()),
         row.hash.map(Hash::to_bytes),
         row.width,
         row.height,
@@ -207,12 +216,19 @@ pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&Mast
     row.id = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([row.id])?;
     connection.prepare_cached("DELETE FROM posted WHERE id = ?1")?.execute([row.id])?;
+    parts::put(connection, row.id, &entry.measurement.parts)?;
     if let Some(MasterLooks { features, picture, thumbnail }) = looks {
         let checksum = sum([Some(features.as_slice()), Some(picture), Some(thumbnail)]);
         let sql = "INSERT INTO looks (id, features, picture, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
         connection.prepare_cached(sql)?.execute(params![row.id, features, picture, thumbnail, checksum])?;
     }
     Ok(row.key())
+}
+
+/// Forgets a master and all that belongs to it.
+pub(super) fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    parts::forget(connection, id)?;
+    connection.prepare_cached("DELETE FROM master WHERE id = ?1")?.execute([id]).map(drop)
 }
 
 /// First 8 bytes of BLAKE3 over fields with their lengths; an absent field differs from an empty one.

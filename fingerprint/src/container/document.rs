@@ -1,0 +1,131 @@
+//! PDF (ISO 32000) through hayro-syntax: pictures, however they are coded, and attached files.
+
+use std::borrow::Cow;
+
+use hayro_syntax::object::stream::{ImageColorSpace, ImageDecodeParams};
+use hayro_syntax::object::{self, Array, Dict, Name, Object, Stream};
+use hayro_syntax::{Filter, LoadPdfError, Pdf};
+
+use super::walk::Walk;
+use super::{Opaque, join};
+use crate::decode::{Failure, Format, Layout, Source, samples};
+use crate::measure::{Content, Picture, Reason, Size, Unscanned};
+
+/// Pictures with a longer side below this are icons and rules.
+const SMALLEST: u32 = 64;
+
+impl Walk<'_> {
+    pub(super) fn pdf(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
+        let bytes = source.bytes(self.limits).map_err(|failure| Opaque::Damaged(failure.reason.to_string()))?;
+        let pdf = Pdf::new(bytes.into_owned()).map_err(|error| match error {
+            LoadPdfError::Decryption(_) => Opaque::Encrypted,
+            LoadPdfError::Invalid => Opaque::Damaged("its objects cannot be found".to_owned()),
+        })?;
+        for object in pdf.objects() {
+            self.budget.check()?;
+            let Object::Stream(stream) = object else { continue };
+            let kind = |key: &str| stream.dict().get::<Name<'_>>(key);
+            let name = |what: &str| join(path, format!("{what} {}", stream.obj_id().obj_number).as_bytes());
+            if kind("Subtype").is_some_and(|kind| kind.as_str() == "Image") {
+                self.image(name("picture"), &stream, depth)?;
+            } else if kind("Type").is_some_and(|kind| kind.as_str() == "EmbeddedFile") {
+                match stream.decoded_data() {
+                    Ok(attached) => self.bytes(name("attachment"), &attached, depth)?,
+                    Err(_) => {
+                        let damaged = Opaque::Damaged("the attached file cannot be unpacked".to_owned());
+                        self.picture(name("attachment"), Content::Opaque(damaged))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, path: String, stream: &Stream<'_>, depth: u32) -> Result<(), Opaque> {
+        let dict = stream.dict();
+        let side = |key: &str| dict.get::<u32>(key).unwrap_or(0);
+        let (width, height) = (side("Width"), side("Height"));
+        if width.max(height) < SMALLEST {
+            return Ok(());
+        }
+        // As it is in the document: the same bytes as the file that was put in.
+        if let [Filter::DctDecode | Filter::JpxDecode] = stream.filters().as_slice() {
+            return self.bytes(path, &stream.raw_data(), depth);
+        }
+        let content = match self.samples(stream, width, height).and_then(Picture::new) {
+            Ok(picture) => Content::Picture(picture),
+            Err(Failure { reason, size }) => Content::Unscanned(Unscanned { format: Format::Bare, reason, size }),
+        };
+        self.picture(path, content)
+    }
+
+    fn samples(&self, stream: &Stream<'_>, width: u32, height: u32) -> Result<crate::decode::Decoded, Failure> {
+        let dict = stream.dict();
+        let is_mask = dict.get::<bool>("ImageMask").unwrap_or(false);
+        let bits = if is_mask { 1 } else { dict.get::<u8>("BitsPerComponent").unwrap_or(8) };
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels * u64::from(bits.div_ceil(8)) > self.limits.max_memory / 4 {
+            let size = Size { width, height, bit_depth: bits };
+            let reason = Reason::TooMuchMemory { bytes: pixels * 4, limit: self.limits.max_memory };
+            return Err(Failure { reason, size: Some(size) });
+        }
+        let palette = palette(dict);
+        let parameters = ImageDecodeParams {
+            is_indexed: palette.is_some(),
+            bpc: Some(bits),
+            num_components: None,
+            target_dimension: None,
+            width,
+            height,
+        };
+        let damaged = || Reason::Damaged("its samples cannot be unpacked".to_owned());
+        let decoded = stream.decoded_image(&parameters).map_err(|_| damaged())?;
+        let size = match &decoded.image_data {
+            Some(data) => Size { width: data.width, height: data.height, bit_depth: data.bits_per_component },
+            None => Size { width, height, bit_depth: bits },
+        };
+        let space = decoded.image_data.as_ref().and_then(|data| data.color_space);
+        let rows = (u64::from(size.width) * u64::from(size.bit_depth)).div_ceil(8) * u64::from(size.height);
+        let layout = match (palette, space) {
+            (Some(colours), _) => Layout::Palette(colours),
+            (None, Some(ImageColorSpace::Gray)) => Layout::Grey { samples: 1 },
+            (None, Some(ImageColorSpace::Rgb)) => Layout::Rgb { samples: 3 },
+            (None, Some(ImageColorSpace::Cmyk)) => Layout::Cmyk { samples: 4 },
+            // Whatever the colour space is called, the number of its components shows in the number of bytes.
+            (None, _) => match decoded.data.len() as u64 / rows.max(1) {
+                0 | 1 => Layout::Grey { samples: 1 },
+                3 => Layout::Rgb { samples: 3 },
+                4 => Layout::Cmyk { samples: 4 },
+                more => Layout::Grey { samples: more as usize },
+            },
+        };
+        samples::decode(size, &layout, &decoded.data, self.limits)
+    }
+}
+
+/// The colours of an indexed colour space (ISO 32000-1, 8.6.6.3).
+fn palette(dict: &Dict<'_>) -> Option<Vec<[u8; 3]>> {
+    let space = dict.get::<Array<'_>>("ColorSpace").or_else(|| dict.get::<Array<'_>>("CS"))?;
+    let mut items = space.iter::<Object<'_>>();
+    if !matches!(items.next()?, Object::Name(name) if matches!(name.as_str(), "Indexed" | "I")) {
+        return None;
+    }
+    let highest = match items.nth(1)? {
+        Object::Number(number) => number.as_i64().clamp(0, 255) as usize,
+        _ => return None,
+    };
+    let table: Cow<'_, [u8]> = match items.next()? {
+        Object::String(text) => Cow::Owned(object::String::as_bytes(&text).to_vec()),
+        Object::Stream(stream) => Cow::Owned(stream.decoded_data().ok()?.into_owned()),
+        _ => return None,
+    };
+    let layout = match table.len() / (highest + 1) {
+        0 => return None,
+        1 | 2 => Layout::Grey { samples: 1 },
+        3 => Layout::Rgb { samples: 3 },
+        _ => Layout::Cmyk { samples: 4 },
+    };
+    let mut colours = Vec::new();
+    layout.to_rgb(&table, &mut colours);
+    Some(colours.as_chunks::<3>().0.to_vec())
+}

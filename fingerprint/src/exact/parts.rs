@@ -1,0 +1,184 @@
+//! Equality of parts: content-defined chunks (FastCDC, Xia et al., "The Design of Fast Content-Defined Chunking
+//! for Data Deduplication Based Storage Systems", IEEE TPDS 2020) and the first 64 bits of their BLAKE3.
+//!
+//! Boundaries depend on the bytes around them alone, so that a stretch of a master is cut in the same places
+//! wherever it lies in another file. What is no evidence is left out: plain ground, and ICC profiles, of which the
+//! same ones lie in files that have nothing to do with each other.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fastcdc::v2020::FastCDC;
+use memchr::memmem;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Shortest, usual and longest part, in bytes. In the middle of another file it takes some parts until the cuts are
+/// those of the master again, the fewer the shorter the shortest is against the usual; of 256 KiB enough are left.
+const LENGTHS: (usize, usize, usize) = (4 << 10, 16 << 10, 64 << 10);
+/// A part with fewer different words than one in so many is plain ground.
+const PLAIN: usize = 8;
+/// The longest ICC profile that is stepped over, in bytes.
+const PROFILE: u32 = 4 << 20;
+
+/// One part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The first eight bytes of its BLAKE3.
+    pub(crate) hash: u64,
+    /// In bytes.
+    pub(crate) length: u32,
+}
+
+/// The parts of a file, for [`Index`](crate::Index) alone. Base64 where it is serialised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts(pub(crate) Vec<Part>);
+
+impl Serialize for Parts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pack = |part: &Part| [&part.hash.to_le_bytes()[..], &part.length.to_le_bytes()].concat();
+        STANDARD.encode(self.0.iter().flat_map(pack).collect::<Vec<u8>>()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Parts, D::Error> {
+        let bytes = STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        let (packed, rest) = bytes.as_chunks::<12>();
+        if !rest.is_empty() {
+            return Err(D::Error::custom("parts come in twelve bytes each"));
+        }
+        let unpack = |packed: &[u8; 12]| {
+            let [a, b, c, d, e, f, g, h, i, j, k, l] = *packed;
+            Part { hash: u64::from_le_bytes([a, b, c, d, e, f, g, h]), length: u32::from_le_bytes([i, j, k, l]) }
+        };
+        Ok(Parts(packed.iter().map(unpack).collect()))
+    }
+}
+
+/// Cuts a stream into parts; holds less than one of them and what was put in last.
+#[derive(Default)]
+pub(super) struct Cutter {
+    waiting: Vec<u8>,
+    /// Up to this byte of `waiting` an ICC profile goes.
+    profile: usize,
+    parts: Vec<Part>,
+}
+
+impl Cutter {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.waiting.extend_from_slice(bytes);
+        self.cut(LENGTHS.2);
+    }
+
+    /// All parts; what is too short for one at the end is left out.
+    pub(super) fn finish(mut self) -> Parts {
+        self.cut(LENGTHS.0);
+        Parts(self.parts)
+    }
+
+    /// Cuts as long as there are so many bytes.
+    fn cut(&mut self, enough: usize) {
+        let (shortest, usual, longest) = LENGTHS;
+        let mut start = 0;
+        if self.waiting.len() >= enough {
+            let chunker = FastCDC::new(&self.waiting, shortest, usual, longest);
+            while self.waiting.len() - start >= enough {
+                let (_, end) = chunker.cut(start, self.waiting.len() - start);
+                let bytes = &self.waiting[start..end];
+                if let Some(at) = profile(bytes) {
+                    self.profile = self.profile.max(start + at);
+                }
+                let free = end.saturating_sub(self.profile.max(start));
+                if free * 2 >= bytes.len() && !is_plain(bytes) {
+                    let hash = blake3::hash(bytes);
+                    let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+                    self.parts.push(Part { hash: u64::from_le_bytes(first), length: bytes.len() as u32 });
+                }
+                start = end;
+            }
+        }
+        self.waiting.drain(..start);
+        self.profile = self.profile.saturating_sub(start);
+    }
+}
+
+/// Where an ICC profile that begins in `bytes` ends: its signature `acsp` lies at byte 36, its length at byte 0
+/// (ISO 15076-1, 7.2).
+fn profile(bytes: &[u8]) -> Option<usize> {
+    let ends = memmem::find_iter(bytes, b"acsp").filter_map(|at| {
+        let start = at.checked_sub(36)?;
+        let length = bytes.get(start..)?.first_chunk::<4>().copied().map(u32::from_be_bytes)?;
+        (128..=PROFILE).contains(&length).then_some(start + length as usize)
+    });
+    ends.max()
+}
+
+/// Whether few words repeat: blank paper, a ramp, padding. Looks at every 61st word, which no row of pixels keeps
+/// step with.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut seen: Vec<u64> = words.iter().step_by(61).map(|word| u64::from_le_bytes(*word)).collect();
+    let all = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    seen.len() * PLAIN < all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(length: usize, seed: u64) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    fn parts(bytes: &[u8], block: usize) -> Vec<Part> {
+        let mut cutter = Cutter::default();
+        bytes.chunks(block).for_each(|block| cutter.put(block));
+        cutter.finish().0
+    }
+
+    #[test]
+    fn the_cuts_do_not_depend_on_how_the_bytes_arrive() {
+        let bytes = noise(3 << 20, 1);
+        let whole = parts(&bytes, 1 << 20);
+        assert_eq!(whole, parts(&bytes, 4097));
+        let left_out = bytes.len() - whole.iter().map(|part| part.length as usize).sum::<usize>();
+        assert!(left_out < LENGTHS.0, "{left_out}");
+    }
+
+    #[test]
+    fn any_quarter_of_a_megabyte_is_known_wherever_it_lies() {
+        let master = noise(4 << 20, 2);
+        let known: Vec<u64> = parts(&master, 1 << 20).iter().map(|part| part.hash).collect();
+        for start in (0..(4 << 20) - (256 << 10)).step_by(77_777) {
+            let mut other = noise(100_001, start as u64);
+            other.extend_from_slice(&master[start..start + (256 << 10)]);
+            other.extend(noise(50_000, 3));
+            let found = parts(&other, 65_536).iter().filter(|part| known.contains(&part.hash)).count();
+            assert!(found >= 3, "{found} from {start}");
+        }
+    }
+
+    #[test]
+    fn blank_paper_and_profiles_are_no_evidence() {
+        let rows: Vec<u8> = [250, 249, 240].iter().copied().cycle().take(3 << 20).collect();
+        assert_eq!(parts(&rows, 1 << 20), []);
+        let mut profile = 500_000u32.to_be_bytes().to_vec();
+        profile.extend(noise(32, 4));
+        profile.extend(b"acsp");
+        profile.extend(noise(500_000 - 40, 5));
+        let known: Vec<u64> = parts(&profile, 1 << 20).iter().map(|part| part.hash).collect();
+        assert!(known.is_empty(), "{known:?}");
+    }
+
+    #[test]
+    fn parts_travel_as_text() {
+        let parts = Parts(parts(&noise(1 << 20, 6), 1 << 20));
+        let text = serde_json::to_string(&parts).unwrap();
+        assert_eq!(serde_json::from_str::<Parts>(&text).unwrap(), parts);
+        assert!(serde_json::from_str::<Parts>("\"AAAA\"").is_err());
+    }
+}
