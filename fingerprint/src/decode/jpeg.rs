@@ -13,7 +13,7 @@ const SIDE: u64 = 800;
 /// What the frame header (SOFn, ISO/IEC 10918-1 B.2.2) says.
 pub(crate) struct Frame {
     pub(crate) size: Size,
-    components: u8,
+    pub(super) components: u8,
     /// Holds the coefficients of the whole picture while it is decoded.
     buffered: bool,
     lossless: bool,
@@ -101,6 +101,51 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     reduced.extent.1 *= part(size.height);
     reduced.pixels = Some(coded(&bytes));
     Ok((size, reduced))
+}
+
+/// What the components of a JPEG mean, where its surroundings say so and not the file itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transform {
+    /// As they are.
+    None,
+    /// Luminance and colour differences, to be converted to red, green and blue.
+    YCbCr,
+}
+
+/// The samples of a JPEG whose tables may lie apart (`tables`: a JPEG without a picture; nothing where they do
+/// not), those of a pixel together.
+pub(super) fn raw(tables: &[u8], bytes: &[u8], transform: Transform, limits: &Limits) -> Result<Vec<u8>, Reason> {
+    let body = bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| Reason::Damaged("it is no JPEG".to_owned()))?;
+    let tables = tables.strip_prefix(&[0xff, 0xd8]).unwrap_or_default();
+    let tables = tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(tables);
+    // Adobe's marker (TIFF Technical Note 2 forbids none) is what libjpeg goes by.
+    let adobe = [b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00", &[transform as u8][..]].concat();
+    let whole = [&adobe, tables, body].concat();
+    let frame = frame(&whole)?;
+    let Size { width, height, bit_depth } = frame.size;
+    if bit_depth != 8 {
+        return Err(Reason::Unsupported(format!("JPEG with {bit_depth} bits per channel")));
+    }
+    let format = match frame.components {
+        1 => PixelFormat::GRAY,
+        3 => PixelFormat::RGB,
+        4 => PixelFormat::CMYK,
+        other => return Err(Reason::Unsupported(format!("JPEG with {other} components"))),
+    };
+    let pixels = u64::from(width) * u64::from(height);
+    let coefficients = if frame.buffered { u64::from(frame.components) * 2 } else { 0 };
+    let memory = pixels * (format.size() as u64 + coefficients);
+    if pixels == 0 || memory > limits.max_memory / 2 {
+        return Err(Reason::TooMuchMemory { bytes: memory, limit: limits.max_memory / 2 });
+    }
+    let mut decompressor = Decompressor::new().map_err(classify)?;
+    decompressor.set_scan_limit(limits.max_scans).map_err(classify)?;
+    decompressor.read_header(&whole).map_err(classify)?;
+    let pitch = width as usize * format.size();
+    let (across, down) = (width as usize, height as usize);
+    let mut image = Image { pixels: vec![128; pitch * down], width: across, pitch, height: down, format };
+    decompressor.decompress(&whole, image.as_deref_mut()).map_err(classify)?;
+    Ok(image.pixels)
 }
 
 /// The strongest scaling that leaves enough to look at.

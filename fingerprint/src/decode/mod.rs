@@ -1,15 +1,29 @@
 //! From bytes to a small picture: each format's decoder scales, or hands over rows and tiles that are
 //! averaged as they come, so that memory does not grow with the picture.
 
+mod bmp;
+mod canvas;
+mod gif;
+mod hdr;
 pub(crate) mod jpeg;
 mod jpeg2000;
+mod jxl;
+mod known;
+mod light;
 pub(crate) mod markers;
+mod openexr;
+mod packbits;
 mod pixel_digest;
 mod pixels;
 mod png;
+mod pnm;
+mod predictor;
+mod psd;
 mod reduce;
 pub(crate) mod samples;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tiff;
 mod webp;
 
@@ -18,13 +32,14 @@ pub(crate) use reduce::{Reduced, Reducer, scale};
 pub(crate) use source::Source;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Limits, Reason, Size};
 
-/// Picture formats that are decoded.
+/// Picture formats that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -42,6 +57,28 @@ pub enum Format {
     Jp2,
     /// A bare JPEG 2000 codestream.
     J2k,
+    /// GIF (GIF87a and GIF89a).
+    Gif,
+    /// BMP of Windows and OS/2.
+    Bmp,
+    /// PBM, PGM, PPM, PAM and PFM (Netpbm).
+    Pnm,
+    /// A Photoshop document.
+    Psd,
+    /// A large Photoshop document.
+    Psb,
+    /// JPEG XL (ISO/IEC 18181).
+    Jxl,
+    /// OpenEXR.
+    Exr,
+    /// Radiance RGBE.
+    Hdr,
+    /// AVIF; known, not decoded.
+    Avif,
+    /// HEIC and the other pictures of HEIF with HEVC; known, not decoded.
+    Heif,
+    /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
+    Raw,
     /// Samples without a format of their own, in a document.
     Bare,
 }
@@ -52,7 +89,9 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         const JP2: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
         let starts = |magic: &[u8]| bytes.starts_with(magic);
-        if starts(b"II*\0") || starts(b"MM\0*") {
+        if known::is_raw(bytes) {
+            Some(Format::Raw)
+        } else if starts(b"II*\0") || starts(b"MM\0*") {
             Some(Format::Tiff)
         } else if starts(b"II+\0") || starts(b"MM\0+") {
             Some(Format::BigTiff)
@@ -66,6 +105,24 @@ impl Format {
             Some(Format::Jp2)
         } else if starts(b"\xff\x4f\xff\x51") {
             Some(Format::J2k)
+        } else if starts(b"GIF87a") || starts(b"GIF89a") {
+            Some(Format::Gif)
+        } else if starts(b"8BPS\0\x01") {
+            Some(Format::Psd)
+        } else if starts(b"8BPS\0\x02") {
+            Some(Format::Psb)
+        } else if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL \r\n\x87\n") {
+            Some(Format::Jxl)
+        } else if starts(b"\x76\x2f\x31\x01") {
+            Some(Format::Exr)
+        } else if starts(b"#?RADIANCE\n") || starts(b"#?RGBE\n") {
+            Some(Format::Hdr)
+        } else if let Some(format) = known::media(bytes) {
+            Some(format)
+        } else if bmp::is_bmp(bytes) {
+            Some(Format::Bmp)
+        } else if pnm::is_pnm(bytes) {
+            Some(Format::Pnm)
         } else {
             None
         }
@@ -82,6 +139,17 @@ impl fmt::Display for Format {
             Format::WebP => "WebP",
             Format::Jp2 => "JPEG 2000 (JP2)",
             Format::J2k => "JPEG 2000 (codestream)",
+            Format::Gif => "GIF",
+            Format::Bmp => "BMP",
+            Format::Pnm => "PNM",
+            Format::Psd => "PSD",
+            Format::Psb => "PSB",
+            Format::Jxl => "JPEG XL",
+            Format::Exr => "OpenEXR",
+            Format::Hdr => "Radiance HDR",
+            Format::Avif => "AVIF",
+            Format::Heif => "HEIC",
+            Format::Raw => "camera raw",
             Format::Bare => "bare samples",
         })
     }
@@ -113,31 +181,117 @@ impl Reason {
     }
 }
 
+/// Shorter pictures that a format lays beside the first one are not looked at: icons, not pictures.
+const LEAST_SIDE: u32 = 64;
+
+/// The pictures beside the first one may together have so many times the pixels that one may have: enough for a
+/// volume of some hundred pages, and an end for directories that all point to one strip.
+const FURTHER: u64 = 8;
+
+/// How many pixels may still be decoded of the pictures that lie beside the first one.
+struct Budget {
+    pixels: u64,
+    /// A picture with more is refused, and costs nothing.
+    single: u64,
+}
+
+impl Budget {
+    fn new(limits: &Limits) -> Budget {
+        Budget { pixels: limits.max_pixels.saturating_mul(FURTHER), single: limits.max_pixels }
+    }
+
+    /// Takes what a picture of this size costs. Where that is too much, one call of `each` says so.
+    fn spend(&mut self, size: Size, each: Each<'_>) -> ControlFlow<()> {
+        let pixels = u64::from(size.width) * u64::from(size.height);
+        match self.pixels.checked_sub(if pixels > self.single { 0 } else { pixels }) {
+            Some(left) => {
+                self.pixels = left;
+                ControlFlow::Continue(())
+            }
+            None => {
+                let message = "the pictures beside the first one have more pixels than are looked at";
+                let _ = each("further pictures".to_owned(), Err(Reason::Unsupported(message.to_owned()).at(size)));
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// What takes the pictures that lie beside the first one, each with a name for people.
+pub(crate) type Each<'e> = &'e mut dyn FnMut(String, Result<Decoded, Failure>) -> ControlFlow<()>;
+
+/// Calls `each` for the pictures that the format itself lays beside the main one, which [`decode`] reads:
+/// pages, sub-directories and pyramid levels of a TIFF, frames of an animation, layers of a PSD. Pictures whose
+/// longer side is below 64 pixels are left out. Where there are too many to look at, one call says so; what is
+/// wrong with the file as a whole, [`decode`] says.
+pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each: Each<'_>) {
+    let mut budget = Budget::new(limits);
+    let mut stopped = false;
+    let mut watched = |name: String, result: Result<Decoded, Failure>| {
+        let flow = each(name, result);
+        stopped |= flow.is_break();
+        flow
+    };
+    let outcome = guarded(|| {
+        match format {
+            Format::Tiff | Format::BigTiff => tiff::further(format, source, limits, &mut budget, &mut watched)?,
+            Format::Png => png::further(source, limits, &mut budget, &mut watched)?,
+            Format::WebP => webp::further(source, limits, &mut budget, &mut watched)?,
+            Format::Gif => gif::further(source, limits, &mut budget, &mut watched)?,
+            Format::Psd | Format::Psb => psd::further(format, source, limits, &mut budget, &mut watched)?,
+            Format::Jxl => jxl::further(source, limits, &mut budget, &mut watched)?,
+            Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
+            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw | Format::Bare => {}
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome
+        && !stopped
+    {
+        let _ = each("further pictures".to_owned(), Err(failure));
+    }
+}
+
+/// Hands on one further picture, unless it is too small.
+fn report(each: Each<'_>, format: Format, name: String, found: Result<(Size, Reduced), Failure>) -> ControlFlow<()> {
+    let size = match &found {
+        Ok((size, _)) => Some(*size),
+        Err(failure) => failure.size,
+    };
+    if size.is_some_and(|size| size.width.max(size.height) < LEAST_SIDE) {
+        return ControlFlow::Continue(());
+    }
+    each(name, found.map(|(size, reduced)| Decoded { format, size, reduced }))
+}
+
+/// Runs a decoder. One that panics is a reason like any other.
+fn guarded<T>(decoding: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(decoding)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Reason::DecoderFailed(message.unwrap_or_else(|| "it panicked".to_owned())).into())
+    })
+}
+
 /// Decodes and reduces one picture. A decoder that panics is a reason like any other.
 pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<Decoded, Failure> {
-    let decoding = AssertUnwindSafe(|| match format {
+    let (size, reduced) = guarded(|| match format {
         Format::Tiff | Format::BigTiff => tiff::decode(source, limits),
         Format::Jpeg => jpeg::decode(source, limits),
         Format::Png => png::decode(source, limits),
         Format::WebP => webp::decode(source, limits),
         Format::Jp2 | Format::J2k => jpeg2000::decode(source, limits),
+        Format::Gif => gif::decode(source, limits),
+        Format::Bmp => bmp::decode(source, limits),
+        Format::Pnm => pnm::decode(source, limits),
+        Format::Psd | Format::Psb => psd::decode(source, limits),
+        Format::Jxl => jxl::decode(source, limits),
+        Format::Exr => openexr::decode(source, limits),
+        Format::Hdr => hdr::decode(source, limits),
+        Format::Avif | Format::Heif | Format::Raw => known::decode(format, source, limits),
         Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
-    });
-    let (size, reduced) = catch_unwind(decoding).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Reason::DecoderFailed(message.unwrap_or_else(|| "it panicked".to_owned())).into())
     })?;
     Ok(Decoded { format, size, reduced })
-}
-
-/// The pictures that the format itself lays beside the first one: pages, levels of a pyramid, layers, frames.
-pub(crate) fn further(
-    _format: Format,
-    _source: Source<'_>,
-    _limits: &Limits,
-    _each: &mut dyn FnMut(String, Result<Decoded, Failure>) -> std::ops::ControlFlow<()>,
-) {
 }
 
 /// Checks a header before anything is allocated by it.

@@ -29,6 +29,11 @@ pub(crate) enum Layout {
     InvertedCmyk,
     /// Luminance and two colour differences (JFIF: ITU-R BT.601, full range).
     YCbCr,
+    /// CIE L*a*b* (D50): L* from 0 to 100 as 0 to 255, a* and b* with 128 as none. Further samples are ignored.
+    Lab {
+        /// Samples a pixel.
+        samples: usize,
+    },
     /// An index into colours.
     Palette(Vec<[u8; 3]>),
 }
@@ -40,6 +45,7 @@ impl Layout {
             Layout::Grey { samples }
             | Layout::Rgb { samples }
             | Layout::Rgba { samples }
+            | Layout::Lab { samples }
             | Layout::Cmyk { samples } => (*samples).max(1),
             Layout::GreyAlpha => 2,
             Layout::InvertedCmyk => 4,
@@ -67,6 +73,7 @@ impl Layout {
                 pixels.for_each(|p| rgb.extend_from_slice(&[0, 1, 2].map(|ink| product(p[ink], p[3]))));
             }
             Layout::YCbCr => pixels.for_each(|p| rgb.extend_from_slice(&from_ycbcr(p[0], p[1], p[2]))),
+            Layout::Lab { .. } => pixels.for_each(|p| rgb.extend_from_slice(&from_lab(p[0], p[1], p[2]))),
             Layout::Palette(colours) => {
                 pixels.for_each(|p| rgb.extend_from_slice(colours.get(usize::from(p[0])).unwrap_or(&[0; 3])));
             }
@@ -88,6 +95,39 @@ fn from_ycbcr(y: u8, cb: u8, cr: u8) -> [u8; 3] {
         .map(|sample| (sample + 0.5).clamp(0.0, 255.0) as u8)
 }
 
+/// By CIE 15 and, for D50 to sRGB, the adapted matrix of the ICC profile "sRGB v4" (IEC 61966-2-1 colours).
+fn from_lab(l: u8, a: u8, b: u8) -> [u8; 3] {
+    let middle = (f32::from(l) / 2.55 + 16.0) / 116.0;
+    let linear = |t: f32| if t > 6.0 / 29.0 { t * t * t } else { (t - 4.0 / 29.0) * 108.0 / 841.0 };
+    let x = 0.9642 * linear(middle + (f32::from(a) - 128.0) / 500.0);
+    let y = linear(middle);
+    let z = 0.8249 * linear(middle - (f32::from(b) - 128.0) / 200.0);
+    [
+        3.134_19 * x - 1.617_21 * y - 0.490_69 * z,
+        -0.978_75 * x + 1.916_13 * y + 0.033_45 * z,
+        0.071_96 * x - 0.228_99 * y + 1.405_39 * z,
+    ]
+    .map(from_linear)
+}
+
+/// Linear light, 0 to 1, to the curve of sRGB (IEC 61966-2-1).
+pub(super) fn from_linear(light: f32) -> u8 {
+    let curved = if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
+    (curved * 255.0 + 0.5).clamp(0.0, 255.0) as u8
+}
+
+/// IEEE 754 binary16.
+pub(super) fn half(bits: u16) -> f64 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +147,7 @@ mod tests {
         assert_eq!(rgb(&Layout::Cmyk { samples: 4 }, &[0, 0, 0, 0, 0, 0, 0, 255]), [255, 255, 255, 0, 0, 0]);
         assert_eq!(rgb(&Layout::InvertedCmyk, &[255, 255, 255, 255, 9, 9, 9, 0]), [255, 255, 255, 0, 0, 0]);
         assert_eq!(rgb(&Layout::YCbCr, &[255, 128, 128, 0, 128, 128]), [255, 255, 255, 0, 0, 0]);
+        assert_eq!(rgb(&Layout::Lab { samples: 3 }, &[255, 128, 128, 0, 128, 128]), [255, 255, 255, 0, 0, 0]);
         assert_eq!(rgb(&Layout::Palette(vec![[1, 2, 3]]), &[0, 7]), [1, 2, 3, 0, 0, 0]);
     }
 }

@@ -71,6 +71,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The first `length` bytes, or as many of them as there are.
+    pub(super) fn head(self, length: u64, limits: &Limits) -> Result<Cow<'a, [u8]>, Failure> {
+        self.part(0, length).bytes(limits)
+    }
+
     /// A reader over them.
     pub(crate) fn reader(self) -> Reader<'a> {
         match self {

@@ -1,186 +1,311 @@
-//! TIFF and BigTIFF, strip by strip or tile by tile. The first picture of the file counts.
+//! TIFF and BigTIFF, row by row, whatever the compression. The first picture of the file counts, unless its
+//! directory says that it is a reduced version of another, or it is the raw data of a camera.
 
 mod directory;
-mod raw;
+mod image;
+mod rows;
+mod stream;
 
-use std::io;
+use std::collections::HashSet;
+use std::io::Read;
+use std::ops::ControlFlow;
 
-use tiff::ColorType;
-use tiff::decoder::{Decoder, DecodingResult, Limits as TiffLimits};
-use tiff::tags::Tag;
-use tiff::{TiffError, TiffResult};
-
-use self::directory::{Interpretation, Patched};
-use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
+use self::directory::{Directory, File, read_failed};
+use self::image::{Image, Outline, interchange, is_likely, is_sensor, outline};
+use self::rows::Range;
+use super::{Budget, Each, Failure, Format, LEAST_SIDE, Reduced, Reducer, Source, afford, guarded, jpeg, report};
 use crate::measure::{Limits, Reason, Size};
 
-/// Most bytes of one directory value: the offsets of four million tiles.
-const DIRECTORY_VALUE: usize = 32 << 20;
+/// Most directories that are looked at.
+const DIRECTORIES: usize = 4096;
+/// Most levels of directories below directories.
+const LEVELS: usize = 8;
+/// In how many bytes of a JPEG its size is looked for.
+const JPEG_HEAD: u64 = 256 * 1024;
+/// Compressions to which a predictor applies: LZW, deflate (two numbers) and zstd.
+const PREDICTED: [u64; 4] = [5, 8, 32946, 50000];
 
 pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {
-    let patched = Patched::new(source.reader()).map_err(|error| Reason::Truncated(error.to_string()))?;
-    let interpretation = patched.interpretation();
-    let half = usize::try_from(limits.max_memory / 2).unwrap_or(usize::MAX);
-    let mut tiff_limits = TiffLimits::default();
-    tiff_limits.decoding_buffer_size = half;
-    tiff_limits.intermediate_buffer_size = half;
-    tiff_limits.ifd_value_size = DIRECTORY_VALUE.min(half);
-    let mut decoder = Decoder::new(patched).map_err(classify)?.with_limits(tiff_limits);
+    let mut file = File::open(source, limits)?;
+    let main = main_picture(&mut file, limits)?;
+    let directory = file.directory(main.offset)?;
+    let (size, reduced) = picture(&mut file, &directory, limits)?;
+    Ok((main.size.unwrap_or(size), reduced))
+}
 
-    let (width, height) = decoder.dimensions().map_err(classify)?;
-    let colour = decoder.colortype().map_err(|error| {
-        classify(error).at(Size { width, height, bit_depth: 8 }) // The depth of what is not known is a guess.
-    })?;
-    let size = Size { width, height, bit_depth: colour.bit_depth() };
-    let failed = |error: TiffError| classify(error).at(size);
-    admit(size, limits)?;
-    let (layout, inverted) = layout(&mut decoder, colour, interpretation).map_err(failed)?;
-    let mut picture = Picture { reducer: Reducer::new(width, height), layout, bits: size.bit_depth, ceiling: None };
-    if let Some(offsets) = raw::strips(&mut decoder, size).map_err(failed)? {
-        let samples = usize::from(colour.num_samples());
-        afford(u64::from(width) * samples as u64 * 4, size, limits)?;
-        let inverted = interpretation == Interpretation::WhiteIsZero;
-        raw::read(&mut decoder, &mut picture, size, samples, &offsets, inverted).map_err(failed)?;
-        return Ok((size, picture.reducer.finish()));
-    }
-    let (chunk_width, chunk_height) = decoder.chunk_dimensions();
-    let (chunk_width, chunk_height) = (chunk_width.min(width.max(4096)), chunk_height.min(height.max(4096)));
-    let chunk = u64::from(chunk_width) * u64::from(chunk_height) * u64::from(colour.num_samples().max(1));
-    afford(chunk * u64::from(size.bit_depth).div_ceil(8) * 2, size, limits)?;
-
-    let planes = if decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).map_err(failed)? == Some(2) {
-        u32::from(colour.num_samples())
-    } else {
-        1
-    };
-    let across = width.div_ceil(chunk_width);
-    let per_plane = across.checked_mul(height.div_ceil(chunk_height));
-    let per_plane = per_plane.ok_or_else(|| Reason::Damaged("too many tiles".to_owned()).at(size))?;
-    for index in 0..per_plane {
-        let (left, top) = (index % across * chunk_width, index / across * chunk_height);
-        let columns = decoder.chunk_data_dimensions(index).0;
-        let mut samples = if planes == 1 {
-            picture.samples(decoder.read_chunk(index).map_err(failed)?, columns)
-        } else {
-            let wanted = planes.min(picture.layout.samples() as u32);
-            let mut parts = Vec::new();
-            for plane in 0..wanted {
-                let chunk = index.saturating_add(plane.saturating_mul(per_plane));
-                parts.push(picture.samples(decoder.read_chunk(chunk).map_err(failed)?, columns));
-            }
-            interleave(&parts)
+/// The pages, reduced versions and sub-directories beside the main picture.
+pub(super) fn further(
+    format: Format,
+    source: Source<'_>,
+    limits: &Limits,
+    budget: &mut Budget,
+    each: Each<'_>,
+) -> Result<(), Failure> {
+    let Ok(mut file) = File::open(source, limits) else { return Ok(()) };
+    let Ok(main) = main_picture(&mut file, limits) else { return Ok(()) };
+    let mut visit = |file: &mut File<'_>, name: String, offset: u64, found: Result<Directory, Reason>| {
+        if offset == main.offset {
+            return ControlFlow::Continue(());
+        }
+        let directory = match found {
+            Ok(directory) => directory,
+            Err(reason) => return each(name, Err(reason.into())),
         };
-        if inverted {
-            samples.iter_mut().for_each(|sample| *sample = 255 - *sample);
+        match outline(file, &directory) {
+            Ok(Some(Outline { mask: true, .. })) => return ControlFlow::Continue(()),
+            Ok(None) if !matches!(interchange(file, &directory), Ok(Some(_))) => return ControlFlow::Continue(()),
+            Ok(Some(Outline { size, cost, .. })) => {
+                if size.width.max(size.height) < LEAST_SIDE {
+                    return ControlFlow::Continue(());
+                }
+                budget.spend(cost, each)?;
+            }
+            Ok(None) => {
+                if let Ok(Some((_, frame))) = embedded(file, &directory, limits) {
+                    budget.spend(frame, each)?;
+                }
+            }
+            Err(_) => {}
         }
-        picture.add(left, top, columns, &samples);
+        report(each, format, name, guarded(|| picture(file, &directory, limits)))
+    };
+    if let Some(true) = walk(&mut file, &mut visit) {
+        let reason = Reason::Unsupported(format!("the file has more than {DIRECTORIES} directories"));
+        let _ = each("further directories".to_owned(), Err(reason.into()));
     }
-    Ok((size, picture.reducer.finish()))
+    Ok(())
 }
 
-/// How the samples are to be read, and whether they are to be inverted first.
-fn layout(
-    decoder: &mut Decoder<Patched<'_>>,
-    colour: ColorType,
-    interpretation: Interpretation,
-) -> TiffResult<(Layout, bool)> {
-    let samples = usize::from(colour.num_samples());
-    if interpretation == Interpretation::Palette {
-        let map = decoder.get_tag_u16_vec(Tag::ColorMap)?;
-        let third = map.len() / 3;
-        let colours = (0..third).map(|i| [map[i], map[third + i], map[2 * third + i]].map(|c| (c >> 8) as u8));
-        return Ok((Layout::Palette(colours.collect()), false));
-    }
-    Ok((
-        match colour {
-            ColorType::RGB(_) => Layout::Rgb { samples },
-            ColorType::RGBA(_) => Layout::Rgba { samples },
-            ColorType::CMYK(_) | ColorType::CMYKA(_) => Layout::Cmyk { samples },
-            ColorType::YCbCr(_) => Layout::YCbCr,
-            ColorType::Multiband { num_samples: 2, .. } if interpretation == Interpretation::Plain => Layout::GreyAlpha,
-            // Also CIE L*a*b*, of which L* is the first sample.
-            _ => Layout::Grey { samples },
-        },
-        // The decoder inverts "white is zero" itself, but not where a pixel has less than eight bits.
-        interpretation == Interpretation::WhiteIsZero && colour.bit_depth() < 8,
-    ))
+/// Where the main picture lies.
+struct Main {
+    offset: u64,
+    /// The size of what it stands for, where that itself cannot be decoded.
+    size: Option<Size>,
 }
 
-struct Picture {
-    reducer: Reducer,
-    layout: Layout,
-    bits: u8,
-    /// The brightest value of floating-point samples, judged by the first chunk.
-    ceiling: Option<f64>,
-}
-
-impl Picture {
-    /// The samples of one chunk with eight bits each.
-    fn samples(&mut self, chunk: DecodingResult, columns: u32) -> Vec<u8> {
-        match chunk {
-            DecodingResult::U8(samples) if self.bits < 8 => self.unpack(&samples, columns),
-            DecodingResult::U8(samples) => samples,
-            DecodingResult::U16(samples) => samples.into_iter().map(|s| (s >> 8) as u8).collect(),
-            DecodingResult::U32(samples) => samples.into_iter().map(|s| (s >> 24) as u8).collect(),
-            DecodingResult::U64(samples) => samples.into_iter().map(|s| (s >> 56) as u8).collect(),
-            DecodingResult::I8(samples) => samples.into_iter().map(|s| (i16::from(s) + 128) as u8).collect(),
-            DecodingResult::I16(samples) => samples.into_iter().map(|s| ((i32::from(s) + 32768) >> 8) as u8).collect(),
-            DecodingResult::I32(samples) => samples.into_iter().map(|s| ((s >> 24) + 128) as u8).collect(),
-            DecodingResult::I64(samples) => samples.into_iter().map(|s| ((s >> 56) + 128) as u8).collect(),
-            DecodingResult::F16(samples) => self.floats(samples.into_iter().map(|s| f64::from(f32::from(s))).collect()),
-            DecodingResult::F32(samples) => self.floats(samples.into_iter().map(f64::from).collect()),
-            DecodingResult::F64(samples) => self.floats(samples),
+fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
+    let first = file.first;
+    let directory = file.directory(first)?;
+    let size = match outline(file, &directory)? {
+        Some(outline) if !outline.reduced && !is_sensor(file, &directory) => {
+            return Ok(Main { offset: first, size: None });
         }
-    }
-
-    /// 1, 2 and 4 bits a sample; each row starts at a byte.
-    fn unpack(&self, packed: &[u8], columns: u32) -> Vec<u8> {
-        let bits = usize::from(self.bits.max(1));
-        let largest = (1u16 << bits) - 1;
-        let factor = if matches!(self.layout, Layout::Palette(_)) { 1 } else { 255 / largest };
-        let across = columns as usize * self.layout.samples();
-        let row_bytes = (across * bits).div_ceil(8).max(1);
-        let mut samples = Vec::with_capacity(packed.len() * 8 / bits);
-        for row in packed.chunks_exact(row_bytes) {
-            samples.extend((0..across).map(|index| {
-                let (byte, shift) = (index * bits / 8, 8 - bits - index * bits % 8);
-                ((u16::from(row[byte]) >> shift & largest) * factor) as u8
-            }));
+        found => found.map(|outline| outline.size),
+    };
+    // The largest picture, and the largest of those that can be decoded.
+    let area = |size: Size| u64::from(size.width) * u64::from(size.height);
+    let mut largest = size;
+    let mut readable: Option<(u64, Size)> = None;
+    walk(file, &mut |file, _, offset, directory| {
+        let Ok(directory) = directory else { return ControlFlow::Continue(()) };
+        let Ok(found) = outline(file, &directory) else { return ControlFlow::Continue(()) };
+        if let Some(Outline { size, reduced: false, mask: false, .. }) = found
+            && largest.is_none_or(|largest| area(size) > area(largest))
+        {
+            largest = Some(size);
         }
-        samples
-    }
-
-    fn floats(&mut self, samples: Vec<f64>) -> Vec<u8> {
-        let ceiling = *self.ceiling.get_or_insert_with(|| {
-            let brightest = samples.iter().copied().filter(|sample| sample.is_finite()).fold(0.0, f64::max);
-            [1.0, 255.0, 65535.0].into_iter().find(|&ceiling| brightest <= ceiling * 1.001).unwrap_or(brightest)
-        });
-        samples.into_iter().map(|sample| (sample / ceiling * 255.0 + 0.5).clamp(0.0, 255.0) as u8).collect()
-    }
-
-    fn add(&mut self, left: u32, top: u32, columns: u32, samples: &[u8]) {
-        let mut rgb = Vec::new();
-        for (y, row) in (top..).zip(samples.chunks_exact((columns as usize * self.layout.samples()).max(1))) {
-            rgb.clear();
-            self.layout.to_rgb(row, &mut rgb);
-            self.reducer.add(left, y, 1, &rgb);
+        if !found.is_some_and(|found| found.mask)
+            && let Some(size) = readable_size(file, &directory, limits)
+            && readable.is_none_or(|(_, best)| area(size) > area(best))
+        {
+            readable = Some((offset, size));
         }
+        ControlFlow::Continue(())
+    });
+    match (readable, largest) {
+        (Some((offset, found)), Some(largest)) if area(largest) > area(found) => {
+            Ok(Main { offset, size: Some(largest) })
+        }
+        (Some((offset, _)), _) => Ok(Main { offset, size: None }),
+        (None, _) => Ok(Main { offset: first, size: None }),
     }
 }
 
-fn interleave(planes: &[Vec<u8>]) -> Vec<u8> {
-    let length = planes.iter().map(Vec::len).min().unwrap_or(0);
-    (0..length).flat_map(|index| planes.iter().map(move |plane| plane[index])).collect()
+/// The size of a picture that is likely to be decoded, judged by headers alone.
+fn readable_size(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Option<Size> {
+    if let Ok(Some((_, frame))) = embedded(file, directory, limits) {
+        return (frame.bit_depth == 8).then_some(frame);
+    }
+    let size = outline(file, directory).ok()??.size;
+    is_likely(file, directory).then_some(size)
 }
 
-fn classify(error: TiffError) -> Reason {
-    match error {
-        TiffError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Reason::Truncated("it ends before its last strip or tile".to_owned())
+/// A JPEG file that the directory points to instead of strips, and its size.
+fn embedded<'a>(
+    file: &mut File<'a>,
+    directory: &Directory,
+    limits: &Limits,
+) -> Result<Option<(Source<'a>, Size)>, Reason> {
+    let Some((offset, length)) = interchange(file, directory)? else { return Ok(None) };
+    let part = file.source.part(offset, length);
+    let head = part.head(JPEG_HEAD.min(limits.max_memory), limits).map_err(|failure| failure.reason)?;
+    if !head.starts_with(&[0xff, 0xd8, 0xff]) {
+        return Ok(None);
+    }
+    Ok(Some((part, jpeg::frame(&head)?.size)))
+}
+
+/// What is called for a directory: a name for people, its offset, and itself.
+type Visit<'a, 'v> = &'v mut dyn FnMut(&mut File<'a>, String, u64, Result<Directory, Reason>) -> ControlFlow<()>;
+
+/// Calls `visit` for every directory, each but once. True where there are too many, nothing where `visit` has
+/// had enough.
+fn walk<'a>(file: &mut File<'a>, visit: Visit<'a, '_>) -> Option<bool> {
+    let mut seen = HashSet::new();
+    let (mut page, mut offset) = (1usize, file.first);
+    while offset != 0 && seen.insert(offset) {
+        let mut below = vec![(format!("page {page}"), offset, 0usize)];
+        let mut next = 0;
+        while let Some((name, offset, level)) = below.pop() {
+            let found = file.directory(offset);
+            if let Ok(directory) = &found {
+                if level == 0 {
+                    next = directory.next;
+                }
+                let children = file.numbers(directory, image::SUB_IFDS, DIRECTORIES as u64 + 1).unwrap_or_default();
+                for (number, child) in (1usize..).zip(children).filter(|_| level < LEVELS) {
+                    if seen.len() >= DIRECTORIES {
+                        return Some(true);
+                    }
+                    if child != 0 && seen.insert(child) {
+                        below.push((format!("sub-directory {number} of {name}"), child, level + 1));
+                    }
+                }
+            }
+            if visit(file, name, offset, found).is_break() {
+                return None;
+            }
         }
-        TiffError::IoError(error) => Reason::Damaged(error.to_string()),
-        TiffError::UnsupportedError(error) => Reason::Unsupported(error.to_string()),
-        TiffError::LimitsExceeded => Reason::Unsupported("one strip or tile needs more memory than allowed".to_owned()),
-        other => Reason::Damaged(other.to_string()),
+        if seen.len() >= DIRECTORIES && next != 0 && !seen.contains(&next) {
+            return Some(true);
+        }
+        (page, offset) = (page + 1, next);
+    }
+    Some(false)
+}
+
+/// Decodes the picture of one directory.
+fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Result<(Size, Reduced), Failure> {
+    if let Some((part, frame)) = embedded(file, directory, limits)? {
+        return match outline(file, directory)? {
+            Some(Outline { size, .. }) if (size.width, size.height) != (frame.width, frame.height) => {
+                Err(Reason::Unsupported("TIFF with compression 6 (\"old-style\" JPEG)".to_owned()).at(size))
+            }
+            _ => jpeg::decode(part, limits),
+        };
+    }
+    let image = Image::of(file, directory, limits)?;
+    let size = image.size;
+    let planes = if image.planar { image.layout.samples() as u64 } else { 1 };
+    // The rows themselves, eight-bit samples and colours; floating-point numbers where a range is looked for.
+    let (row, columns) = (image.row_bytes(), u64::from(image.chunk.0));
+    let numbers = if Range::is_needed(&image) { columns * image.together() as u64 * 16 } else { 0 };
+    afford(row * (planes + 3) + columns * (planes + image.together() as u64 + 3) * 4 + numbers, size, limits)?;
+    let mut reading = Reading::new(file, &image, limits);
+    let range = if Range::is_needed(&image) {
+        let mut range = Range::NONE;
+        let mut values = Vec::new();
+        reading.rows(&mut |_, _, planes, little| {
+            for row in planes.iter() {
+                rows::values(row, &image, little, &mut values);
+                range.widen(&values);
+            }
+        })?;
+        Some(range.usual(&image))
+    } else {
+        None
+    };
+    let mut reducer = Reducer::new(size.width, size.height);
+    let (mut samples, mut pixels, mut rgb) = (Vec::new(), Vec::new(), Vec::new());
+    reading.rows(&mut |left, y, planes, little| {
+        pixels.clear();
+        for (plane, row) in planes.iter().enumerate() {
+            rows::samples(row, &image, little, range, &mut samples);
+            if planes.len() == 1 {
+                std::mem::swap(&mut pixels, &mut samples);
+            } else {
+                pixels.resize(samples.len() * planes.len(), 0);
+                for (pixel, sample) in pixels.chunks_exact_mut(planes.len()).zip(&samples) {
+                    pixel[plane] = *sample;
+                }
+            }
+        }
+        rows::settle(&mut pixels, &image);
+        rgb.clear();
+        image.layout.to_rgb(&pixels, &mut rgb);
+        reducer.add(left, y, 1, &rgb);
+    })?;
+    Ok((size, reducer.finish()))
+}
+
+/// What takes one row: its first column and number, the same row of each plane, and whether words have their
+/// low bytes first.
+type Row<'r> = &'r mut dyn FnMut(u32, u32, &[Vec<u8>], bool);
+
+/// Reads the rows of a picture.
+struct Reading<'a, 'i> {
+    readers: Vec<super::source::Reader<'a>>,
+    image: &'i Image,
+    little: bool,
+    limits: &'i Limits,
+}
+
+impl<'a, 'i> Reading<'a, 'i> {
+    fn new(file: &File<'a>, image: &'i Image, limits: &'i Limits) -> Reading<'a, 'i> {
+        let planes = if image.planar { image.layout.samples() } else { 1 };
+        let readers = (0..planes).map(|_| file.source.reader()).collect();
+        Reading { readers, image, little: file.little, limits }
+    }
+
+    /// Calls `row` for every row of every strip or tile.
+    fn rows(&mut self, row: Row<'_>) -> Result<(), Failure> {
+        let (size, chunk) = (self.image.size, self.image.chunk);
+        let across = size.width.div_ceil(chunk.0);
+        let down = size.height.div_ceil(chunk.1);
+        for index in 0..u64::from(across) * u64::from(down) {
+            let (left, top) =
+                ((index % u64::from(across)) as u32 * chunk.0, (index / u64::from(across)) as u32 * chunk.1);
+            let rows = chunk.1.min(size.height - top);
+            self.chunk(index as usize, across as usize * down as usize, (left, top, rows), row)
+                .map_err(|reason| reason.at(size))?;
+        }
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        index: usize,
+        per_plane: usize,
+        (left, top, rows): (u32, u32, u32),
+        row: Row<'_>,
+    ) -> Result<(), Reason> {
+        let Reading { readers, image, little, limits } = self;
+        let mut streams = Vec::with_capacity(readers.len());
+        for (plane, reader) in readers.iter_mut().enumerate() {
+            streams.push(stream::open(reader, image, index + plane * per_plane, rows, limits)?);
+        }
+        if let (Some((h, v)), Some(stream)) = (image.subsampling, streams.first_mut()) {
+            let mut units = vec![0; image.chunk.0.div_ceil(h) as usize * (h * v + 2) as usize];
+            let mut lines = vec![Vec::new(); v as usize];
+            for y in (top..top + rows).step_by(v as usize) {
+                stream.read_exact(&mut units).map_err(|error| read_failed(&error))?;
+                rows::unfold(&units, (h, v), image.chunk.0, &mut lines);
+                for (y, line) in (y..).zip(&lines) {
+                    row(left, y, std::slice::from_ref(line), *little);
+                }
+            }
+            return Ok(());
+        }
+        let mut planes = vec![vec![0; image.row_bytes() as usize]; streams.len()];
+        for y in top..top + rows {
+            for (stream, bytes) in streams.iter_mut().zip(&mut planes) {
+                stream.read_exact(bytes).map_err(|error| read_failed(&error))?;
+                if PREDICTED.contains(&image.compression) {
+                    rows::undo_predictor(bytes, image, *little)?;
+                }
+            }
+            row(left, y, &planes, *little);
+        }
+        Ok(())
     }
 }
