@@ -21,5 +21,6 @@ mod perceptual;
 pub use decode::Format;
 pub use exact::Digest;
 pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, Stats};
+pub use local::Area;
 pub use measure::{Content, Limits, MeasureError, Measurement, Picture, Reason, Size, Unscanned, measure};
 pub use perceptual::Fingerprint;
