@@ -14,10 +14,10 @@ use tokio::task::block_in_place;
 use vitrine_fingerprint::{Content, Format, Match, Measurement};
 use vitrine_policy::decision::Answer;
 use vitrine_policy::facts::{Attempt, Destination, Facts, History, Measure, Origin, Program};
-use vitrine_policy::judge;
 use vitrine_policy::record::{self, Disposition, Operation, Recognised, printable};
 
 use crate::fail::Failure;
+use crate::history;
 use crate::identify::label::{Known, Measured};
 use crate::identify::process::Login;
 use crate::measure::{self, open_regular};
@@ -94,12 +94,12 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
         return Ok(());
     }
     let measurement = measure::measure(file.try_clone()?, &workstation.config.measure, false).await;
-    let known = match measurement {
+    let (known, matches) = match measurement {
         Ok(measurement) => label(workstation, &snapshot, &path, before.clone(), &measurement),
         Err(error) => {
             let what = format!("{} could not be measured: {error}", path.display());
             workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
-            before.clone()
+            (before.clone(), Vec::new())
         }
     };
     let is_as_read = Stat::of(file.as_fd()).is_ok_and(|now| (now.size, now.modified) == (stat.size, stat.modified));
@@ -113,11 +113,12 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
         program: actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default(),
         attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
     };
-    let decision = judge(&snapshot.policy, &facts);
+    let shown = history::shown(&snapshot.policy, &known, &matches);
+    let judged = block_in_place(|| workstation.history.judge(&snapshot.policy, facts, &shown));
     let mut remark = None;
-    let mut end = disposition(&decision, Disposition::Quarantined);
+    let mut end = disposition(&judged.decision, Disposition::Quarantined);
     let mut arrived = Some(stat.size);
-    if decision.answer() == Answer::Deny {
+    if judged.decision.answer() == Answer::Deny {
         let name = format!("{}-{}", uuid::Uuid::now_v7(), file_name(&path));
         match block_in_place(|| quarantine::take(&workstation.config.state, &file, &path, &name)) {
             Ok(kept) => {
@@ -126,27 +127,29 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
                 arrived = Some(0);
             }
             Err(error) => {
+                block_in_place(|| workstation.history.stayed(&judged));
                 end = Disposition::Failed;
                 let what = format!("{} could not be taken back: {error}", path.display());
                 workstation.spool.push(Failure::QuarantineFailed.notice(Some(path.as_os_str().as_bytes()), &what));
                 remark = Some(format!("{error}."));
             }
         }
-    } else if before.is_some() && !decision.is_notable() {
-        // Its opening for writing is on record.
+    } else if before.is_some() && !judged.decision.is_notable() && !judged.adds_a_fragment {
+        // Its opening for writing is on record, and what it adds up to is nothing new.
         return Ok(());
     }
     workstation.recorder.record(Seen {
         operation: Operation::Arrive,
         guard: arrival.guard,
-        facts,
-        decision,
+        facts: judged.facts,
+        decision: judged.decision,
         disposition: end,
         processes: actor.as_ref().map(|actor| actor.processes.clone()).unwrap_or_default(),
         login: actor.map(|actor| actor.login),
         known,
         snapshot,
         bytes_arrived: arrived,
+        sent: judged.sent,
         remark,
     });
     Ok(())
@@ -158,15 +161,15 @@ fn file_name(path: &Path) -> String {
     name.chars().take(100).map(|letter| if letter == '/' || letter == '\\' { '_' } else { letter }).collect()
 }
 
-/// What the content says of a file. A picture that is recognised has the tier that it was measured to
-/// have; anything else keeps what it inherited, and is not labelled if it inherited nothing.
+/// What the content says of a file, and the matches that say it. A picture that is recognised has the tier that
+/// it was measured to have; anything else keeps what it inherited, and is not labelled if it inherited nothing.
 fn label(
     workstation: &Workstation,
     snapshot: &Snapshot,
     path: &Path,
     before: Option<Arc<Known>>,
     measurement: &Measurement,
-) -> Option<Arc<Known>> {
+) -> (Option<Arc<Known>>, Vec<Match>) {
     let picture = match &measurement.content {
         Content::Picture(picture) => Some(picture),
         Content::Other => None,
@@ -197,14 +200,16 @@ fn label(
         recognised,
     });
     if matches.is_empty() {
-        return before
+        let known = before
             .map(|before| Arc::new(Known { measured: Some(measured), file: path.into(), ..before.as_ref().clone() }));
+        return (known, matches);
     }
     // A picture may show several masters, each at a scale of its own: the highest tier counts.
     let tier_of = |found| picture.map(|picture| policy.tier_of(&measure_of(picture, Some(found))));
     let tier = matches.iter().filter_map(tier_of).max().unwrap_or_else(|| policy.master_tier());
     let masters = matches.iter().map(|found| found.master.path.as_path().into()).collect();
-    Some(Arc::new(Known { tier, origin: Origin::Measured, masters, file: path.into(), measured: Some(measured) }))
+    let known = Known { tier, origin: Origin::Measured, masters, file: path.into(), measured: Some(measured) };
+    (Some(Arc::new(known)), matches)
 }
 
 fn measure_of(picture: &vitrine_fingerprint::Picture, best: Option<&Match>) -> Measure {
