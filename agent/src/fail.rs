@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     TaintIncomplete,
     IndexFailed,
     IndexSetAside,
+    HistoryFailed,
+    HistorySetAside,
+    HistoryFull,
     WatchOverflow,
     SpoolFull,
     SpoolFailed,
@@ -54,7 +57,7 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 29] = [
+    pub(crate) const ALL: [Failure; 32] = [
         Failure::Started,
         Failure::Stopped,
         Failure::PolicyLoaded,
@@ -75,6 +78,9 @@ impl Failure {
         Failure::TaintIncomplete,
         Failure::IndexFailed,
         Failure::IndexSetAside,
+        Failure::HistoryFailed,
+        Failure::HistorySetAside,
+        Failure::HistoryFull,
         Failure::WatchOverflow,
         Failure::SpoolFull,
         Failure::SpoolFailed,
@@ -112,6 +118,9 @@ impl Failure {
             Failure::TaintIncomplete  => ("taint-incomplete",  Lifecycle, Medium,        "what was not seen in time counts as a place that nobody named"),
             Failure::IndexFailed      => ("index-failed",      Lifecycle, High,          "masters are told by their path alone"),
             Failure::IndexSetAside    => ("index-set-aside",   Lifecycle, High,          "masters are told by their path until they are read again"),
+            Failure::HistoryFailed    => ("history-failed",    Lifecycle, High,          "what goes out counts in memory until it can be written; what was written counts once it can be read"),
+            Failure::HistorySetAside  => ("history-set-aside", Lifecycle, High,          "areas count from nothing again, objects from the next start"),
+            Failure::HistoryFull      => ("history-full",      Lifecycle, High,          "what went there longest ago counts no more"),
             Failure::WatchOverflow    => ("watch-overflow",    Lifecycle, Low,           "the directories are scanned again"),
             Failure::SpoolFull        => ("spool-full",        Lifecycle, High,          "the oldest records of the lowest class go"),
             Failure::SpoolFailed      => ("spool-failed",      Lifecycle, Critical,      "records wait in memory, then are counted"),

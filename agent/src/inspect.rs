@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
 use tokio::task::block_in_place;
-use vitrine_fingerprint::{Content, Format};
+use vitrine_fingerprint::{Content, Format, Match};
 use vitrine_policy::decision::Answer;
 use vitrine_policy::facts::{Attempt, Destination, Facts, History, Label, Measure, Origin, Program};
-use vitrine_policy::judge;
 use vitrine_policy::record::{self, Disposition, Operation, Recognised, printable};
 
 use crate::fail::Failure;
+use crate::history;
 use crate::identify::label::{Known, Measured};
 use crate::identify::process::Login;
 use crate::measure::open_regular;
@@ -105,6 +105,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
         workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
     }
     let known = label(workstation, &snapshot, &path, before.clone(), &seen);
+    let matches: Vec<Match> = seen.sightings.iter().flat_map(|sighting| sighting.matches.iter().cloned()).collect();
     let is_as_read = Stat::of(file.as_fd()).is_ok_and(|now| (now.size, now.modified) == (stat.size, stat.modified));
     if is_as_read {
         workstation.labels.replace(&stat, before.as_ref(), known.clone());
@@ -116,11 +117,12 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
         program: actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default(),
         attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
     };
-    let decision = judge(&snapshot.policy, &facts);
+    let shown = history::shown(&snapshot.policy, &known, &matches);
+    let judged = block_in_place(|| workstation.history.judge(&snapshot.policy, facts, &shown));
     let mut remark = None;
-    let mut end = disposition(&decision, Disposition::Quarantined);
+    let mut end = disposition(&judged.decision, Disposition::Quarantined);
     let mut arrived = Some(stat.size);
-    if decision.answer() == Answer::Deny {
+    if judged.decision.answer() == Answer::Deny {
         let name = format!("{}-{}", uuid::Uuid::now_v7(), file_name(&path));
         match block_in_place(|| quarantine::take(&workstation.config.state, &file, &path, &name)) {
             Ok(kept) => {
@@ -129,27 +131,29 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
                 arrived = Some(0);
             }
             Err(error) => {
+                block_in_place(|| workstation.history.stayed(&judged));
                 end = Disposition::Failed;
                 let what = format!("{} could not be taken back: {error}", path.display());
                 workstation.spool.push(Failure::QuarantineFailed.notice(Some(path.as_os_str().as_bytes()), &what));
                 remark = Some(format!("{error}."));
             }
         }
-    } else if before.is_some() && !decision.is_notable() {
-        // Its opening for writing is on record.
+    } else if before.is_some() && !judged.decision.is_notable() && !judged.adds_a_fragment {
+        // Its opening for writing is on record, and what it adds up to is nothing new.
         return Ok(());
     }
     workstation.recorder.record(Seen {
         operation: Operation::Arrive,
         guard: arrival.guard,
-        facts,
-        decision,
+        facts: judged.facts,
+        decision: judged.decision,
         disposition: end,
         processes: actor.as_ref().map(|actor| actor.processes.clone()).unwrap_or_default(),
         login: actor.map(|actor| actor.login),
         known,
         snapshot,
         bytes_arrived: arrived,
+        sent: judged.sent,
         remark,
     });
     Ok(())

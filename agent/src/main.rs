@@ -5,6 +5,7 @@ mod collection;
 mod config;
 mod fail;
 mod guard;
+mod history;
 mod identify;
 mod inspect;
 mod measure;

@@ -245,6 +245,9 @@ fn save(workstation: &Workstation, labels: &Path) {
 
 /// The guard follows the masters.
 fn registered(workstation: &Workstation, change: Change) {
+    if let Change::Renamed { from, to } = &change {
+        workstation.history.renamed(from, to);
+    }
     if let Change::Added { path, device, inode } = change
         && let Some(collection) = workstation.snapshot().policy.collection_of(&path)
     {

@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) known: Arc<Known>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) bytes_arrived: Option<u64>,
+    /// Which share of each master's area has gone to the destination, where that was counted.
+    pub(crate) sent: Vec<(Arc<Path>, f64)>,
     /// A sentence more, if there is one to tell.
     pub(crate) remark: Option<String>,
 }
@@ -176,7 +178,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         explanation.push(' ');
         explanation.push_str(remark);
     }
-    let masters: Vec<_> = known.masters.iter().map(|path| master(path, known, &seen.snapshot, spool, index)).collect();
+    let masters: Vec<_> = known.masters.iter().map(|path| master(path, &seen, spool, index)).collect();
     let own_picture = measured.and_then(|measured| measured.thumbnail.clone());
     let is_master = known.masters.first().is_some_and(|master| *master == known.file);
     let thumbnail =
@@ -192,6 +194,10 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         target,
         ceiling: seen.decision.ceiling.map_or_else(|| "none".to_owned(), |ceiling| policy.ceiling_name(ceiling)),
         bytes_arrived: seen.bytes_arrived,
+        objects_today: match &seen.facts.attempt {
+            Attempt::Transfer { history, .. } => history.objects_today,
+            Attempt::Open { .. } => None,
+        },
     });
     Transfer {
         operation: seen.operation,
@@ -229,15 +235,16 @@ fn named(policy: &vitrine_policy::Policy, attempt: &Attempt) -> String {
     entry.map_or_else(|| vitrine_policy::policy::ELSEWHERE.to_owned(), |entry| entry.name.clone())
 }
 
-fn master(path: &Path, known: &Known, snapshot: &Snapshot, spool: &Spool, index: &Index) -> record::Master {
-    let collection = snapshot.policy.collection_of(path);
+fn master(path: &Path, seen: &Seen, spool: &Spool, index: &Index) -> record::Master {
+    let collection = seen.snapshot.policy.collection_of(path);
     let picture = index.get(path).ok().flatten().and_then(|found| index.thumbnail(found.id).ok().flatten());
     record::Master {
         path: printable(path.as_os_str().as_bytes()),
         collection: collection.map(|collection| collection.name.clone()).unwrap_or_default(),
         object: collection.and_then(|collection| collection.object_of(path)),
         thumbnail: picture.map(|jpeg| spool.evidence(jpeg)),
-        recognised: known.measured.as_ref().and_then(|measured| measured.recognised.clone()),
+        sent: seen.sent.iter().find(|(master, _)| **master == *path).map(|(_, share)| *share),
+        recognised: seen.known.measured.as_ref().and_then(|measured| measured.recognised.clone()),
     }
 }
 

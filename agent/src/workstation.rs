@@ -10,6 +10,7 @@ use vitrine_policy::Policy;
 
 use crate::config::Config;
 use crate::fail::Failure;
+use crate::history::{self, History};
 use crate::identify::destination::Destinations;
 use crate::identify::label::Labels;
 use crate::identify::program::Programs;
@@ -34,6 +35,7 @@ pub(crate) struct Workstation {
     pub(crate) config: Config,
     pub(crate) index: Arc<Index>,
     pub(crate) labels: Labels,
+    pub(crate) history: History,
     pub(crate) spool: Spool,
     pub(crate) recorder: Recorder,
     arrivals: UnboundedSender<Arrival>,
@@ -56,7 +58,12 @@ impl Workstation {
         arrivals: UnboundedSender<Arrival>,
         touched: UnboundedSender<PathBuf>,
     ) -> Arc<Workstation> {
+        let report = {
+            let spool = spool.clone();
+            Arc::new(move |event| spool.push(event))
+        };
         Arc::new(Workstation {
+            history: History::open(config.state.join(history::FILE), report),
             config,
             labels: Labels::new(index.clone()),
             recorder: Recorder::start(spool.clone(), index.clone()),

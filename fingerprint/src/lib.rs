@@ -24,5 +24,6 @@ pub use container::{Container, Inside, Opaque};
 pub use decode::Format;
 pub use exact::{Digest, Parts};
 pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, Stats};
+pub use local::Area;
 pub use measure::{Content, Limits, MeasureError, Measurement, Picture, Reason, Size, Unscanned, measure};
 pub use perceptual::Fingerprint;

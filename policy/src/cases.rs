@@ -30,6 +30,8 @@ pub enum Case {
         tier: Tier,
         /// Where to.
         to: Destination,
+        /// What has gone there, as `coverage` and `objects-today` of the test say it.
+        history: History,
     },
     /// A master of this collection is opened.
     Open {
@@ -95,8 +97,8 @@ impl Test {
     fn facts(&self, policy: &Policy) -> Facts {
         let label = |tier| Label { tier, origin: Origin::Measured, masters: vec!["a master".to_owned()] };
         let attempt = match &self.case {
-            Case::Transfer { tier, to } => {
-                Attempt::Transfer { label: label(*tier), destination: to.clone(), history: History::default() }
+            Case::Transfer { tier, to, history } => {
+                Attempt::Transfer { label: label(*tier), destination: to.clone(), history: history.clone() }
             }
             Case::Open { collection } => {
                 Attempt::Open { collection: collection.clone(), label: label(policy.master_tier()) }

@@ -91,8 +91,17 @@ pub(crate) struct Test {
 /// What a `[[test]]` tries.
 #[derive(Debug)]
 pub(crate) enum Case {
-    Transfer { tier: At<String>, to: At<String>, program: Option<At<String>> },
-    Open { collection: Option<At<String>>, program: At<String> },
+    Transfer {
+        tier: At<String>,
+        to: At<String>,
+        program: Option<At<String>>,
+        coverage: Option<f64>,
+        objects_today: Option<u32>,
+    },
+    Open {
+        collection: Option<At<String>>,
+        program: At<String>,
+    },
 }
 
 const A_NAME: &str = "a name in quotes";
@@ -292,12 +301,14 @@ fn case(test: &Section<'_>, mistakes: &mut Mistakes) -> Option<Case> {
             None
         }
         (Some(_), None) => {
-            let keys = ["tier", "to", "program"];
+            let keys = ["tier", "to", "program", "coverage", "objects-today"];
             let transfer = test.table("transfer", "the transfer", &keys, expected, mistakes)?;
             let tier = transfer.required_string("tier", "the name of a tier, or `master`", mistakes);
             let to = transfer.required_string("to", "a destination in quotes", mistakes);
             let program = transfer.string("program", A_NAME, mistakes);
-            Some(Case::Transfer { tier: tier?, to: to?, program })
+            let coverage = transfer.number("coverage", 1.0, mistakes).map(|coverage| coverage.value);
+            let objects_today = transfer.integer("objects-today", 1..=1_000_000, mistakes).map(|objects| objects.value);
+            Some(Case::Transfer { tier: tier?, to: to?, program, coverage, objects_today })
         }
         (None, Some(_)) => {
             let open = test.table("open", "the open", &["collection", "program"], expected, mistakes)?;

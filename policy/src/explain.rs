@@ -1,7 +1,7 @@
 //! A decision in sentences: what, why, and what would have to change for the other outcome.
 
 use crate::decision::{Decision, Mode, Rule, Verdict};
-use crate::facts::{Attempt, Ceiling, Destination, Facts, Tier};
+use crate::facts::{Attempt, Ceiling, Destination, Facts, History, Tier};
 use crate::matcher::DestinationEntry;
 use crate::policy::{ELSEWHERE, Policy, listed};
 use crate::record::printable;
@@ -12,8 +12,9 @@ pub fn explain(policy: &Policy, facts: &Facts, decision: &Decision) -> String {
     let mut sentences = match &facts.attempt {
         Attempt::Open { collection, .. } => open(policy, facts, decision, collection),
         Attempt::Transfer { label, destination, history } => {
-            let telling = Telling { policy, facts, decision, tier: label.tier, destination };
+            let telling = Telling { policy, facts, decision, tier: label.tier, destination, history };
             let mut sentences = telling.transfer();
+            sentences.extend(telling.what_is_left());
             if let (Verdict::AllowJustified, Some(reason)) = (decision.verdict, &history.justification) {
                 sentences.push(format!("The reason given: \u{201c}{}\u{201d}.", printable(reason.trim().as_bytes())));
             }
@@ -62,13 +63,12 @@ fn open(policy: &Policy, facts: &Facts, decision: &Decision, collection: &str) -
     ]
 }
 
-/// A limit of the destination was reached.
-fn too_much(to: &str, what: &str, key: &str, limit: Option<String>) -> Vec<String> {
-    let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-    vec![
-        format!("This may not go to {to}: {what} would have gone there than `{key}`{limit} lets through."),
-        format!("To allow it, raise `{key}`; what has gone there already counts, at every tier."),
-    ]
+/// A share as people read it, to a tenth of a percent. One just above a limit is never rounded down to it.
+fn percent(share: f64) -> String {
+    let tenths = share * 1000.0;
+    // What binary fractions leave behind a tenth is no more than it.
+    let tenths = if (tenths - tenths.round()).abs() < 1e-6 { tenths.round() } else { tenths.ceil() };
+    if tenths.is_nan() { "an unknown share".to_owned() } else { format!("{} %", tenths / 10.0) }
 }
 
 /// One transfer that is told of.
@@ -78,6 +78,7 @@ struct Telling<'a> {
     decision: &'a Decision,
     tier: Tier,
     destination: &'a Destination,
+    history: &'a History,
 }
 
 impl Telling<'_> {
@@ -100,18 +101,31 @@ impl Telling<'_> {
                 sentences.push(self.how_to_raise(named));
                 sentences
             }
-            (Rule::Coverage { .. }, _) => too_much(
-                &to,
-                "more of one master's area",
-                "max-coverage",
-                named.and_then(|entry| entry.max_coverage).map(|most| most.to_string()),
-            ),
-            (Rule::ObjectsPerDay { .. }, _) => too_much(
-                &to,
-                "more objects in one day",
-                "max-objects-per-day",
-                named.and_then(|entry| entry.max_objects_per_day).map(|most| most.to_string()),
-            ),
+            (Rule::Coverage { .. }, _) => {
+                let share = percent(self.history.coverage.unwrap_or(f64::NAN));
+                let most = named.and_then(|entry| entry.max_coverage).map_or_else(String::new, percent);
+                vec![
+                    format!(
+                        "This may not go to {to}: it would bring what has gone there to {share} of the master's area; \
+                         {most} is the most."
+                    ),
+                    "To allow it, raise `max-coverage`. What has gone there counts for good; what is small enough for \
+                     the lowest tier does not."
+                        .to_owned(),
+                ]
+            }
+            (Rule::ObjectsPerDay { .. }, _) => {
+                let objects = self.history.objects_today.unwrap_or_default();
+                let most = named.and_then(|entry| entry.max_objects_per_day).unwrap_or_default();
+                vec![
+                    format!(
+                        "This may not go to {to}: it would be object number {objects} of this day; {most} is the most."
+                    ),
+                    "To allow it, raise `max-objects-per-day`, or wait for another day. Every object counts once, at \
+                     every tier."
+                        .to_owned(),
+                ]
+            }
             (Rule::Justify { .. }, Verdict::Block) => vec![
                 format!("`{tier}` may go to {to} only with a reason, which is recorded, and none was given."),
                 "Give a reason and try again.".to_owned(),
@@ -129,6 +143,20 @@ impl Telling<'_> {
                 ]
             }
         }
+    }
+
+    /// How far an allowed transfer brings what is limited.
+    fn what_is_left(&self) -> Option<String> {
+        let entry = self.named().filter(|_| self.decision.verdict != Verdict::Block)?;
+        let mut figures = Vec::new();
+        if let (Some(most), Some(sent)) = (entry.max_coverage, self.history.coverage) {
+            figures.push(format!("{} of the master's area ({} is the most)", percent(sent), percent(most)));
+        }
+        if let (Some(most), Some(objects)) = (entry.max_objects_per_day, self.history.objects_today) {
+            let objects = if objects == 1 { "one object".to_owned() } else { format!("{objects} objects") };
+            figures.push(format!("{objects} of this day ({most} is the most)"));
+        }
+        (!figures.is_empty()).then(|| format!("With it, what has gone there is {}.", listed(&figures, "and")))
     }
 
     fn may_not(&self, tier: &str) -> String {

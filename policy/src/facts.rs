@@ -231,6 +231,10 @@ pub struct History {
     pub justification: Option<String>,
     /// Distinct objects sent to the destination today, this one included.
     pub objects_today: Option<u32>,
-    /// Share of the master's area sent there so far, this transfer included (0.0 to 1.0).
+    /// Share of the master's area sent there so far above the scale that is public ([`Policy::adds_up`]), this
+    /// transfer included (0.0 to 1.0); of several masters that of the one that is furthest. None where this
+    /// transfer adds nothing to it.
+    ///
+    /// [`Policy::adds_up`]: crate::Policy::adds_up
     pub coverage: Option<f64>,
 }

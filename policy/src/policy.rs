@@ -220,6 +220,16 @@ impl Policy {
         self.tiers.iter().position(|tier| tier.admits(measure)).map_or_else(|| self.master_tier(), rank)
     }
 
+    /// Whether a fragment of this scale (length over length in the master; none: not known) is counted towards
+    /// `max-coverage`: it is larger than the lowest tier may be. Where that tier says nothing of scale, or there is
+    /// none, every fragment counts. Where the scale is not known, a `tier` above the lowest counts.
+    #[must_use]
+    pub fn adds_up(&self, scale: Option<f64>, tier: Tier) -> bool {
+        let Some(most) = self.tiers.first().and_then(|lowest| lowest.max_scale) else { return true };
+        // A scale that is not a number counts.
+        scale.map_or(tier > Tier(0), |scale| scale > most || scale.is_nan())
+    }
+
     /// The tier above the last named one.
     #[must_use]
     pub fn master_tier(&self) -> Tier {

@@ -189,6 +189,10 @@ pub struct Master {
     pub thumbnail: Option<String>,
     /// How it was recognised (`exact`, `derivative`, ...) and how well (1.0: certain); none if inherited.
     pub recognised: Option<Recognised>,
+    /// Share of its area that has gone to the destination so far above the scale that is public, 0.0 to 1.0, with the
+    /// file of this record (what it would be, where that was taken back); none where nobody counted.
+    #[serde(default)]
+    pub sent: Option<f64>,
 }
 
 /// How a file was recognised as made from a master.
@@ -220,6 +224,9 @@ pub struct Destination {
     pub ceiling: String,
     /// Bytes of the file that had arrived when the record was made, where somebody looked.
     pub bytes_arrived: Option<u64>,
+    /// Distinct objects sent there on this day, with those of this record; none where nobody counted.
+    #[serde(default)]
+    pub objects_today: Option<u32>,
 }
 
 /// What the agent tells of itself.

@@ -5,7 +5,7 @@ mod world;
 use std::path::Path;
 
 use vitrine_policy::decision::{Answer, Mode};
-use vitrine_policy::facts::Measure;
+use vitrine_policy::facts::{Measure, Tier};
 use vitrine_policy::{Policy, Trust};
 use world::{exactly, on, to, world};
 
@@ -100,10 +100,29 @@ fn the_courier_disk_wants_a_reason_and_counts() {
     museum.sends("licensed").because(" ").into(disk()).lacks_a_reason_for("courier disk");
     museum.sends("licensed").because("loan 14").into(disk()).is_justified_for("courier disk").saying("loan 14");
     museum.sends("licensed").because("x").as_object_of_today(20).into(disk()).is_justified_for("courier disk");
-    museum.sends("licensed").because("x").as_object_of_today(21).into(disk()).is_too_many_for("courier disk");
-    museum.sends("licensed").because("x").covering(0.25).into(disk()).is_justified_for("courier disk");
-    museum.sends("licensed").because("x").covering(0.26).into(disk()).is_too_much_for("courier disk");
-    museum.sends("licensed").because("x").covering(f64::NAN).into(disk()).is_too_much_for("courier disk");
+    museum
+        .sends("licensed")
+        .because("x")
+        .as_object_of_today(21)
+        .into(disk())
+        .is_too_many_for("courier disk")
+        .saying("object number 21 of this day; 20 is the most");
+    museum
+        .sends("licensed")
+        .because("x")
+        .covering(0.25)
+        .as_object_of_today(1)
+        .into(disk())
+        .is_justified_for("courier disk")
+        .saying("what has gone there is 25 % of the master's area (25 % is the most) and one object of this day (20 is the most).");
+    for (coverage, words) in [
+        (0.31, "it would bring what has gone there to 31 % of the master's area; 25 % is the most."),
+        (0.25001, "to 25.1 % of"),
+        (f64::NAN, "to an unknown share of"),
+    ] {
+        let sending = museum.sends("licensed").because("x").covering(coverage);
+        sending.into(disk()).is_too_much_for("courier disk").saying(words);
+    }
     museum.sends("master").because("x").into(disk()).is_too_high_for("courier disk");
 }
 
@@ -317,6 +336,17 @@ fn a_file_has_the_lowest_tier_whose_limits_it_meets() {
     assert_eq!(tier(20.0, Some(0.91), 8), "master");
     assert_eq!(tier(6.0, None, 8), "public", "an unknown scale does not count");
     assert_eq!(tier(f64::NAN, Some(0.1), 8), "master");
+}
+
+#[test]
+fn what_is_larger_than_the_lowest_tier_adds_up() {
+    let museum = exactly(MUSEUM).policy;
+    let adds_up = |scale, tier: &str| museum.adds_up(scale, museum.tier_named(tier).expect("a tier"));
+    assert!(!adds_up(Some(0.6), "master"), "deep colours, but no larger than the public sees it");
+    assert!(adds_up(Some(0.61), "public") && adds_up(Some(f64::NAN), "public"));
+    assert!(!adds_up(None, "public") && adds_up(None, "licensed"));
+    let unscaled = exactly(&MUSEUM.replace("max-scale", "# max-scale")).policy;
+    assert!(unscaled.adds_up(Some(0.01), Tier(0)) && Policy::fallback().adds_up(None, Tier(0)));
 }
 
 #[test]

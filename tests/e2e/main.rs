@@ -5,6 +5,7 @@
 mod faults;
 mod flow;
 mod gate;
+mod history;
 mod life;
 mod rest;
 mod watch;

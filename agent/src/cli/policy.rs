@@ -65,6 +65,12 @@ pub(crate) struct Explain {
     /// The reason that the user gives.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Share of the master's area that would have gone there with it, 0.0 to 1.0.
+    #[arg(long, value_name = "SHARE")]
+    coverage: Option<f64>,
+    /// Distinct objects that would have gone there today with it.
+    #[arg(long, value_name = "COUNT")]
+    objects_today: Option<u32>,
 }
 
 /// Runs the command.
@@ -205,7 +211,8 @@ impl Explain {
         })?;
         let destination = vitrine_policy::parse_destination(&self.to).map_err(|error| format!("--to: {error}"))?;
         let label = Label { tier, origin: Origin::Measured, masters: vec!["a master".to_owned()] };
-        let history = History { justification: self.reason.clone(), ..History::default() };
+        let history =
+            History { justification: self.reason.clone(), objects_today: self.objects_today, coverage: self.coverage };
         Ok(Facts { program: self.program(policy)?, attempt: Attempt::Transfer { label, destination, history } })
     }
 
@@ -303,7 +310,9 @@ mod tests {
         let explained = |tier: &str, to: &str, program: Option<&str>| {
             let (_lab, file) = written(GOOD.as_bytes());
             let program = program.map(str::to_owned);
-            said(|out| Explain { file, tier: tier.into(), to: to.into(), program, reason: None }.run(out))
+            let (tier, to) = (tier.into(), to.into());
+            let explain = Explain { file, tier, to, program, reason: None, coverage: None, objects_today: None };
+            said(|out| explain.run(out))
         };
         let (code, text) = explained("public", "cms.example.org:443", Some("/usr/bin/curl"));
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -118,6 +118,7 @@ impl Clerk {
             }
             match self.index.rename(&old, &path) {
                 Ok(_) => {
+                    (self.on_change)(Change::Renamed { from: old.clone(), to: path.clone() });
                     (self.on_change)(Change::Removed { path: old });
                     (self.on_change)(added(path, &metadata));
                 }

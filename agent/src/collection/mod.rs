@@ -60,6 +60,8 @@ const BUSY: Duration = Duration::from_millis(50);
 pub(crate) enum Change {
     /// A master is registered, or was found as it is known by the first scan.
     Added { path: PathBuf, device: u64, inode: u64 },
+    /// A master has another path; that it is registered there no more, and here, is told as well.
+    Renamed { from: PathBuf, to: PathBuf },
     /// No master is registered any more at this path, or below it.
     Removed { path: PathBuf },
 }

@@ -244,6 +244,8 @@ fn a_renamed_master_or_directory_keeps_its_measurement() {
     });
     world.until_masters(2);
     assert_eq!(world.progress.done.load(Ordering::Relaxed), read, "nothing is read again");
+    let renamed = Change::Renamed { from: world.at("in/A_2.jpg"), to: world.at("in/new/A_3.jpg") };
+    world.until("the change", || world.changes.lock().unwrap().contains(&renamed));
     // The renamed directory is still watched, at its new place.
     fs::write(world.at("in/new/deep/A_4.jpg"), "four").unwrap();
     world.until_masters(3);

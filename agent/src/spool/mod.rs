@@ -42,6 +42,7 @@ use crate::config::SpoolLimits;
 use crate::fail::Failure;
 use place::Place;
 use queue::Shared;
+pub(crate) use schema::is_corrupt;
 use store::Store;
 
 pub(crate) use place::database;

@@ -85,7 +85,7 @@ fn tables(connection: &mut Connection, bytes: u64) -> rusqlite::Result<Found> {
 
 /// Whether SQLite says that the file itself is damaged, not that the disk is full or the like. A table or
 /// column that is missing (`Unknown`: SQLITE_ERROR) counts, because all statements here are fixed.
-pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, message) => match failure.code {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => true,

@@ -47,6 +47,7 @@ pub(super) fn transfer() -> Transfer {
         object: None,
         thumbnail: None,
         recognised: None,
+        sent: None,
     };
     Transfer {
         operation: Operation::Write,

@@ -169,6 +169,10 @@ fn rows(transfer: &Transfer) -> Vec<(&'static str, String)> {
             "Master",
             format!("{}{how}, collection {}", line(&master.path, TEXT), line(&master.collection, TEXT)),
         ));
+        if let (Some(sent), Some(to)) = (master.sent, &transfer.destination) {
+            let (sent, to) = (sent * 100.0, line(&to.name, TEXT));
+            rows.push(("Sent so far", format!("{sent:.1} % of its area to {to}, with this file")));
+        }
     }
     let origin = match transfer.origin {
         Origin::Measured => "measured",

@@ -210,6 +210,7 @@ pub fn transfer() -> Transfer {
             object: Some("K2B".into()),
             thumbnail: None,
             recognised: None,
+            sent: None,
         }],
         tier: "master".into(),
         origin: Origin::Measured,
@@ -219,6 +220,7 @@ pub fn transfer() -> Transfer {
             target: "/media/courier/K2B_0012.tif".into(),
             ceiling: "licensed".into(),
             bytes_arrived: Some(0),
+            objects_today: None,
         }),
         attempts: 1,
     }

@@ -6,6 +6,7 @@
 
 mod agreement;
 mod align;
+mod area;
 mod corners;
 mod features;
 mod fit;
@@ -17,6 +18,7 @@ mod teblid;
 mod transform;
 
 pub(crate) use agreement::Agreement;
+pub use area::Area;
 pub(crate) use features::Feature;
 pub(crate) use grey::Grey;
 pub(crate) use postings::Postings;

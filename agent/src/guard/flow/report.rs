@@ -95,6 +95,7 @@ impl Reporter {
             known,
             snapshot: snapshot.clone(),
             bytes_arrived: told.denied.then_some(0),
+            sent: Vec::new(),
             remark: None,
         });
     }

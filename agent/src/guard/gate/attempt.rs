@@ -40,8 +40,11 @@ fn lineage(snapshot: &Snapshot, process: Process) -> Vec<record::Process> {
     process.lineage().iter().map(|process| process.describe(name(process).as_deref())).collect()
 }
 
-pub(super) fn transfer(who: &Who, known: &Known, destination: Destination) -> Facts {
-    let attempt = Attempt::Transfer { label: known.label(), destination, history: History::default() };
+/// How much of a master goes there is known only when it has been measured; so is which of the taint's objects it shows,
+/// but how many there will be at the least is known before (`objects_today`).
+pub(super) fn transfer(who: &Who, known: &Known, destination: Destination, objects_today: Option<u32>) -> Facts {
+    let history = History { objects_today, ..History::default() };
+    let attempt = Attempt::Transfer { label: known.label(), destination, history };
     Facts { program: who.program.clone(), attempt }
 }
 
@@ -58,6 +61,7 @@ pub(super) fn seen(
         guard: GUARD,
         disposition: disposition(&decision, Disposition::Blocked),
         bytes_arrived: (decision.answer() == Answer::Deny).then_some(0),
+        sent: Vec::new(),
         facts,
         decision,
         processes: lineage(snapshot, who.process),

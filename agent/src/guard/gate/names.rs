@@ -20,6 +20,7 @@ use crate::collection;
 use crate::fail::{self, Failure};
 use crate::identify::label::Known;
 use crate::identify::recent::Recent;
+use crate::inspect::{Actor, Arrival};
 use crate::quarantine::{self, QuarantineError};
 use crate::recorder::{Seen, disposition};
 use crate::sys::fanotify::{Buffer, Located, Named};
@@ -128,13 +129,18 @@ impl Moved<'_> {
         }
         let actor = self.recent.actor(self.snapshot, self.event.pid);
         let program = actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default();
-        let attempt = Attempt::Transfer { label: known.label(), destination, history: History::default() };
+        let objects_today = self.workstation.history.objects_at_least(&self.snapshot.policy, &destination, &known);
+        let history = History { objects_today, ..History::default() };
+        let attempt = Attempt::Transfer { label: known.label(), destination, history };
         let facts = Facts { program, attempt };
         let decision = judge(&self.snapshot.policy, &facts);
         // A file that was just made there has been judged when it was opened.
         let is_made_here = self.old.is_none() && stat.links <= 1;
         if is_made_here && (stat.size == 0 || decision.answer() == Answer::Allow) {
             return;
+        }
+        if decision.answer() == Answer::Allow {
+            self.measure(actor.as_ref());
         }
         let mut end = disposition(&decision, Disposition::Undone);
         let mut remark = None;
@@ -151,6 +157,7 @@ impl Moved<'_> {
             guard: GUARD,
             facts,
             bytes_arrived: (end == Disposition::Undone).then_some(0),
+            sent: Vec::new(),
             decision,
             disposition: end,
             login: actor.as_ref().map(|actor| actor.login),
@@ -158,6 +165,18 @@ impl Moved<'_> {
             known,
             snapshot: self.snapshot.clone(),
             remark,
+        });
+    }
+
+    /// Nobody closes what only got another name: how much of its masters it brings there is found out all the same.
+    fn measure(&self, actor: Option<&Actor>) {
+        each_below(self.new, |stat, path| {
+            let destination = self.snapshot.destinations.of(path, Some(stat.file.device));
+            let is_in_collection = self.snapshot.policy.collection_of(path).is_some();
+            if destination.is_some() && !is_in_collection && self.label(stat, path).is_some() {
+                let (path, actor) = (path.to_owned(), actor.cloned());
+                self.workstation.arrived(Arrival { path, file: None, destination, guard: GUARD, actor });
+            }
         });
     }
 

@@ -215,7 +215,7 @@ impl Gate {
             Held::Unknown => {
                 // It is taken for a place that nobody named.
                 let hidden = format!("/proc/{}/fd", who.process.id.pid).into();
-                let facts = transfer(&who, known, Destination::Path { path: hidden, mount: None });
+                let facts = transfer(&who, known, Destination::Path { path: hidden, mount: None }, None);
                 let decision = judge(&snapshot.policy, &facts);
                 judged.allow = decision.answer() == Answer::Allow;
                 let what = "what the process and the readers of its pipes hold open could not be looked through";
@@ -269,7 +269,7 @@ impl Gate {
         }
         let refused = |path: PathBuf| {
             let (destination, ceiling) = snapshot.destinations.ceiling_of(&path)?;
-            let facts = transfer(who, known, destination);
+            let facts = transfer(who, known, destination, None);
             let decision = judge(&snapshot.policy, &facts);
             (!ceiling.admits(known.tier) && decision.is_notable()).then_some((facts, decision))
         };
@@ -335,7 +335,8 @@ impl Gate {
             return judged;
         };
         let who = who_of(snapshot, process);
-        let facts = transfer(&who, &taint, destination);
+        let least = self.workstation.history.objects_at_least(&snapshot.policy, &destination, &taint);
+        let facts = transfer(&who, &taint, destination, least);
         let decision = judge(&snapshot.policy, &facts);
         judged.allow = decision.answer() == Answer::Allow;
         if judged.allow {
