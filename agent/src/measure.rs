@@ -165,10 +165,11 @@ pub(crate) type Measured<T> = Result<(Metadata, Measurement, Vec<T>), MeasureFai
 pub(crate) fn measure_each<T: Send + 'static>(
     paths: impl IntoIterator<Item = PathBuf>,
     limits: MeasureLimits,
-    look: Option<Look<T>>,
+    look: Option<&Look<T>>,
     mut then: impl FnMut(PathBuf, Measured<T>),
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let look = look.cloned();
     let mut paths = paths.into_iter();
     let mut under_way = VecDeque::new();
     loop {
@@ -379,7 +380,7 @@ mod tests {
             std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
         }
         let mut came = Vec::new();
-        measure_each(paths.clone(), limits(), None::<Look<()>>, |path, measured| came.push((path, measured.is_ok())))
+        measure_each(paths.clone(), limits(), None::<&Look<()>>, |path, measured| came.push((path, measured.is_ok())))
             .unwrap();
         let expected: Vec<_> = paths.into_iter().enumerate().map(|(number, path)| (path, number > 0)).collect();
         assert_eq!(came, expected);

@@ -92,7 +92,7 @@ fn read_all<T: Send + 'static>(
 ) -> io::Result<()> {
     let bar = index::bar(files.len());
     let look: Look<T> = Arc::new(look);
-    let read = measure_each(files, limits(), Some(look), |path, measured| {
+    let read = measure_each(files, limits(), Some(&look), |path, measured| {
         then(path, measured.map(|(_, measurement, inside)| (measurement, inside)));
         bar.inc(1);
     });

@@ -152,7 +152,7 @@ pub(super) fn build(index: &Index, directory: &Path, limits: MeasureLimits, buil
     let collection = printable(collection.as_bytes());
     let bar = bar(files.len());
     let (mut batch, mut since, mut result) = (Vec::new(), Instant::now(), Ok(()));
-    measure_each(files.into_iter().map(|(path, _)| path), limits, None::<Look<()>>, |path, measured| {
+    measure_each(files.into_iter().map(|(path, _)| path), limits, None::<&Look<()>>, |path, measured| {
         bar.inc(1);
         let (metadata, measurement, _) = match measured {
             Ok(measured) => measured,

@@ -3,8 +3,8 @@
 
 use memchr::memmem;
 
+use super::join;
 use super::walk::Walk;
-use super::{Opaque, join};
 use crate::decode::markers::{EOI, SOS, segments};
 use crate::decode::{Source, jpeg};
 
@@ -69,10 +69,4 @@ fn jpeg_length(bytes: &[u8]) -> Option<usize> {
 
 fn png_length(bytes: &[u8]) -> usize {
     memmem::find(bytes, b"IEND").map_or(bytes.len(), |at| (at + 8).min(bytes.len()))
-}
-
-impl From<std::io::Error> for Opaque {
-    fn from(error: std::io::Error) -> Opaque {
-        Opaque::Damaged(error.to_string())
-    }
 }

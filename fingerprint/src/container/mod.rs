@@ -150,6 +150,12 @@ pub enum Opaque {
     TooSlow(u64),
 }
 
+impl From<std::io::Error> for Opaque {
+    fn from(error: std::io::Error) -> Opaque {
+        Opaque::Damaged(error.to_string())
+    }
+}
+
 impl Opaque {
     /// What is recognised by its first bytes as something that nobody here can open.
     fn of(head: &[u8]) -> Option<Opaque> {

@@ -21,14 +21,13 @@ impl Walk<'_> {
         depth: u32,
     ) -> Result<(), Opaque> {
         let memory = u32::try_from(self.limits.max_memory / 1024).unwrap_or(u32::MAX);
-        let damaged = |error: std::io::Error| Opaque::Damaged(error.to_string());
         let mut reader: Box<dyn Read + '_> = match container {
             Container::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
             Container::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
             Container::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, memory)),
             _ => {
-                let mut decoder = zstd::stream::read::Decoder::new(packed).map_err(damaged)?;
-                decoder.window_log_max(ZSTD_WINDOW).map_err(damaged)?;
+                let mut decoder = zstd::stream::read::Decoder::new(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
                 Box::new(decoder)
             }
         };
@@ -38,14 +37,14 @@ impl Walk<'_> {
     /// A tar archive whose members lie in the file as they are.
     pub(super) fn tar_of(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         let mut archive = Archive::new(source.reader());
-        let entries = archive.entries_with_seek().map_err(damaged)?;
+        let entries = archive.entries_with_seek()?;
         self.entries(path, entries, Some(source), depth)
     }
 
     /// A tar archive that is unpacked as it comes.
     pub(super) fn tar(&mut self, path: &str, reader: &mut dyn Read, depth: u32) -> Result<(), Opaque> {
         let mut archive = Archive::new(reader);
-        let entries = archive.entries().map_err(damaged)?;
+        let entries = archive.entries()?;
         self.entries(path, entries, None, depth)
     }
 
@@ -57,7 +56,7 @@ impl Walk<'_> {
         depth: u32,
     ) -> Result<(), Opaque> {
         for entry in entries {
-            let mut entry = entry.map_err(damaged)?;
+            let mut entry = entry?;
             let kind = entry.header().entry_type();
             if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
                 continue;
@@ -72,8 +71,4 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-fn damaged(error: std::io::Error) -> Opaque {
-    Opaque::Damaged(error.to_string())
 }

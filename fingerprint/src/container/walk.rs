@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
         }));
         let opened = opened.unwrap_or_else(|_| Err(Opaque::Damaged("its reader panicked".to_owned())));
         let drained = io::copy(&mut hashing, &mut io::sink());
-        let damaged = drained.map(drop).map_err(|error| Opaque::Damaged(error.to_string()));
+        let damaged = drained.map(drop).map_err(Opaque::from);
         let content = match opened.and(damaged) {
             Ok(()) => Content::Container(container),
             Err(why) => Content::Opaque(why),
@@ -138,9 +138,7 @@ impl<'a> Walk<'a> {
     fn tell(&mut self, path: String, whole: exact::Whole, content: Content) {
         let content = match (whole.failed, content) {
             // Part of it was unpacked; what that shows was told already.
-            (Some(error), Content::Other | Content::Container(_)) => {
-                Content::Opaque(Opaque::Damaged(error.to_string()))
-            }
+            (Some(error), Content::Other | Content::Container(_)) => Content::Opaque(error.into()),
             (_, content) => content,
         };
         let measurement = Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content };
