@@ -161,6 +161,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             not_covered: guarding.not_covered(),
             masters: progress.masters.load(Ordering::Relaxed),
             pending: progress.pending.load(Ordering::Relaxed),
+            seconds_left: progress.seconds_left(),
             scanned: progress.is_complete.load(Ordering::Relaxed),
             measuring: workstation.measuring(),
             labelled: workstation.labels.len(),

@@ -6,6 +6,7 @@ mod faults;
 mod flow;
 mod gate;
 mod history;
+mod inside;
 mod life;
 mod rest;
 mod watch;

@@ -40,6 +40,9 @@ pub(crate) struct Status {
     pub(crate) masters: u64,
     /// Files that wait to be looked at.
     pub(crate) pending: u64,
+    /// In how many seconds none of them waits any more, as far as that can be told.
+    #[serde(default)]
+    pub(crate) seconds_left: Option<u64>,
     /// Whether the collections were scanned once since the start.
     pub(crate) scanned: bool,
     /// Written files that wait to be measured.
@@ -165,7 +168,11 @@ fn describe(status: &Status) -> String {
         row("", format!("NOT in force as the file is now:\n{error}"));
     }
     let scan = if status.scanned { "" } else { "; the first scan is under way" };
-    row("masters", format!("{} indexed, {} files wait to be looked at{scan}", status.masters, status.pending));
+    let left = match status.seconds_left {
+        Some(seconds @ 120..) => format!(", for about {} minutes more", seconds.div_ceil(60)),
+        _ => String::new(),
+    };
+    row("masters", format!("{} indexed, {} files wait to be looked at{left}{scan}", status.masters, status.pending));
     row("labels", format!("{} files", status.labelled));
     row("guarded", if status.guarded.is_empty() { "nothing".into() } else { status.guarded.join("\n") });
     if !status.not_covered.is_empty() {

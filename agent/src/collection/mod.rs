@@ -11,6 +11,7 @@ mod agenda;
 mod clerk;
 mod file;
 mod place;
+mod progress;
 mod scan;
 mod store;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod watch;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch as channel};
@@ -35,6 +36,7 @@ use agenda::Agenda;
 use clerk::{Chore, Clerk};
 use file::{Outcome, take_in};
 pub(crate) use place::{existing, leads_to_masters, names};
+pub(crate) use progress::Progress;
 use scan::{Scanner, Walk};
 pub(crate) use store::open;
 use watch::{QUIET, Watch};
@@ -64,21 +66,6 @@ pub(crate) enum Change {
     Renamed { from: PathBuf, to: PathBuf },
     /// No master is registered any more at this path, or below it.
     Removed { path: PathBuf },
-}
-
-/// How far the work is, for `vitrine status`.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// Masters in the index.
-    pub(crate) masters: AtomicU64,
-    /// Paths that wait to be looked at, and files that are being read.
-    pub(crate) pending: AtomicU64,
-    /// Files measured since the start.
-    pub(crate) done: AtomicU64,
-    /// Files that could not be taken in since the start.
-    pub(crate) failed: AtomicU64,
-    /// Whether everything was scanned once.
-    pub(crate) is_complete: AtomicBool,
 }
 
 /// Everything that the keeping needs.
@@ -243,7 +230,7 @@ impl Keeper {
         if work.batch.len() >= BATCH || work.batch_due.is_some_and(|due| due <= Instant::now()) {
             work.flush().await;
         }
-        self.progress.pending.store((work.agenda.len() + work.reading.len()) as u64, Ordering::Relaxed);
+        self.progress.waits((work.agenda.len() + work.reading.len()) as u64);
     }
 
     /// Deals with what came of one path.

@@ -25,6 +25,9 @@ const LEVELS: usize = 32;
 /// Masters that are looked at more closely, those with the most votes first.
 const SHORTLIST: usize = 1000;
 
+/// Most postings that are read for one view of a picture. An index of 100,000 masters stays below it.
+const AFFORDED: u64 = 12_000_000;
+
 /// One feature of a master, in 12 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Posting {
@@ -79,6 +82,12 @@ struct Hit {
 fn gather(descriptor: &Descriptor, bits: &[u8]) -> u32 {
     let bit = |&bit: &u8| (descriptor[usize::from(bit) / 64] >> (bit % 64) & 1) as u32;
     bits.iter().rev().fold(0, |word, position| word << 1 | bit(position))
+}
+
+/// The keys that a feature is looked up under: its own, and all in one bit of difference.
+fn probes(feature: &Feature) -> impl Iterator<Item = u32> + use<> {
+    let key = gather(&feature.descriptor, &KEY);
+    std::iter::once(key).chain((0..KEY.len()).map(move |bit| key ^ 1 << bit))
 }
 
 /// Keys that there can be.
@@ -187,17 +196,33 @@ impl Postings {
         Ok(found)
     }
 
+    /// The features of the query that the fewest postings are to be read for, as many as can be afforded: those that
+    /// many masters have tell least, and what is read for one question has a bound whatever the index.
+    fn affordable<'q>(&self, query: &'q [Feature]) -> impl Iterator<Item = &'q Feature> {
+        let count = |key: u32| {
+            let fresh = self.fresh[key as usize].len() as u64;
+            fresh + self.segments.iter().map(|segment| u64::from(segment.count(key))).sum::<u64>()
+        };
+        let mut priced: Vec<(u64, &Feature)> =
+            query.iter().map(|feature| (probes(feature).map(count).sum(), feature)).collect();
+        priced.sort_by_key(|(price, _)| *price);
+        let mut spent = 0;
+        priced.into_iter().map_while(move |(price, feature)| {
+            spent += price;
+            (spent <= AFFORDED).then_some(feature)
+        })
+    }
+
     fn hits(&self, query: &[Feature]) -> io::Result<(Vec<Hit>, Vec<f32>)> {
         let masters = self.masters;
         let mut votes = vec![0f32; masters];
         let mut seen = vec![u32::MAX; masters];
         let mut hits: Vec<Hit> = Vec::new();
         let mut bucket = Vec::new();
-        for (index, feature) in (0u32..).zip(query) {
-            let key = gather(&feature.descriptor, &KEY);
+        for (index, feature) in (0u32..).zip(self.affordable(query)) {
             let own = Posting::new(0, feature);
             let (first, mut different) = (hits.len(), 0);
-            for probe in std::iter::once(key).chain((0..KEY.len()).map(|bit| key ^ 1 << bit)) {
+            for probe in probes(feature) {
                 bucket.clear();
                 bucket.extend_from_slice(&self.fresh[probe as usize]);
                 for segment in &self.segments {
