@@ -205,7 +205,9 @@ impl Match {
             }
             matched |= !matches.is_empty();
             if matches.is_empty() {
-                text += &format!("{path}: made from no master\n");
+                let seen =
+                    if unscanned.is_empty() { "made from no master" } else { "no master in what could be looked into" };
+                text += &format!("{path}: {seen}\n");
             }
             let mut entry = json!({"path": path, "matches": matches});
             if !unscanned.is_empty() {
