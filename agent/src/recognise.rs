@@ -13,6 +13,8 @@ use crate::measure::{MeasureFailed, measure};
 /// A preview whose longer side has no more pixels may show too little to be recognised; whoever is recognised around it
 /// speaks for it.
 const PREVIEW: u32 = 320;
+/// So many bytes more than the pixels of its pictures would take, a file may hold anything.
+const BESIDE: u64 = 1 << 20;
 /// So many places that could not be looked into are told by name.
 const TOLD: usize = 4;
 
@@ -36,6 +38,8 @@ pub(crate) struct Recognition {
     /// What could not be looked into: where, and why. The first of them.
     hidden: Vec<String>,
     more_hidden: usize,
+    /// Bytes that the pixels of all recognised pictures would take, four channels each.
+    pixels: u64,
     /// Something in it is neither a picture that was recognised nor a container.
     is_mixed: bool,
     /// The index could not be asked.
@@ -90,7 +94,9 @@ impl Recognition {
 
     /// Whether all that is in the file are pictures that were recognised.
     pub(crate) fn is_known_whole(&self) -> bool {
-        self.measured.is_ok() && !self.is_mixed && self.hidden.is_empty() && self.failed.is_none()
+        let holds_no_more = |measurement: &Measurement| measurement.bytes <= self.pixels.saturating_add(BESIDE);
+        let is_explained = self.measured.as_ref().is_ok_and(holds_no_more);
+        is_explained && !self.is_mixed && self.hidden.is_empty() && self.failed.is_none()
     }
 
     /// What could not be looked into, in words; none if there is nothing.
@@ -112,6 +118,10 @@ impl Recognition {
             }
         };
         if !sighting.matches.is_empty() {
+            if let Some(size) = measurement.content.size() {
+                let bytes = u64::from(size.width) * u64::from(size.height) * 4 * u64::from(size.bit_depth.div_ceil(8));
+                self.pixels = self.pixels.saturating_add(bytes);
+            }
             self.sightings.push(sighting);
             return;
         }
@@ -130,6 +140,7 @@ pub(crate) async fn recognise(file: File, limits: &MeasureLimits, index: &Arc<In
         sightings: Vec::new(),
         hidden: Vec::new(),
         more_hidden: 0,
+        pixels: 0,
         is_mixed: false,
         failed: None,
     };

@@ -264,3 +264,34 @@ fn bombs_end_within_their_limits() {
     let hurried = Limits { max_time: std::time::Duration::ZERO, ..Limits::default() };
     assert!(opaque("many.tar", &hurried).contains(&Opaque::TooSlow(0)));
 }
+
+#[test]
+fn many_bytes_beside_what_is_looked_at_are_told() {
+    let Some(lab) = Lab::new("bytes beside") else { return };
+    lab.run("head -c 400000 /dev/urandom > noise && zip -q a.zip small.jpg && (cat noise a.zip) > before.zip");
+    lab.run("tar cf behind.tar small.jpg && cat noise >> behind.tar");
+    let noise = std::fs::read(lab.path("noise")).unwrap();
+    let small = std::fs::read(lab.path("small.jpg")).unwrap();
+    let mut filled = small[..2].to_vec();
+    for block in noise.chunks(60_000) {
+        filled.extend_from_slice(&[0xff, 0xe4]);
+        filled.extend_from_slice(&(block.len() as u16 + 2).to_be_bytes());
+        filled.extend_from_slice(block);
+    }
+    filled.extend_from_slice(&small[2..]);
+    std::fs::write(lab.path("filled.jpg"), &filled).unwrap();
+    lab.run("img2pdf small.jpg -o a.pdf");
+    for (name, place) in
+        [("before.zip", "between the members"), ("behind.tar", "behind the members"), ("filled.jpg", "metadata")]
+    {
+        let (_, inside) = lab.look(name);
+        let told =
+            inside.iter().any(|found| found.path == place && matches!(found.measurement.content, Content::Other));
+        assert!(told, "{name}: {:?}", inside.iter().map(|found| &found.path).collect::<Vec<_>>());
+    }
+    for name in ["small.jpg", "a.zip", "a.pdf"] {
+        let (_, inside) = lab.look(name);
+        let other = inside.iter().find(|found| matches!(found.measurement.content, Content::Other));
+        assert!(other.is_none(), "{name}: {:?}", other.map(|found| &found.path));
+    }
+}

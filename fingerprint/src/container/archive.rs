@@ -9,6 +9,9 @@ use super::walk::Walk;
 use super::{Opaque, TAIL, join};
 use crate::decode::Source;
 
+/// What the headers of one member take at most, give or take: two of them, each with a name and more.
+const HEADERS: u64 = 1024;
+
 impl Walk<'_> {
     pub(super) fn zip(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         self.announced(source)?;
@@ -18,11 +21,12 @@ impl Walk<'_> {
             other => Opaque::Damaged(other.to_string()),
         };
         let mut archive = ZipArchive::new(source.reader()).map_err(failed)?;
-        let mut first = None;
+        let (mut first, mut accounted) = (None, 0u64);
         for index in 0..archive.len() {
             self.budget.check()?;
             let mut looked = || {
                 let lies = archive.by_index_raw(index).map_err(failed).map(|entry| {
+                    accounted = accounted.saturating_add(entry.compressed_size()).saturating_add(HEADERS);
                     let as_it_is = entry.compression() == CompressionMethod::Stored && !entry.encrypted();
                     let range = entry.data_start().map(|start| (start, entry.compressed_size()));
                     let is_file = !entry.is_dir() || entry.size() > 0;
@@ -44,7 +48,8 @@ impl Walk<'_> {
                 first.get_or_insert(why);
             }
         }
-        first.map_or(Ok(()), Err)
+        let left_over = source.size().saturating_sub(accounted);
+        first.map_or_else(|| self.beside(path, "between the members", left_over), Err)
     }
 
     /// Refuses a directory of more entries than would be looked at, before anything is allocated for them.

@@ -21,6 +21,7 @@ impl Walk<'_> {
             LoadPdfError::Decryption(_) => Opaque::Encrypted,
             LoadPdfError::Invalid => Opaque::Damaged("its objects cannot be found".to_owned()),
         })?;
+        let mut beside = 0;
         for object in pdf.objects() {
             self.budget.check()?;
             let Object::Stream(stream) = object else { continue };
@@ -36,9 +37,11 @@ impl Walk<'_> {
                         self.picture(name("attachment"), Content::Opaque(damaged))?;
                     }
                 }
+            } else {
+                beside += stream.raw_data().len() as u64;
             }
         }
-        Ok(())
+        self.beside(path, "other streams", beside)
     }
 
     fn image(&mut self, path: String, stream: &Stream<'_>, depth: u32) -> Result<(), Opaque> {

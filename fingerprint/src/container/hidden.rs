@@ -42,6 +42,11 @@ impl Walk<'_> {
             Format::Jp2 => jp2(&bytes),
             _ => Anatomy::default(),
         };
+        let is_profile =
+            |range: &Range<usize>| bytes.get(range.clone()).is_some_and(|bytes| bytes.starts_with(b"ICC_PROFILE\0"));
+        let metadata: usize = anatomy.metadata.iter().filter(|range| !is_profile(range)).map(Range::len).sum();
+        // Where the budget is spent the picture it belongs to says so.
+        let _ = self.beside(path, "metadata", metadata as u64);
         for range in anatomy.metadata {
             self.carve(path, bytes.get(range).unwrap_or_default(), depth);
         }
@@ -88,7 +93,7 @@ fn png(bytes: &[u8]) -> Anatomy {
             anatomy.end = Some(at);
             break;
         }
-        if kind != b"IDAT" && kind != b"fdAT" {
+        if kind != b"IDAT" && kind != b"fdAT" && kind != b"iCCP" {
             anatomy.metadata.push(payload);
         }
     }

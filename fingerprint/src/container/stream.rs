@@ -11,6 +11,9 @@ use crate::decode::Source;
 /// The largest window of a Zstandard frame, as a power of two: 128 MiB, what its own tool accepts.
 const ZSTD_WINDOW: u32 = 27;
 
+/// What the headers of one member and its padding take at most, give or take.
+const HEADERS: u64 = 4096;
+
 impl Walk<'_> {
     /// The one file in a compressed one.
     pub(super) fn unpack(
@@ -55,8 +58,10 @@ impl Walk<'_> {
         whole: Option<Source<'_>>,
         depth: u32,
     ) -> Result<(), Opaque> {
+        let mut accounted = 0u64;
         for entry in entries {
             let mut entry = entry?;
+            accounted = accounted.saturating_add(entry.size()).saturating_add(HEADERS);
             let kind = entry.header().entry_type();
             if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
                 continue;
@@ -69,6 +74,7 @@ impl Walk<'_> {
                 _ => self.member(name, &mut entry, size, depth)?,
             }
         }
-        Ok(())
+        let left_over = whole.map_or(0, |whole| whole.size().saturating_sub(accounted));
+        self.beside(path, "behind the members", left_over)
     }
 }

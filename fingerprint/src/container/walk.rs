@@ -5,13 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::budget::{Budget, Metered};
-use super::{Container, HEAD, Inside, Opaque};
+use super::{Container, HEAD, Inside, Opaque, join};
 use crate::decode::{Format, Source};
 use crate::exact;
 use crate::measure::{Content, Limits, Measurement, Reason, Unscanned, scan};
 
 /// How much of a member is looked at to see whether it is unpacked as it comes.
 const PEEK: usize = 512;
+
+/// So many bytes beside what was looked at are headers, profiles and fonts; more may hide anything.
+pub(super) const BESIDE: u64 = 256 << 10;
 
 /// One walk through one file.
 pub(crate) struct Walk<'a> {
@@ -143,6 +146,11 @@ impl<'a> Walk<'a> {
         };
         let measurement = Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content };
         (self.found)(Inside { path, measurement });
+    }
+
+    /// Tells of bytes that belong to nothing that was looked at, if they are many.
+    pub(super) fn beside(&mut self, path: &str, what: &str, bytes: u64) -> Result<(), Opaque> {
+        if bytes <= BESIDE { Ok(()) } else { self.picture(join(path, what.as_bytes()), Content::Other) }
     }
 
     /// Tells of a picture that has no bytes of its own in the file: a page, a layer, samples in a document.
