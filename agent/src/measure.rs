@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
-use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Parts, Reason, Unscanned};
+use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Opaque, Parts, Reason, Unscanned};
 
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
@@ -228,7 +228,8 @@ pub(crate) fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measur
         }
     }
     let unscanned = |format| Unscanned { format, reason: Reason::DecoderFailed(why.to_string()), size: None };
-    let content = format.map_or(Content::Other, |format| Content::Unscanned(unscanned(format)));
+    let opaque = || Content::Opaque(Opaque::Damaged(why.to_string()));
+    let content = format.map_or_else(opaque, |format| Content::Unscanned(unscanned(format)));
     let digest = Digest::from(*hasher.finalize().as_bytes());
     Ok(Measurement { digest, bytes, parts: Parts::default(), content })
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use vitrine_fingerprint::{Content, Index, IndexError, Inside, Kind, Match, Measurement};
+use vitrine_fingerprint::{Content, Index, IndexError, Inside, Kind, Match, Measurement, PREVIEW_NAME};
 use vitrine_policy::Policy;
 use vitrine_policy::facts::{Measure, Tier};
 
@@ -13,6 +13,13 @@ use crate::measure::{MeasureFailed, measure};
 /// A preview whose longer side has no more pixels may show too little to be recognised; whoever is recognised around it
 /// speaks for it.
 const PREVIEW: u32 = 320;
+/// So many of them are those of a camera and a program; more may be tiles of something larger.
+const MOST_PREVIEWS: usize = 4;
+/// The largest thumbnail that is kept, in bytes, and of how many sightings at most.
+const THUMBNAIL: usize = 64 << 10;
+const THUMBNAILS: usize = 100;
+/// The longest place that is told, in bytes.
+const PLACE: usize = 2 << 10;
 /// So many bytes more than the pixels of its pictures would take, a file may hold anything.
 const BESIDE: u64 = 1 << 20;
 /// So many places that could not be looked into are told by name.
@@ -40,6 +47,7 @@ pub(crate) struct Recognition {
     more_hidden: usize,
     /// Bytes that the pixels of all recognised pictures would take, four channels each.
     pixels: u64,
+    previews: usize,
     /// Something in it is neither a picture that was recognised nor a container.
     is_mixed: bool,
     /// The index could not be asked.
@@ -58,10 +66,15 @@ impl Sighting {
         }
         let size = measurement.content.size().map(|size| (size.megapixels(), size.bit_depth));
         let thumbnail = match &measurement.content {
-            Content::Picture(picture) => Some(picture.thumbnail.clone()),
+            Content::Picture(picture) if picture.thumbnail.len() <= THUMBNAIL => Some(picture.thumbnail.clone()),
             _ => None,
         };
         Ok(Sighting { place, size, thumbnail, matches })
+    }
+
+    /// Whether it lies in the metadata of a picture.
+    fn is_preview(&self) -> bool {
+        self.place.rsplit(" > ").next().is_some_and(|name| name.starts_with(PREVIEW_NAME))
     }
 
     /// How the file measures as far as it was made from this master; none where only its bytes are known.
@@ -105,7 +118,8 @@ impl Recognition {
         (!self.hidden.is_empty()).then(|| self.hidden.join("; ") + &more)
     }
 
-    fn add(&mut self, index: &Index, place: String, measurement: &Measurement) {
+    fn add(&mut self, index: &Index, mut place: String, measurement: &Measurement) {
+        place.truncate(place.floor_char_boundary(PLACE));
         if let Some(why) = measurement.content.unseen() {
             let told = if place.is_empty() { why } else { format!("{place}: {why}") };
             if self.hidden.len() < TOLD { self.hidden.push(told) } else { self.more_hidden += 1 }
@@ -122,11 +136,16 @@ impl Recognition {
                 let bytes = u64::from(size.width) * u64::from(size.height) * 4 * u64::from(size.bit_depth.div_ceil(8));
                 self.pixels = self.pixels.saturating_add(bytes);
             }
-            self.sightings.push(sighting);
+            let thumbnail = sighting.thumbnail.filter(|_| self.sightings.len() < THUMBNAILS);
+            self.sightings.push(Sighting { thumbnail, ..sighting });
             return;
         }
         self.is_mixed |= match &measurement.content {
-            Content::Picture(picture) => sighting.place.is_empty() || picture.width.max(picture.height) > PREVIEW,
+            Content::Picture(picture) if picture.width.max(picture.height) <= PREVIEW && sighting.is_preview() => {
+                self.previews += 1;
+                self.previews > MOST_PREVIEWS
+            }
+            Content::Picture(_) => true,
             Content::Container(_) => false,
             Content::Unscanned(_) | Content::Opaque(_) | Content::Other => true,
         };
@@ -141,6 +160,7 @@ pub(crate) async fn recognise(file: File, limits: &MeasureLimits, index: &Arc<In
         hidden: Vec::new(),
         more_hidden: 0,
         pixels: 0,
+        previews: 0,
         is_mixed: false,
         failed: None,
     };

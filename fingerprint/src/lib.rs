@@ -20,7 +20,7 @@ mod local;
 mod measure;
 mod perceptual;
 
-pub use container::{Container, Inside, Opaque};
+pub use container::{Container, Inside, Opaque, PREVIEW_NAME};
 pub use decode::Format;
 pub use exact::{Digest, Parts};
 pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, Stats};

@@ -153,6 +153,16 @@ fn what_a_picture_hides_is_found() {
         ("zip_behind.jpg", "zip -q a.zip small.jpg && cat cover.jpg a.zip > zip_behind.jpg"),
         ("behind.png", "cat cover.png small.png > behind.png"),
         ("exif.png", "cp cover.png exif.png && exiftool -q -overwrite_original '-ThumbnailImage<=thumb.jpg' exif.png"),
+        (
+            "segments.jpg",
+            "cp cover.jpg segments.jpg && exiftool -q -overwrite_original '-Comment<=small.jpg' segments.jpg",
+        ),
+        (
+            "zip_behind.gif",
+            "convert-im6.q16 cover.jpg cover.gif && zip -q b.zip small.jpg && cat cover.gif b.zip > zip_behind.gif",
+        ),
+        ("zip_behind.tif", "cat cover.tif a.zip > zip_behind.tif"),
+        ("behind.bmp", "convert-im6.q16 cover.jpg cover.bmp && cat cover.bmp small.jpg > behind.bmp"),
         ("exif.webp", "vips copy thumb_in_exif.jpg exif.webp"),
     ];
     for (name, command) in cases {

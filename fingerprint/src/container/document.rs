@@ -48,12 +48,12 @@ impl Walk<'_> {
         let dict = stream.dict();
         let side = |key: &str| dict.get::<u32>(key).unwrap_or(0);
         let (width, height) = (side("Width"), side("Height"));
-        if width.max(height) < SMALLEST {
-            return Ok(());
-        }
         // As it is in the document: the same bytes as the file that was put in.
         if let [Filter::DctDecode | Filter::JpxDecode] = stream.filters().as_slice() {
             return self.bytes(path, &stream.raw_data(), depth);
+        }
+        if width.max(height) < SMALLEST {
+            return Ok(());
         }
         let content = match self.samples(stream, width, height).and_then(Picture::new) {
             Ok(picture) => Content::Picture(picture),

@@ -1,7 +1,8 @@
 //! What a picture carries beside what everybody sees: previews in its metadata, further pages and layers, and
 //! whatever lies behind its end.
 
-use std::ops::{ControlFlow, Range};
+use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 use super::walk::Walk;
 use super::{Container, join};
@@ -12,17 +13,17 @@ use crate::measure::{Content, Picture, Unscanned};
 /// So many bytes behind the end of a picture are padding.
 const PADDING: usize = 64;
 
-/// Where metadata lies, and where the picture ends.
+/// What the metadata is, piece by piece, and where the picture ends.
 #[derive(Default)]
-struct Anatomy {
-    metadata: Vec<Range<usize>>,
+struct Anatomy<'a> {
+    metadata: Vec<Cow<'a, [u8]>>,
     end: Option<usize>,
 }
 
 impl Walk<'_> {
     /// Looks at what the picture `source` hides.
     pub(super) fn hidden(&mut self, path: &str, format: Format, source: Source<'_>, depth: u32) {
-        let Ok(depth) = self.deeper(depth) else { return };
+        let Some(depth) = self.deeper_or_told(path, depth) else { return };
         decode::further(format, source, self.limits, &mut |name, decoded| {
             let content = match decoded.and_then(Picture::new) {
                 Ok(picture) => Content::Picture(picture),
@@ -34,21 +35,29 @@ impl Walk<'_> {
             }
         });
         // Decoders that need all bytes refuse such a file before; the others keep metadata within their reach.
-        let Ok(bytes) = source.bytes(self.limits) else { return };
-        let anatomy = match format {
-            Format::Jpeg => jpeg(&bytes),
-            Format::Png => png(&bytes),
-            Format::WebP => webp(&bytes),
-            Format::Jp2 => jp2(&bytes),
-            _ => Anatomy::default(),
+        let anatomy_of: fn(&[u8]) -> Anatomy<'_> = match format {
+            Format::Jpeg => jpeg,
+            Format::Png => png,
+            Format::WebP => webp,
+            Format::Jp2 => jp2,
+            _ => {
+                self.elsewhere(path, format, source, depth);
+                return;
+            }
         };
-        let is_profile =
-            |range: &Range<usize>| bytes.get(range.clone()).is_some_and(|bytes| bytes.starts_with(b"ICC_PROFILE\0"));
-        let metadata: usize = anatomy.metadata.iter().filter(|range| !is_profile(range)).map(Range::len).sum();
+        let Ok(bytes) = source.bytes(self.limits) else { return };
+        let anatomy = anatomy_of(&bytes);
+        let metadata = anatomy.metadata.iter().filter(|piece| !piece.starts_with(b"ICC_PROFILE\0"));
         // Where the budget is spent the picture it belongs to says so.
-        let _ = self.beside(path, "metadata", metadata as u64);
-        for range in anatomy.metadata {
-            self.carve(path, bytes.get(range).unwrap_or_default(), depth);
+        let _ = self.beside(path, "metadata", metadata.map(|piece| piece.len() as u64).sum());
+        for piece in &anatomy.metadata {
+            let piece: &[u8] = piece;
+            if Format::of(piece).is_some() || Container::of(piece).is_some() {
+                let _ = self.bytes(join(path, b"metadata"), piece, depth);
+            } else {
+                self.carve(path, piece, depth);
+                self.encoded(path, piece, depth);
+            }
         }
         let behind = anatomy.end.and_then(|end| bytes.get(end..)).unwrap_or_default();
         if behind.len() > PADDING && behind.iter().any(|byte| *byte != behind[0]) {
@@ -60,28 +69,45 @@ impl Walk<'_> {
     }
 }
 
-/// Application segments and comments: EXIF, MPF, Photoshop's resources, XMP.
-fn jpeg(bytes: &[u8]) -> Anatomy {
-    let mut anatomy = Anatomy::default();
-    for segment in segments(bytes).map_while(Result::ok) {
-        match segment.marker {
-            0xe0..=0xef | 0xfe => {
-                let start = segment.payload.start;
-                match anatomy.metadata.last_mut() {
-                    // A preview that is longer than one segment goes on in the next.
-                    Some(last) if start - last.end <= 4 => last.end = segment.payload.end,
-                    _ => anatomy.metadata.push(segment.payload),
-                }
+impl Walk<'_> {
+    /// Formats whose end nobody tells here: an archive at the end, and pictures anywhere but in the strips of a TIFF, which
+    /// may be pictures of their own.
+    fn elsewhere(&mut self, path: &str, format: Format, source: Source<'_>, depth: u32) {
+        if Container::of_source(&[], source).is_some() {
+            let opened = self.zip(path, source, depth);
+            if let Err(why) = opened {
+                // Where the budget is spent the picture it belongs to says so.
+                let _ = self.picture(join(path, b"archive behind the picture"), Content::Opaque(why));
             }
+        }
+        if !matches!(format, Format::Tiff | Format::BigTiff) {
+            self.unknown(path, source, depth);
+        }
+    }
+}
+
+/// Application segments and comments: EXIF, MPF, Photoshop's resources, XMP. What is longer than one segment goes on in
+/// the next of its kind.
+fn jpeg(bytes: &[u8]) -> Anatomy<'_> {
+    let mut anatomy = Anatomy::default();
+    let mut last = None;
+    for segment in segments(bytes).map_while(Result::ok) {
+        let payload = bytes.get(segment.payload).unwrap_or_default();
+        match segment.marker {
+            0xe0..=0xef | 0xfe => match anatomy.metadata.last_mut() {
+                Some(piece) if last == Some(segment.marker) => piece.to_mut().extend_from_slice(payload),
+                _ => anatomy.metadata.push(Cow::Borrowed(payload)),
+            },
             EOI => anatomy.end = Some(segment.range.end),
             _ => {}
         }
+        last = Some(segment.marker);
     }
     anatomy
 }
 
 /// All chunks but the picture's own (W3C PNG, 5.3).
-fn png(bytes: &[u8]) -> Anatomy {
+fn png(bytes: &[u8]) -> Anatomy<'_> {
     let mut anatomy = Anatomy::default();
     let mut at = 8;
     while let Some(header) = bytes.get(at..at + 8) {
@@ -94,14 +120,14 @@ fn png(bytes: &[u8]) -> Anatomy {
             break;
         }
         if kind != b"IDAT" && kind != b"fdAT" && kind != b"iCCP" {
-            anatomy.metadata.push(payload);
+            anatomy.metadata.push(Cow::Borrowed(bytes.get(payload).unwrap_or_default()));
         }
     }
     anatomy
 }
 
 /// All chunks but the picture's own (RFC 9649, 2.4).
-fn webp(bytes: &[u8]) -> Anatomy {
+fn webp(bytes: &[u8]) -> Anatomy<'_> {
     let word = |at: usize| bytes.get(at..at + 4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
     let end = word(4).map_or(bytes.len(), |size| (size as usize + 8).min(bytes.len()));
     let mut anatomy = Anatomy { metadata: Vec::new(), end: Some(end) };
@@ -109,7 +135,7 @@ fn webp(bytes: &[u8]) -> Anatomy {
     while let (true, Some(length)) = (at < end, word(at + 4)) {
         let payload = at + 8..(at + 8).saturating_add(length as usize).min(end);
         if matches!(bytes.get(at..at + 4), Some(b"EXIF" | b"XMP ")) {
-            anatomy.metadata.push(payload.clone());
+            anatomy.metadata.push(Cow::Borrowed(bytes.get(payload.clone()).unwrap_or_default()));
         }
         at = payload.end.saturating_add(payload.len() % 2);
     }
@@ -117,7 +143,7 @@ fn webp(bytes: &[u8]) -> Anatomy {
 }
 
 /// All boxes but those of the picture (ISO/IEC 15444-1 annex I.4).
-fn jp2(bytes: &[u8]) -> Anatomy {
+fn jp2(bytes: &[u8]) -> Anatomy<'_> {
     let mut anatomy = Anatomy { metadata: Vec::new(), end: Some(bytes.len()) };
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + 8) {
@@ -132,7 +158,9 @@ fn jp2(bytes: &[u8]) -> Anatomy {
         let end = usize::try_from(length).unwrap_or(usize::MAX).max(8).saturating_add(at).min(bytes.len());
         match &header[4..8] {
             b"jp2c" | b"jP  " | b"ftyp" | b"jp2h" => {}
-            kind if kind.iter().all(u8::is_ascii) => anatomy.metadata.push(at + 8..end),
+            kind if kind.iter().all(u8::is_ascii) => {
+                anatomy.metadata.push(Cow::Borrowed(bytes.get(at + 8..end).unwrap_or_default()))
+            }
             _ => {
                 anatomy.end = Some(at);
                 break;

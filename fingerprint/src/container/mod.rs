@@ -26,6 +26,9 @@ const HEAD: usize = 34 << 10;
 /// How far before its end the directory of a ZIP archive is announced: 22 bytes and a comment (APPNOTE.TXT 4.3.16).
 const TAIL: u64 = 22 + 65_535;
 
+/// How the name of a picture begins that was found in the midst of other bytes: a preview in metadata, for one.
+pub const PREVIEW_NAME: &str = "preview at byte ";
+
 /// Something that lies inside a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inside {

@@ -50,6 +50,9 @@ impl<'a> Walk<'a> {
         // Readers of archives parse hostile bytes, too.
         let opened = catch_unwind(AssertUnwindSafe(|| self.open(container, path, source, depth)));
         let opened = opened.unwrap_or_else(|_| Err(Opaque::Damaged("its reader panicked".to_owned())));
+        if Container::of(&head).is_none() {
+            self.unknown(path, source, depth); // What lies before an archive.
+        }
         match opened.and_then(|()| self.budget.check()) {
             Ok(()) => Content::Container(container),
             Err(why) => Content::Opaque(why),
@@ -72,6 +75,18 @@ impl<'a> Walk<'a> {
 
     pub(super) fn deeper(&self, depth: u32) -> Result<u32, Opaque> {
         if depth >= self.limits.max_depth { Err(Opaque::TooDeep(self.limits.max_depth)) } else { Ok(depth + 1) }
+    }
+
+    /// The same for what any file may hold: that nobody looks any deeper is told, unless nobody is to look at all.
+    pub(super) fn deeper_or_told(&mut self, path: &str, depth: u32) -> Option<u32> {
+        let deeper = self.deeper(depth);
+        if let Err(why) = &deeper
+            && self.limits.max_depth > 0
+        {
+            // Where the budget is spent the file it belongs to says so.
+            let _ = self.picture(join(path, b"inside"), Content::Opaque(why.clone()));
+        }
+        deeper.ok()
     }
 
     /// Looks at what lies in the file as it is, without being unpacked.

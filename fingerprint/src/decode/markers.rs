@@ -6,6 +6,8 @@ use memchr::memchr;
 
 use crate::measure::Reason;
 
+/// Start of an image.
+pub(crate) const SOI: u8 = 0xd8;
 /// Start of a scan; its segment ends behind the coded data that follows.
 pub(crate) const SOS: u8 = 0xda;
 /// End of the image.

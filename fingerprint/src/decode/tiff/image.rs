@@ -111,7 +111,7 @@ pub(super) fn outline(file: &mut File<'_>, directory: &Directory) -> Result<Opti
     };
     let (across, down) = (tile(TILE_WIDTH, file)?, tile(TILE_LENGTH, file)?);
     let cost = Size { width: size.width.max(across), height: size.height.max(down), bit_depth };
-    Ok(Some(Outline { size, cost, reduced: role & 1 != 0, mask: role & 4 != 0 }))
+    Ok(Some(Outline { size, cost, reduced: role & 1 != 0, mask: role & 4 != 0 && size.bit_depth == 1 }))
 }
 
 /// Whether the directory holds the raw data of a camera's sensor (DNG 1.7: colour filter array, or linear).

@@ -23,11 +23,12 @@ pub(in super::super) struct Share {
 /// Keeps the parts of the master `id` instead of what is known of it.
 pub(super) fn put(connection: &Connection, id: i64, parts: &Parts) -> rusqlite::Result<()> {
     forget(connection, id)?;
-    if parts.0.is_empty() {
+    // SQLite's integers are signed; the bits stay.
+    let evidence = parts.0.iter().filter(|part| !part.common);
+    let hashes: Vec<i64> = evidence.map(|part| part.hash as i64).collect();
+    if hashes.is_empty() {
         return Ok(());
     }
-    // SQLite's integers are signed; the bits stay.
-    let hashes: Vec<i64> = parts.0.iter().map(|part| part.hash as i64).collect();
     let packed: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
     connection.prepare_cached("INSERT INTO parts (id, hashes) VALUES (?1, ?2)")?.execute(params![id, packed])?;
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO part (hash, id) VALUES (?1, ?2)")?;
