@@ -5,13 +5,23 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use vitrine_fingerprint::{Content, Inside, Limits, Measurement, Opaque, measure};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use vitrine_fingerprint::{Content, Inside, Limits, Measurement, Opaque, Reason, Unscanned, measure};
 
 fn look(bytes: &[u8], limits: &Limits) -> (Measurement, Vec<Inside>) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let mut inside = Vec::new();
     (measure(&file, limits, &mut |found| inside.push(found)).unwrap(), inside)
+}
+
+/// A document with one stream object.
+fn pdf(dictionary: &str, stream: &[u8]) -> Vec<u8> {
+    let before = "%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n";
+    let object = format!("4 0 obj<<{dictionary}/Length {}>>stream\n", stream.len());
+    let after = "\nendstream\nendobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
+    [before.as_bytes(), object.as_bytes(), stream, after.as_bytes()].concat()
 }
 
 #[test]
@@ -43,4 +53,50 @@ fn directories_of_a_disc_that_lie_in_each_other_end_in_time() {
     let (measurement, _) = look(&disc, &limits);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert!(matches!(measurement.content, Content::Opaque(Opaque::TooSlow(1))), "{:?}", measurement.content);
+}
+
+#[test]
+fn a_picture_in_a_document_cannot_be_larger_than_numbers_are() {
+    for (width, height) in [(u32::MAX, u32::MAX), (1 << 31, 1 << 31), (1 << 31, 1 << 30)] {
+        let picture =
+            format!("/Subtype/Image/Width {width}/Height {height}/BitsPerComponent 16/Filter/RunLengthDecode");
+        let (_, inside) = look(&pdf(&picture, b"\x81\x00\x80"), &Limits::default());
+        let found: Vec<&Content> = inside.iter().map(|inside| &inside.measurement.content).collect();
+        let refused = |reason: &Reason| matches!(reason, Reason::TooMuchMemory { .. } | Reason::TooManyPixels { .. });
+        assert!(
+            matches!(found.as_slice(), [Content::Unscanned(Unscanned { reason, .. })] if refused(reason)),
+            "{width} x {height}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
+    const LIMIT: u64 = 8 << 20;
+    let limits = Limits { max_memory: LIMIT, ..Limits::default() };
+    let deflated = |bytes: &[u8]| {
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let once = deflated(&vec![0; 2 * LIMIT as usize]);
+    let cases = [(once.clone(), "/FlateDecode"), (deflated(&once), "[/FlateDecode/FlateDecode]")];
+    for (stream, filter) in &cases {
+        for kind in ["ObjStm/N 1/First 4", "XRef/Size 5/W[1 2 1]/Root 1 0 R"] {
+            let (measurement, _) = look(&pdf(&format!("/Type/{kind}/Filter{filter}"), stream), &limits);
+            let content = measurement.content;
+            assert!(matches!(content, Content::Opaque(Opaque::TooLarge(LIMIT))), "{kind} {filter}: {content:?}");
+        }
+        let picture = "/Subtype/Image/Width 90/Height 90/BitsPerComponent 8/ColorSpace/DeviceGray";
+        for dictionary in ["/Type/EmbeddedFile", picture] {
+            let (measurement, inside) = look(&pdf(&format!("{dictionary}/Filter{filter}"), stream), &limits);
+            let told = std::iter::once(&measurement).chain(inside.iter().map(|inside| &inside.measurement));
+            let refused = |content: &Content| {
+                let reason = |found: &Unscanned| matches!(found.reason, Reason::TooMuchMemory { .. });
+                matches!(content, Content::Opaque(Opaque::TooLarge(LIMIT)))
+                    || matches!(content, Content::Unscanned(found) if reason(found))
+            };
+            assert!(told.map(|told| &told.content).any(refused), "{dictionary} {filter}: {inside:?}");
+        }
+    }
 }

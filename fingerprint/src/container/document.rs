@@ -6,6 +6,7 @@ use hayro_syntax::object::stream::{ImageColorSpace, ImageDecodeParams};
 use hayro_syntax::object::{self, Array, Dict, Name, Object, Stream};
 use hayro_syntax::{Filter, LoadPdfError, Pdf};
 
+use super::bomb::{has_bomb, is_bomb};
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::{Failure, Format, Layout, Source, samples};
@@ -17,6 +18,9 @@ const SMALLEST: u32 = 64;
 impl Walk<'_> {
     pub(super) fn pdf(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         let bytes = source.bytes(self.limits).map_err(|failure| Opaque::Damaged(failure.reason.to_string()))?;
+        if has_bomb(&bytes, self.limits.max_memory) {
+            return Err(Opaque::TooLarge(self.limits.max_memory));
+        }
         let pdf = Pdf::new(bytes.into_owned()).map_err(|error| match error {
             LoadPdfError::Decryption(_) => Opaque::Encrypted,
             LoadPdfError::Invalid => Opaque::Damaged("its objects cannot be found".to_owned()),
@@ -29,16 +33,23 @@ impl Walk<'_> {
             if kind("Subtype").is_some_and(|kind| kind.as_str() == "Image") {
                 self.image(name("picture"), &stream, depth)?;
             } else if kind("Type").is_some_and(|kind| kind.as_str() == "EmbeddedFile") {
-                match stream.decoded_data() {
+                let attached = match self.is_bomb(&stream) {
+                    true => Err(Opaque::TooLarge(self.limits.max_memory)),
+                    false => stream
+                        .decoded_data()
+                        .map_err(|_| Opaque::Damaged("the attached file cannot be unpacked".to_owned())),
+                };
+                match attached {
                     Ok(attached) => self.bytes(name("attachment"), &attached, depth)?,
-                    Err(_) => {
-                        let damaged = Opaque::Damaged("the attached file cannot be unpacked".to_owned());
-                        self.picture(name("attachment"), Content::Opaque(damaged))?;
-                    }
+                    Err(why) => self.picture(name("attachment"), Content::Opaque(why))?,
                 }
             }
         }
         Ok(())
+    }
+
+    fn is_bomb(&self, stream: &Stream<'_>) -> bool {
+        is_bomb(&stream.raw_data(), &stream.filters(), self.limits.max_memory)
     }
 
     fn image(&mut self, path: String, stream: &Stream<'_>, depth: u32) -> Result<(), Opaque> {
@@ -64,9 +75,10 @@ impl Walk<'_> {
         let is_mask = dict.get::<bool>("ImageMask").unwrap_or(false);
         let bits = if is_mask { 1 } else { dict.get::<u8>("BitsPerComponent").unwrap_or(8) };
         let pixels = u64::from(width) * u64::from(height);
-        if pixels * u64::from(bits.div_ceil(8)) > self.limits.max_memory / 4 {
+        let promised = pixels.saturating_mul(bits.div_ceil(8).into());
+        if promised > self.limits.max_memory / 4 || self.is_bomb(stream) {
             let size = Size { width, height, bit_depth: bits };
-            let reason = Reason::TooMuchMemory { bytes: pixels * 4, limit: self.limits.max_memory };
+            let reason = Reason::TooMuchMemory { bytes: pixels.saturating_mul(4), limit: self.limits.max_memory };
             return Err(Failure { reason, size: Some(size) });
         }
         let palette = palette(dict);
@@ -85,7 +97,8 @@ impl Walk<'_> {
             None => Size { width, height, bit_depth: bits },
         };
         let space = decoded.image_data.as_ref().and_then(|data| data.color_space);
-        let rows = (u64::from(size.width) * u64::from(size.bit_depth)).div_ceil(8) * u64::from(size.height);
+        let row = (u64::from(size.width) * u64::from(size.bit_depth)).div_ceil(8);
+        let rows = row.saturating_mul(size.height.into());
         let layout = match (palette, space) {
             (Some(colours), _) => Layout::Palette(colours),
             (None, Some(ImageColorSpace::Gray)) => Layout::Grey { samples: 1 },
