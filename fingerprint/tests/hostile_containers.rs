@@ -71,6 +71,17 @@ fn a_picture_in_a_document_cannot_be_larger_than_numbers_are() {
 }
 
 #[test]
+fn a_fax_in_a_document_is_not_wider_than_there_is_memory_for() {
+    let picture = "/Subtype/Image/Width 90/Height 90/BitsPerComponent 1/Filter/CCITTFaxDecode/DecodeParms";
+    for parameters in ["<</K -1/Columns 2000000000>>", "[<</Columns 2000000000/K -1>>]"] {
+        let (_, inside) = look(&pdf(&format!("{picture}{parameters}"), &[0xff; 100]), &Limits::default());
+        let found: Vec<&Content> = inside.iter().map(|inside| &inside.measurement.content).collect();
+        let refused = |found: &Unscanned| matches!(found.reason, Reason::TooMuchMemory { .. });
+        assert!(matches!(found.as_slice(), [Content::Unscanned(found)] if refused(found)), "{found:?}");
+    }
+}
+
+#[test]
 fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
     const LIMIT: u64 = 8 << 20;
     let limits = Limits { max_memory: LIMIT, ..Limits::default() };

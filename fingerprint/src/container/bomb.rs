@@ -5,6 +5,7 @@
 //! unpacked by the reader on its own account; of them those are measured that are not encrypted and say plainly what
 //! they are. What is left is at most what DEFLATE can make of the file, and bounded by the limit of the process.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, ZlibDecoder};
@@ -20,21 +21,72 @@ const NESTED: u32 = 4;
 /// A dictionary lies within so many bytes before its stream.
 const DICTIONARY: usize = 1024;
 
-/// Whether `data`, unpacked by `filters` one after the other, is ever more than `limit` bytes.
+/// Whether `data`, unpacked by `filters` one after the other, is ever more than `limit` bytes. Of pictures the last
+/// filter counts as far as the size stands in the data: CCITT's stands in the dictionary.
 pub(super) fn is_bomb(data: &[u8], filters: &[Filter], limit: u64) -> bool {
-    let Some((first, rest)) = filters.split_first() else { return false };
-    let unpacked = match first {
-        Filter::FlateDecode if rest.is_empty() && data.len() as u64 <= limit / DEFLATE => return false,
-        Filter::FlateDecode => inflated(data, limit),
-        Filter::LzwDecode => from_lzw(data, limit),
-        Filter::RunLengthDecode => from_runs(data, limit),
-        Filter::AsciiHexDecode => Some(from_hex(data)),
-        Filter::Ascii85Decode => Some(from_ascii85(data)),
-        Filter::Crypt => return is_bomb(data, rest, limit),
-        // Pictures have limits of their own.
-        Filter::CcittFaxDecode | Filter::Jbig2Decode | Filter::DctDecode | Filter::JpxDecode => return false,
-    };
-    unpacked.is_none_or(|unpacked| is_bomb(&unpacked, rest, limit))
+    match filters {
+        [] => false,
+        [Filter::FlateDecode] if data.len() as u64 <= limit / DEFLATE => false,
+        [before @ .., last] if is_picture(*last) => unpacked(data, before, limit).is_none_or(|data| match last {
+            Filter::Jbig2Decode => jbig2_pixels(&data).is_some_and(|pixels| pixels > limit / 4),
+            _ => false,
+        }),
+        _ => unpacked(data, filters, limit).is_none(),
+    }
+}
+
+/// What `filters` make of `data`; none if that is ever more than `limit` bytes, or one of them makes a picture.
+pub(super) fn unpacked<'a>(data: &'a [u8], filters: &[Filter], limit: u64) -> Option<Cow<'a, [u8]>> {
+    filters.iter().try_fold(Cow::Borrowed(data), |data, filter| {
+        Some(Cow::Owned(match filter {
+            Filter::FlateDecode => inflated(&data, limit)?,
+            Filter::LzwDecode => from_lzw(&data, limit)?,
+            Filter::RunLengthDecode => from_runs(&data, limit)?,
+            Filter::AsciiHexDecode => from_hex(&data),
+            Filter::Ascii85Decode => from_ascii85(&data),
+            Filter::Crypt => return Some(data),
+            Filter::CcittFaxDecode | Filter::Jbig2Decode | Filter::DctDecode | Filter::JpxDecode => return None,
+        }))
+    })
+}
+
+fn is_picture(filter: Filter) -> bool {
+    matches!(filter, Filter::CcittFaxDecode | Filter::Jbig2Decode | Filter::DctDecode | Filter::JpxDecode)
+}
+
+/// How many pixels a page has at most (ITU-T T.88, 7.2 and 7.4.8); none where no segment says it.
+fn jbig2_pixels(mut data: &[u8]) -> Option<u64> {
+    const PAGE: u8 = 48;
+    loop {
+        let (number, flags) = (word(data, 0)?, *data.get(4)?);
+        // Up to four segments that it refers to are counted in three bits; of more the count has four bytes.
+        let (references, counted) = match *data.get(5)? >> 5 {
+            few @ 0..=4 => (usize::from(few), 6),
+            _ => {
+                let many = (word(data, 5)? & 0x1fff_ffff) as usize;
+                (many, 9 + (many + 1).div_ceil(8))
+            }
+        };
+        let bytes = if number <= 256 {
+            1
+        } else if number <= 65536 {
+            2
+        } else {
+            4
+        };
+        let association = if flags & 0x40 == 0 { 1 } else { 4 };
+        let at = counted + references * bytes + association;
+        let (length, payload) = (word(data, at)?, data.get(at + 4..)?);
+        if flags & 0x3f == PAGE {
+            // A height that is not known yet is the greatest.
+            return Some(u64::from(word(payload, 0)?) * u64::from(word(payload, 4)?.min(u16::MAX.into())));
+        }
+        data = payload.get(length as usize..)?;
+    }
+}
+
+fn word(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word))
 }
 
 /// Whether one of the object or cross-reference streams in the file `bytes`, or one that is packed twice, is.
@@ -81,12 +133,12 @@ fn inflated(data: &[u8], limit: u64) -> Option<Vec<u8>> {
 
 /// ISO 32000-1, 7.4.4. Which of both kinds it is stands in the parameters: both are tried.
 fn from_lzw(data: &[u8], limit: u64) -> Option<Vec<u8>> {
-    let early = unpacked(Decoder::with_tiff_size_switch(BitOrder::Msb, 8), data, limit)?;
-    let late = unpacked(Decoder::new(BitOrder::Msb, 8), data, limit)?;
+    let early = decoded(Decoder::with_tiff_size_switch(BitOrder::Msb, 8), data, limit)?;
+    let late = decoded(Decoder::new(BitOrder::Msb, 8), data, limit)?;
     Some(if early.len() < late.len() { late } else { early })
 }
 
-fn unpacked(mut decoder: Decoder, mut data: &[u8], limit: u64) -> Option<Vec<u8>> {
+fn decoded(mut decoder: Decoder, mut data: &[u8], limit: u64) -> Option<Vec<u8>> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     loop {
         let step = decoder.decode_bytes(data, &mut buffer);
@@ -173,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_unpacked_is_measured_whatever_the_filters() {
-        use Filter::{Ascii85Decode, AsciiHexDecode, DctDecode, FlateDecode, LzwDecode, RunLengthDecode};
+        use Filter::{Ascii85Decode, AsciiHexDecode, DctDecode, FlateDecode, Jbig2Decode, LzwDecode, RunLengthDecode};
         let once = deflated(&vec![0; 1 << 20]);
         let twice = deflated(&once);
         let hex: Vec<u8> = once.iter().flat_map(|byte| format!("{byte:02x} ").into_bytes()).chain(*b">").collect();
@@ -192,6 +244,12 @@ mod tests {
             assert!(is_bomb(data, filters, (1 << 20) - 1), "{filters:?}");
         }
         assert!(!is_bomb(&[7; 1000], &[], 10));
+        assert!(is_bomb(&once, &[DctDecode, FlateDecode], u64::MAX), "nothing is made of pixels");
+        let page = |side: u16| {
+            let side = [0, 0, side.to_be_bytes()[0], side.to_be_bytes()[1]];
+            [&[0, 0, 0, 0, 48, 0, 1, 0, 0, 0, 19], side.as_slice(), &side, &[0; 11]].concat()
+        };
+        assert!(is_bomb(&page(u16::MAX), &[Jbig2Decode], 1 << 30) && !is_bomb(&page(5000), &[Jbig2Decode], 1 << 30));
         // "Man " and "sure", of the article that everybody knows.
         assert_eq!(from_ascii85(b"9jqo^ F*2M7~>"), b"Man sure");
         assert!(!is_bomb(b"9jqo^~>", &[Ascii85Decode, FlateDecode], 1 << 20));

@@ -6,7 +6,7 @@ use hayro_syntax::object::stream::{ImageColorSpace, ImageDecodeParams};
 use hayro_syntax::object::{self, Array, Dict, Name, Object, Stream};
 use hayro_syntax::{Filter, LoadPdfError, Pdf};
 
-use super::bomb::{has_bomb, is_bomb};
+use super::bomb::{has_bomb, is_bomb, unpacked};
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::{Failure, Format, Layout, Source, samples};
@@ -60,8 +60,10 @@ impl Walk<'_> {
             return Ok(());
         }
         // As it is in the document: the same bytes as the file that was put in.
-        if let [Filter::DctDecode | Filter::JpxDecode] = stream.filters().as_slice() {
-            return self.bytes(path, &stream.raw_data(), depth);
+        if let Some((Filter::DctDecode | Filter::JpxDecode, before)) = stream.filters().split_last()
+            && let Some(bytes) = unpacked(&stream.raw_data(), before, self.limits.max_memory)
+        {
+            return self.bytes(path, &bytes, depth);
         }
         let content = match self.samples(stream, width, height).and_then(Picture::new) {
             Ok(picture) => Content::Picture(picture),
@@ -74,7 +76,9 @@ impl Walk<'_> {
         let dict = stream.dict();
         let is_mask = dict.get::<bool>("ImageMask").unwrap_or(false);
         let bits = if is_mask { 1 } else { dict.get::<u8>("BitsPerComponent").unwrap_or(8) };
-        let pixels = u64::from(width) * u64::from(height);
+        // The width of a fax is that of its parameters.
+        let faxed = if stream.filters().contains(&Filter::CcittFaxDecode) { columns(dict) } else { 0 };
+        let pixels = u64::from(width).max(faxed).saturating_mul(height.into());
         let promised = pixels.saturating_mul(bits.div_ceil(8).into());
         if promised > self.limits.max_memory / 4 || self.is_bomb(stream) {
             let size = Size { width, height, bit_depth: bits };
@@ -114,6 +118,18 @@ impl Walk<'_> {
         };
         samples::decode(size, &layout, &decoded.data, self.limits)
     }
+}
+
+/// The most columns that the parameters of a filter speak of (ISO 32000-1, 7.4.6).
+fn columns(dict: &Dict<'_>) -> u64 {
+    const USUAL: u64 = 1728;
+    // Cut off above 32 bits, as its decoder does.
+    let number = |parameters: &Dict<'_>| parameters.get::<usize>("Columns").map(|columns| u64::from(columns as u32));
+    let of = |parameters: Dict<'_>| number(&parameters).unwrap_or(USUAL);
+    let one = ["DecodeParms", "DP"].into_iter().filter_map(|key| dict.get::<Dict<'_>>(key)).map(of).max();
+    let arrays = ["DecodeParms", "DP"].into_iter().filter_map(|key| dict.get::<Array<'_>>(key));
+    let many = arrays.flat_map(|array| array.iter::<Dict<'_>>().map(of).collect::<Vec<_>>()).max();
+    one.max(many).unwrap_or(USUAL)
 }
 
 /// The colours of an indexed colour space (ISO 32000-1, 8.6.6.3).
