@@ -1,5 +1,7 @@
 //! ISO 9660 images of discs (ECMA-119).
 
+use std::collections::HashSet;
+
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::Source;
@@ -26,12 +28,14 @@ impl Walk<'_> {
         let root = descriptor.get(156..190).and_then(record);
         let root = root.ok_or_else(|| Opaque::Damaged("it has no root directory".to_owned()))?;
         // Directories of a hostile image may lie within each other.
-        let mut seen = vec![root.start];
+        let mut seen = HashSet::from([root.start]);
         let mut waiting = vec![(path.to_owned(), root.start, root.size)];
         while let Some((path, start, size)) = waiting.pop() {
             let bytes = source.peek(start, size.min(DIRECTORY) as usize);
             let mut at = 0;
             while at < bytes.len() {
+                // Most of the records may be of nothing new, and there may be millions of them.
+                self.budget.check()?;
                 let length = usize::from(bytes[at]);
                 if length == 0 {
                     at = (at / SECTOR as usize + 1) * SECTOR as usize; // No record crosses a sector.
@@ -43,9 +47,8 @@ impl Walk<'_> {
                 let name = join(&path, record.name.split(|byte| *byte == b';').next().unwrap_or_default());
                 if !record.is_directory {
                     self.lying(name, source.part(record.start, record.size), depth)?;
-                } else if !seen.contains(&record.start) {
+                } else if seen.insert(record.start) {
                     self.budget.member()?;
-                    seen.push(record.start);
                     waiting.push((name, record.start, record.size));
                 }
             }

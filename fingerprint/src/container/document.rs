@@ -6,6 +6,7 @@ use hayro_syntax::object::stream::{ImageColorSpace, ImageDecodeParams};
 use hayro_syntax::object::{self, Array, Dict, Name, Object, Stream};
 use hayro_syntax::{Filter, LoadPdfError, Pdf};
 
+use super::bomb::{has_bomb, is_bomb, unpacked};
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::{Failure, Format, Layout, Source, samples};
@@ -17,6 +18,9 @@ const SMALLEST: u32 = 64;
 impl Walk<'_> {
     pub(super) fn pdf(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         let bytes = source.bytes(self.limits).map_err(|failure| Opaque::Damaged(failure.reason.to_string()))?;
+        if has_bomb(&bytes, self.limits.max_memory) {
+            return Err(Opaque::TooLarge(self.limits.max_memory));
+        }
         let pdf = Pdf::new(bytes.into_owned()).map_err(|error| match error {
             LoadPdfError::Decryption(_) => Opaque::Encrypted,
             LoadPdfError::Invalid => Opaque::Damaged("its objects cannot be found".to_owned()),
@@ -30,12 +34,15 @@ impl Walk<'_> {
             if kind("Subtype").is_some_and(|kind| kind.as_str() == "Image") {
                 self.image(name("picture"), &stream, depth)?;
             } else if kind("Type").is_some_and(|kind| kind.as_str() == "EmbeddedFile") {
-                match stream.decoded_data() {
+                let attached = match self.is_bomb(&stream) {
+                    true => Err(Opaque::TooLarge(self.limits.max_memory)),
+                    false => stream
+                        .decoded_data()
+                        .map_err(|_| Opaque::Damaged("the attached file cannot be unpacked".to_owned())),
+                };
+                match attached {
                     Ok(attached) => self.bytes(name("attachment"), &attached, depth)?,
-                    Err(_) => {
-                        let damaged = Opaque::Damaged("the attached file cannot be unpacked".to_owned());
-                        self.picture(name("attachment"), Content::Opaque(damaged))?;
-                    }
+                    Err(why) => self.picture(name("attachment"), Content::Opaque(why))?,
                 }
             } else {
                 beside += stream.raw_data().len() as u64;
@@ -44,13 +51,19 @@ impl Walk<'_> {
         self.beside(path, "other streams", beside)
     }
 
+    fn is_bomb(&self, stream: &Stream<'_>) -> bool {
+        is_bomb(&stream.raw_data(), &stream.filters(), self.limits.max_memory)
+    }
+
     fn image(&mut self, path: String, stream: &Stream<'_>, depth: u32) -> Result<(), Opaque> {
         let dict = stream.dict();
         let side = |key: &str| dict.get::<u32>(key).unwrap_or(0);
         let (width, height) = (side("Width"), side("Height"));
         // As it is in the document: the same bytes as the file that was put in.
-        if let [Filter::DctDecode | Filter::JpxDecode] = stream.filters().as_slice() {
-            return self.bytes(path, &stream.raw_data(), depth);
+        if let Some((Filter::DctDecode | Filter::JpxDecode, before)) = stream.filters().split_last()
+            && let Some(bytes) = unpacked(&stream.raw_data(), before, self.limits.max_memory)
+        {
+            return self.bytes(path, &bytes, depth);
         }
         if width.max(height) < SMALLEST {
             return Ok(());
@@ -66,10 +79,13 @@ impl Walk<'_> {
         let dict = stream.dict();
         let is_mask = dict.get::<bool>("ImageMask").unwrap_or(false);
         let bits = if is_mask { 1 } else { dict.get::<u8>("BitsPerComponent").unwrap_or(8) };
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels * u64::from(bits.div_ceil(8)) > self.limits.max_memory / 4 {
+        // The width of a fax is that of its parameters.
+        let faxed = if stream.filters().contains(&Filter::CcittFaxDecode) { columns(dict) } else { 0 };
+        let pixels = u64::from(width).max(faxed).saturating_mul(height.into());
+        let promised = pixels.saturating_mul(bits.div_ceil(8).into());
+        if promised > self.limits.max_memory / 4 || self.is_bomb(stream) {
             let size = Size { width, height, bit_depth: bits };
-            let reason = Reason::TooMuchMemory { bytes: pixels * 4, limit: self.limits.max_memory };
+            let reason = Reason::TooMuchMemory { bytes: pixels.saturating_mul(4), limit: self.limits.max_memory };
             return Err(Failure { reason, size: Some(size) });
         }
         let palette = palette(dict);
@@ -88,7 +104,8 @@ impl Walk<'_> {
             None => Size { width, height, bit_depth: bits },
         };
         let space = decoded.image_data.as_ref().and_then(|data| data.color_space);
-        let rows = (u64::from(size.width) * u64::from(size.bit_depth)).div_ceil(8) * u64::from(size.height);
+        let row = (u64::from(size.width) * u64::from(size.bit_depth)).div_ceil(8);
+        let rows = row.saturating_mul(size.height.into());
         let layout = match (palette, space) {
             (Some(colours), _) => Layout::Palette(colours),
             (None, Some(ImageColorSpace::Gray)) => Layout::Grey { samples: 1 },
@@ -104,6 +121,18 @@ impl Walk<'_> {
         };
         samples::decode(size, &layout, &decoded.data, self.limits)
     }
+}
+
+/// The most columns that the parameters of a filter speak of (ISO 32000-1, 7.4.6).
+fn columns(dict: &Dict<'_>) -> u64 {
+    const USUAL: u64 = 1728;
+    // Cut off above 32 bits, as its decoder does.
+    let number = |parameters: &Dict<'_>| parameters.get::<usize>("Columns").map(|columns| u64::from(columns as u32));
+    let of = |parameters: Dict<'_>| number(&parameters).unwrap_or(USUAL);
+    let one = ["DecodeParms", "DP"].into_iter().filter_map(|key| dict.get::<Dict<'_>>(key)).map(of).max();
+    let arrays = ["DecodeParms", "DP"].into_iter().filter_map(|key| dict.get::<Array<'_>>(key));
+    let many = arrays.flat_map(|array| array.iter::<Dict<'_>>().map(of).collect::<Vec<_>>()).max();
+    one.max(many).unwrap_or(USUAL)
 }
 
 /// The colours of an indexed colour space (ISO 32000-1, 8.6.6.3).

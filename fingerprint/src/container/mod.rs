@@ -2,6 +2,7 @@
 //! Everything is looked at as if it were a file of its own.
 
 mod archive;
+mod bomb;
 mod budget;
 mod carve;
 mod disc;

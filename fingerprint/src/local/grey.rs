@@ -10,6 +10,8 @@ use crate::decode::{Reduced, scale};
 
 /// Longest side of a picture that is kept, in pixels.
 const LONGEST: usize = 8192;
+/// Most pixels of it: twice those of the largest one, which has as many as a square of 640.
+const LARGEST: usize = 2 * 640 * 640;
 
 /// A grey picture, 0 to 255, row by row. Pixel (x, y) covers the square from (x, y) to (x + 1, y + 1).
 #[derive(Clone, Debug)]
@@ -74,8 +76,10 @@ impl Grey {
             .set_max_width(LONGEST)
             .set_max_height(LONGEST);
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+        // What it says comes from the process that is trusted in nothing: a few bytes may promise much.
+        decoder.decode_headers().ok()?;
+        let (width, height) = decoder.dimensions().filter(|(width, height)| width * height <= LARGEST)?;
         let pixels = decoder.decode().ok()?;
-        let (width, height) = decoder.dimensions()?;
         let sound = width > 0 && height > 0 && pixels.len() == width * height;
         sound.then(|| Grey::new(width, height, pixels.into_iter().map(f32::from).collect()))
     }
@@ -162,5 +166,20 @@ impl Integral {
         let corner = |x: i32, y: i32| self.sums[(y * (self.width + 1) + x) as usize];
         let sum = corner(right, bottom) + corner(left, top) - corner(right, top) - corner(left, bottom);
         sum as f32 / ((right - left) * (bottom - top)) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_bytes_that_promise_much_are_no_picture() {
+        let mut jpeg = Grey::new(64, 48, vec![128.0; 64 * 48]).to_jpeg(1 << 20).unwrap();
+        assert!(Grey::from_jpeg(&jpeg).is_some());
+        // Height and width follow the length and the depth of the frame header (ITU-T T.81, B.2.2).
+        let at = jpeg.windows(2).position(|marker| marker == b"\xff\xc0").unwrap() + 5;
+        jpeg[at..at + 4].copy_from_slice(&[0x20, 0, 0x20, 0]);
+        assert!(Grey::from_jpeg(&jpeg).is_none());
     }
 }
