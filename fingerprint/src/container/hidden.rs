@@ -159,7 +159,7 @@ fn jp2(bytes: &[u8]) -> Anatomy<'_> {
         match &header[4..8] {
             b"jp2c" | b"jP  " | b"ftyp" | b"jp2h" => {}
             kind if kind.iter().all(u8::is_ascii) => {
-                anatomy.metadata.push(Cow::Borrowed(bytes.get(at + 8..end).unwrap_or_default()))
+                anatomy.metadata.push(Cow::Borrowed(bytes.get(at + 8..end).unwrap_or_default()));
             }
             _ => {
                 anatomy.end = Some(at);
