@@ -107,7 +107,8 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// is seen. Not more than `limits.parallel` run at a time.
 ///
 /// # Errors
-/// Whatever goes wrong with the file or the process; nothing of it harms the caller. What `found` got counts.
+/// Whatever goes wrong with the file or the process; nothing of it harms the caller. What `found` got counts; with an
+/// empty path the file itself comes last, by its digest and its parts, if those were known before it went wrong.
 pub(crate) async fn measure(
     file: File,
     limits: &MeasureLimits,
@@ -141,14 +142,23 @@ async fn run(
         .map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
     // The processor's clock stops the worker first where it computes; this one where it waits.
     let patience = Duration::from_secs(limits.seconds.saturating_add(2));
-    let mut tell = |inside| found.as_mut().map_or((), |found| found(inside));
-    match tokio::time::timeout(patience, answer(&mut child, limits, &mut tell)).await {
+    let mut by_bytes = None;
+    let mut tell = |inside: Inside| match &mut found {
+        Some(_) if inside.path.is_empty() => by_bytes = Some(inside),
+        Some(found) => found(inside),
+        None => {}
+    };
+    let answer = match tokio::time::timeout(patience, answer(&mut child, limits, &mut tell)).await {
         Ok(answer) => answer,
         Err(_) => {
             let _ = child.kill().await; // it is gone already, then
             Err(MeasureFailed::TooSlow(limits.seconds))
         }
+    };
+    if let (Err(_), Some(found), Some(by_bytes)) = (&answer, found, by_bytes) {
+        tokio::task::block_in_place(|| found(by_bytes));
     }
+    answer
 }
 
 /// What a command makes of something that is inside a file.

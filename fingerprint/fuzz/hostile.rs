@@ -85,6 +85,8 @@ pub fn measured(bytes: &[u8]) -> (Measurement, Vec<Inside>) {
     };
     assert_eq!(measurement.digest.as_bytes(), blake3::hash(bytes).as_bytes());
     assert_eq!(measurement.bytes, bytes.len() as u64);
+    let first = inside.remove(0);
+    assert!(first.path.is_empty() && first.measurement.parts == measurement.parts);
     // One more may be told of: the one at which the budget ends; and one that says so for each depth.
     let most = MEMBERS + 2 + u64::from(limits.max_depth);
     assert!(inside.len() as u64 <= most, "{} members, {MEMBERS} are allowed", inside.len());

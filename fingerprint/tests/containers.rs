@@ -63,7 +63,7 @@ impl Lab {
     fn look_within(&self, name: &str, limits: &Limits) -> (Measurement, Vec<Inside>) {
         let mut inside = Vec::new();
         let file = File::open(self.path(name)).unwrap();
-        (measure(&file, limits, &mut |found| inside.push(found)).unwrap(), inside)
+        (measure(&file, limits, &mut |found| inside.push(found)).unwrap(), inside.split_off(1))
     }
 
     fn look(&self, name: &str) -> (Measurement, Vec<Inside>) {

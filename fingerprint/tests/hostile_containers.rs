@@ -13,7 +13,12 @@ fn look(bytes: &[u8], limits: &Limits) -> (Measurement, Vec<Inside>) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let mut inside = Vec::new();
-    (measure(&file, limits, &mut |found| inside.push(found)).unwrap(), inside)
+    let whole = measure(&file, limits, &mut |found| inside.push(found)).unwrap();
+    // First of all comes the file by its bytes alone, so that these are known whatever happens to its decoder.
+    let first = inside.remove(0);
+    assert!(first.path.is_empty() && matches!(first.measurement.content, Content::Other));
+    assert_eq!((first.measurement.digest, first.measurement.parts), (whole.digest, whole.parts.clone()));
+    (whole, inside)
 }
 
 /// A document with one stream object.

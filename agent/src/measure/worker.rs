@@ -64,9 +64,9 @@ fn measured(memory_mib: u64, inside: Option<Duration>) -> Result<Measurement, Me
         None => limits.max_depth = 0,
     }
     let mut broken = Ok(());
-    let measurement = vitrine_fingerprint::measure(&file, &limits, &mut |inside| {
-        if broken.is_ok() {
-            broken = say(&Answer::Inside(inside));
+    let measurement = vitrine_fingerprint::measure(&file, &limits, &mut |found| {
+        if inside.is_some() && broken.is_ok() {
+            broken = say(&Answer::Inside(found));
         }
     });
     broken?;

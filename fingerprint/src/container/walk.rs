@@ -172,8 +172,9 @@ impl<'a> Walk<'a> {
     pub(super) fn picture(&mut self, path: String, content: Content) -> Result<(), Opaque> {
         let digest = exact::Digest::of(b"");
         let measurement = Measurement { digest, bytes: 0, parts: exact::Parts::default(), content };
+        self.budget.member()?;
         (self.found)(Inside { path, measurement });
-        self.budget.member()
+        Ok(())
     }
 }
 

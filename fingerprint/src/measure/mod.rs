@@ -177,7 +177,8 @@ pub enum MeasureError {
 }
 
 /// Reads `file` from its first byte (whatever its offset, which stays) and measures it, and everything that is
-/// inside, which `found` gets; once for all layers where it is small. Pictures above [`Limits::keep_bytes`] are
+/// inside, which `found` gets, after the file itself by its bytes alone (with an empty path): what is known of it even if
+/// no decoder comes back. It is read once for all layers where it is small. Pictures above [`Limits::keep_bytes`] are
 /// decoded by a second, streaming pass.
 ///
 /// It never blocks on a FIFO, and is bounded in memory by `limits`; its time is proportional to the size
@@ -199,12 +200,15 @@ pub fn measure(file: &File, limits: &Limits, found: &mut dyn FnMut(Inside)) -> R
     if whole.bytes != before.size() || changed(&before, &file.metadata()?) {
         return Err(MeasureError::Changed);
     }
+    let by_bytes =
+        |content| Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts.clone(), content };
+    found(Inside { path: String::new(), measurement: by_bytes(Content::Other) });
     let source = if whole.is_kept() { Source::Memory(&whole.kept) } else { all };
     let content = Walk::new(limits, whole.bytes, found).content("", source, 0);
     if changed(&before, &file.metadata()?) {
         return Err(MeasureError::Changed);
     }
-    Ok(Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content })
+    Ok(by_bytes(content))
 }
 
 /// Decodes and fingerprints one picture.
