@@ -94,8 +94,9 @@ fn pages_and_sub_directories_are_found_once_each() {
     let deep = tiff.grey(90, 22, &[], 0);
     let low = tiff.grey(80, 21, &[(330, 4, &[deep])], 0);
     let icon = tiff.grey(32, 99, &[], 0);
-    let mask = tiff.grey(100, 98, &[(254, 4, &[4])], third);
-    let second = tiff.grey(100, 20, &[(330, 4, &[low, icon, low])], mask);
+    // A mask has one bit a pixel (TIFF 6.0, NewSubfileType); a picture that calls itself one is a picture.
+    let disguised = tiff.grey(100, 98, &[(254, 4, &[4])], third);
+    let second = tiff.grey(100, 20, &[(330, 4, &[low, icon, low])], disguised);
     let first = tiff.grey(200, 10, &[], second);
     tiff.point(4, first);
     let found = beside(&tiff.bytes);
@@ -103,6 +104,7 @@ fn pages_and_sub_directories_are_found_once_each() {
         ("page 2", (100, 20)),
         ("sub-directory 1 of page 2", (80, 21)),
         ("sub-directory 1 of sub-directory 1 of page 2", (90, 22)),
+        ("page 3", (100, 98)),
         ("page 4", (70, 30)),
     ];
     assert_eq!(named(&found), expected);

@@ -88,7 +88,7 @@ pub(super) struct Outline {
     pub(super) cost: Size,
     /// A reduced version of another picture of this file.
     pub(super) reduced: bool,
-    /// A transparency mask of another picture of this file.
+    /// A transparency mask of another picture of this file: one bit a pixel, not whatever calls itself one.
     pub(super) mask: bool,
 }
 
