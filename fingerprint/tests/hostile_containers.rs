@@ -116,3 +116,10 @@ fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_damaged_bzip2_file_is_told_and_ends_nobody() {
+    let (whole, inside) = look(include_bytes!("../fuzz/corpus/measure/bzip2-overflow"), &Limits::default());
+    let told = inside.iter().any(|found| matches!(found.measurement.content, Content::Opaque(Opaque::Damaged(_))));
+    assert!(told || matches!(whole.content, Content::Opaque(Opaque::Damaged(_))), "{:?}", whole.content);
+}

@@ -129,7 +129,9 @@ impl Fingerprint {
 fn in_words(path: &Path, measurement: &Measurement, inside: &[(String, String)]) -> String {
     let Measurement { digest, bytes, content, .. } = measurement;
     let head = format!("{}\n  blake3  {digest}\n  bytes   {bytes}\n  content {content}\n", shown(path));
-    inside.iter().fold(head, |text, (place, what)| text + &format!("  inside  {place}: {what}\n"))
+    // Without a place: the file by its bytes alone, where the process that read it did not come back.
+    let inside = inside.iter().filter(|(place, _)| !place.is_empty());
+    inside.fold(head, |text, (place, what)| text + &format!("  inside  {place}: {what}\n"))
 }
 
 fn in_json(path: &Path, measurement: &Measurement, inside: &[(String, String)]) -> Value {
