@@ -63,17 +63,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let rows = u64::from(size.height) * needed as u64 * 4 + u64::from(size.width) * 16 * needed as u64;
     afford(rows, size, limits)?;
     let planes = document.planes(needed, counts).map_err(failed)?;
-    let mut rows = Rows::new(source, planes, (size.width, size.height), document.depth).map_err(failed)?;
-    let mut reducer = Reducer::new(size.width, size.height);
-    let (mut samples, mut rgb) = (Vec::new(), Vec::new());
-    for y in 0..size.height {
-        rows.next(document.is_light(), &mut samples).map_err(failed)?;
-        document.settle(&mut samples);
-        rgb.clear();
-        layout.to_rgb(&samples, &mut rgb);
-        reducer.add(0, y, 1, &rgb);
-    }
-    Ok((size, reducer.finish()))
+    document.reduce(planes, size, &layout).map(|reduced| (size, reduced)).map_err(failed)
 }
 
 /// The layers that have pixels.
@@ -153,6 +143,21 @@ impl<'a> Document<'a> {
     /// Samples of floating point are light, not brightness.
     fn is_light(&self) -> bool {
         matches!(self.mode, Mode::Grey | Mode::Rgb)
+    }
+
+    /// Reads these planes row by row, and reduces what they show.
+    fn reduce(&self, planes: Vec<Plane>, size: Size, layout: &Layout) -> Result<Reduced, Reason> {
+        let mut rows = Rows::new(self.source, planes, (size.width, size.height), self.depth)?;
+        let mut reducer = Reducer::new(size.width, size.height);
+        let (mut samples, mut rgb) = (Vec::new(), Vec::new());
+        for y in 0..size.height {
+            rows.next(self.is_light(), &mut samples)?;
+            self.settle(&mut samples);
+            rgb.clear();
+            layout.to_rgb(&samples, &mut rgb);
+            reducer.add(0, y, 1, &rgb);
+        }
+        Ok(reducer.finish())
     }
 
     /// What the samples of eight bits still lack.

@@ -4,8 +4,8 @@ use std::io::{Seek, SeekFrom};
 
 use super::super::source::Reader;
 use super::super::{Budget, LEAST_SIDE, guarded, report};
-use super::plane::{Coding, Plane, Rows, lengths};
-use super::{Document, Each, Failure, Format, Layout, Limits, Mode, Reason, Reduced, Reducer, Size, at, bytes};
+use super::plane::{Coding, Plane, lengths};
+use super::{Document, Each, Failure, Format, Layout, Limits, Mode, Reason, Reduced, Size, at, bytes};
 use super::{admit, afford};
 
 /// Most layers that are looked at.
@@ -165,17 +165,7 @@ fn decode(
         let (_, offset, length) = channel.ok_or_else(|| failed(Reason::Damaged(format!("no channel {number}"))))?;
         planes.push(plane(document, *offset, *length, size.height).map_err(failed)?);
     }
-    let mut rows = Rows::new(document.source, planes, (size.width, size.height), document.depth).map_err(failed)?;
-    let mut reducer = Reducer::new(size.width, size.height);
-    let (mut samples, mut rgb) = (Vec::new(), Vec::new());
-    for y in 0..size.height {
-        rows.next(document.is_light(), &mut samples).map_err(failed)?;
-        document.settle(&mut samples);
-        rgb.clear();
-        layout.to_rgb(&samples, &mut rgb);
-        reducer.add(0, y, 1, &rgb);
-    }
-    Ok((size, reducer.finish()))
+    document.reduce(planes, size, &layout).map(|reduced| (size, reduced)).map_err(failed)
 }
 
 fn plane(document: &mut Document<'_>, offset: u64, length: u64, rows: u32) -> Result<Plane, Reason> {
