@@ -5,7 +5,11 @@
 # uncaught: every ps and pgrep reads the arguments of all processes, and would carry the label of each of them
 
 . attack.sh
-bash -c 'text=$(base64 -w 0 "$SCAN" | head -c 100000); exec bash -c "sleep 2; :" "$text"' &
-sleep 1
-tr -d '\0' <"/proc/$!/cmdline" >"$ROOM/line"
+bash -c 'text=$(base64 -w 0 "$SCAN" | head -c 100000); exec bash -c "sleep 60; :" "$text"' &
+for _ in {1..100}; do
+    tr -d '\0' <"/proc/$!/cmdline" >"$ROOM/line"
+    [ "$(wc -c <"$ROOM/line")" -lt 10000 ] || break
+    sleep 0.1
+done
 [ "$(wc -c <"$ROOM/line")" -lt 10000 ] || cp "$ROOM/line" "$COPY"
+kill $!
