@@ -3,13 +3,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vitrine_policy::record::{Event, Notice, NoticeClass, Severity, printable};
+use vitrine_policy::record::{Event, Notice, NoticeClass, SHUTDOWN, STARTED, Severity, printable};
 
 /// Everything that can go wrong, or that the agent tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub(crate) enum Failure {
     Started,
+    Shutdown,
     Stopped,
     PolicyLoaded,
     PolicyRefused,
@@ -57,8 +58,9 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 32] = [
+    pub(crate) const ALL: [Failure; 33] = [
         Failure::Started,
+        Failure::Shutdown,
         Failure::Stopped,
         Failure::PolicyLoaded,
         Failure::PolicyRefused,
@@ -98,7 +100,8 @@ impl Failure {
         use NoticeClass::{Lifecycle, Policy, Tamper};
         use Severity::{Critical, High, Informational, Low, Medium};
         let (code, class, severity, operation) = match self {
-            Failure::Started          => ("started",           Lifecycle, Informational, "none"),
+            Failure::Started          => (STARTED,             Lifecycle, Informational, "none"),
+            Failure::Shutdown         => (SHUTDOWN,            Lifecycle, Informational, "waiting system calls are freed"),
             Failure::Stopped          => ("stopped",           Lifecycle, Medium,        "waiting system calls are freed"),
             Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
             Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),

@@ -184,7 +184,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     save(&workstation, &labels);
     workstation.recorder.flush(LAST_WORDS);
     if !is_lost {
-        spool.push(Failure::Stopped.notice(None, "the agent was told to stop"));
+        spool.push(match machine_goes_off().await {
+            true => Failure::Shutdown.notice(None, "the agent ends with the workstation"),
+            false => Failure::Stopped.notice(None, "the agent was told to stop, and the workstation goes on"),
+        });
     }
     spool.flush(LAST_WORDS);
     let _ = end.send(true);
@@ -295,6 +298,17 @@ fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
         mode: mode(&snapshot.policy).to_owned(),
         policy: snapshot.digest.clone(),
         counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
+    }
+}
+
+/// Whether the service manager is bringing the whole machine down (systemctl(1), `is-system-running`). Where there is no
+/// systemd nobody can say, and the collector will miss the agent.
+async fn machine_goes_off() -> bool {
+    let mut asked = tokio::process::Command::new("/usr/bin/systemctl");
+    asked.arg("is-system-running").kill_on_drop(true).stdin(std::process::Stdio::null());
+    match tokio::time::timeout(Duration::from_secs(1), asked.output()).await {
+        Ok(Ok(answer)) => answer.stdout.trim_ascii() == b"stopping",
+        _ => false,
     }
 }
 

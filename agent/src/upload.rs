@@ -233,6 +233,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
             "spool_depth": self.spool.depth(),
             "last_sequence": self.spool.last_sequence(),
             "time": Timestamp::now().as_millisecond(),
+            "heartbeat_seconds": self.pace.heartbeat.as_secs(),
             "counters": counters,
         });
         match &self.client {

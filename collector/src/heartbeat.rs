@@ -1,6 +1,7 @@
 //! Heartbeats: an agent's short word that it is there, and the list of workstations made of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,12 +11,14 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use vitrine_policy::decision::Mode;
 
 use crate::enroll::{AgentToken, Reader, check_agent};
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::now;
+use crate::store::{HostFilter, Store, now};
 
 /// What an agent says of itself. Fields that this program does not know are ignored, so that newer
 /// agents are heard.
@@ -42,6 +45,9 @@ pub(crate) struct Heartbeat {
     /// Milliseconds since 1970 by the workstation's clock.
     #[serde(default)]
     pub(crate) time: Option<i64>,
+    /// Seconds from one heartbeat to the next. Of an agent that does not say it nobody misses any.
+    #[serde(default)]
+    pub(crate) heartbeat_seconds: Option<u64>,
 }
 
 /// One workstation.
@@ -55,6 +61,12 @@ pub(crate) struct Host {
     pub(crate) last_sequence: u64,
     /// Records missing below it.
     pub(crate) missing: u64,
+    /// Milliseconds by which its clock is ahead of the collector's, delivery included.
+    pub(crate) skew: Option<i64>,
+    /// Whether it said that the workstation was being switched off.
+    pub(crate) off: bool,
+    /// Number of the alert about its silence.
+    pub(crate) silent: Option<i64>,
     /// The latest heartbeat, as the agent sent it.
     pub(crate) heartbeat: Option<Box<RawValue>>,
 }
@@ -76,6 +88,26 @@ pub(crate) async fn receive(
     Ok(Json(json!({"time": now(), "committed": committed})))
 }
 
+/// How often it is looked who is missing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Misses agents until the server stops. Nobody could be heard before it started.
+pub(crate) async fn miss(store: Store, mut stopped: watch::Receiver<bool>) {
+    let from = now();
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        if let Err(error) = store.raise_silent(from).await {
+            tracing::error!(%error, "it cannot be told which agents are silent");
+        }
+    }
+}
+
 pub(crate) async fn hosts(State(collector): State<Arc<Collector>>, _: Reader) -> Result<Json<Value>, Refusal> {
-    Ok(Json(json!({"hosts": collector.store.hosts().await?})))
+    let all = HostFilter { name: String::new(), limit: u32::MAX, skip: 0 };
+    Ok(Json(json!({"hosts": collector.store.hosts(all).await?})))
 }

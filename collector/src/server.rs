@@ -51,6 +51,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
     let pages = Router::new()
         .route("/", get(console::alerts))
         .route("/alerts/{id}/acknowledge", post(console::acknowledge))
+        .route("/hosts", get(console::hosts::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/logout", post(console::login::log_out))
         .route("/setup", get(console::setup::page).post(console::setup::set_up))
@@ -209,6 +210,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     });
     let (stop, stopped) = watch::channel(false);
     let mut tasks = sink::start(sinks, &store, settings.pace, &stopped);
+    tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
     Ok(Running { address, url, setup, stop, tasks, store, claim })

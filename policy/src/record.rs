@@ -247,6 +247,11 @@ pub struct Notice {
     pub count: u64,
 }
 
+/// Code of the notice that the agent has started.
+pub const STARTED: &str = "started";
+/// Code of the notice that the agent ends because the workstation is being switched off: nobody need miss it.
+pub const SHUTDOWN: &str = "shutdown";
+
 /// Which part of OCSF a notice belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -138,3 +138,19 @@ fn a_master_that_leaves_its_collection_stays_a_master() {
     assert!(!world.sh("cp ws/work/holiday.dat usb/").succeeded);
     assert_eq!(world.bytes_in("usb"), 0);
 }
+
+#[test]
+fn an_agent_that_is_ended_by_force_is_missed_until_it_is_back() {
+    let Some(mut world) = World::builder().with_collector().build() else { return };
+    let silent = |world: &World, state: &str| {
+        world.alerts().into_iter().find(|alert| alert["code"] == "agent-silent" && alert["state"] == state)
+    };
+    wait_until("a first heartbeat", || {
+        world.status()?["collector_contact"].as_str()?.starts_with("reached").then_some(())
+    });
+    world.kill_agent();
+    let alert = wait_until("the alert", || silent(&world, "open"));
+    assert_eq!(alert["severity"], "high");
+    world.start();
+    wait_until("the end of the alert", || silent(&world, "resolved"));
+}

@@ -29,6 +29,8 @@ pub enum Kind {
     Notice,
     /// Records of an agent are missing.
     Lost,
+    /// An agent that was not switched off is not heard of.
+    Silent,
 }
 
 /// How far the staff are with it.
@@ -39,7 +41,7 @@ pub enum State {
     Open,
     /// Somebody has.
     Acknowledged,
-    /// It went away by itself: missing records arrived late.
+    /// It went away by itself: missing records arrived late, or a silent agent was heard again.
     Resolved,
 }
 
@@ -141,6 +143,9 @@ pub(crate) struct Group {
 /// Code of the alert about missing records.
 pub(crate) const LOST: &str = "records-lost";
 
+/// Code of the alert about an agent that is not heard of.
+pub(crate) const SILENT: &str = "agent-silent";
+
 /// The group that a record belongs to, if it is one to raise an alert.
 pub(crate) fn group(record: &Record) -> Option<Group> {
     let agent = record.host.agent.clone();
@@ -227,6 +232,35 @@ impl Alert {
              restored disk or somebody who wants them unseen can be the reason; look at the workstation. \
              If they arrive late, this alert ends by itself."
         );
+    }
+
+    /// An alert about an agent of which nothing was heard since `last`, though it sends a word every `interval` seconds.
+    pub(crate) fn silent(agent: &str, host: &str, interval: u64, last: i64, received: i64) -> Alert {
+        let mut alert = Alert::new(host, agent, last, received);
+        alert.kind = Kind::Silent;
+        alert.severity = Severity::High;
+        alert.code = Some(SILENT.into());
+        alert.attempts = 1;
+        alert.last_seen = received;
+        alert.title = format!("{} is silent", alert.host);
+        alert.explanation = format!(
+            "The agent sends a word every {interval} s, and did not say that the workstation was being switched off. \
+             It was ended, cut off from the network or put to sleep with the workstation, or somebody wants it \
+             unheard: look at the workstation. A guard in the kernel goes on without the agent, the others do not. \
+             When the agent is heard again, this alert ends by itself, and its records of that time arrive."
+        );
+        alert
+    }
+
+    /// The silent agent has been heard again.
+    pub(crate) fn heard(&mut self, received: i64) {
+        self.last_seen = received;
+        self.changed = received;
+        if self.state == State::Open {
+            self.state = State::Resolved;
+        }
+        let seconds = received.saturating_sub(self.first_seen) / 1000;
+        self.explanation = format!("The agent was heard again after {seconds} s of silence.");
     }
 
     /// Whether a record of the same group at `time` still belongs here.

@@ -1,5 +1,6 @@
-//! The console: one page that lists alerts, rendered here, working without JavaScript.
+//! The console: pages that are rendered here and work without JavaScript.
 
+pub(crate) mod hosts;
 pub(crate) mod login;
 pub(crate) mod session;
 pub(crate) mod setup;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use crate::alert::text::line;
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{AlertFilter, StoreError};
+use crate::store::{AlertFilter, HostCount, Session, StoreError};
 use session::{SameOrigin, SignedIn};
 
 /// Alerts on one page.
@@ -61,13 +62,27 @@ pub(crate) fn page(template: &impl Template) -> Result<Html<String>, PageError> 
     template.render().map(Html).map_err(PageError::Render)
 }
 
+/// What stands above every page of somebody who has logged in.
+pub(crate) struct Bar {
+    user: String,
+    csrf: String,
+    page: &'static str,
+    open: u64,
+    hosts: HostCount,
+}
+
+impl Bar {
+    pub(crate) async fn new(collector: &Collector, signed_in: SignedIn, page: &'static str) -> Result<Bar, StoreError> {
+        let Session { user, csrf } = signed_in.0;
+        let open = collector.store.open_alerts().await?;
+        Ok(Bar { user, csrf, page, open, hosts: collector.store.count_hosts().await? })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "alerts.html")]
 struct AlertsPage {
-    user: String,
-    csrf: String,
-    open: u64,
-    hosts: usize,
+    bar: Bar,
     all: bool,
     follow: bool,
     this: String,
@@ -105,10 +120,7 @@ pub(crate) async fn alerts(
     let more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     page(&AlertsPage {
-        user: signed_in.0.user,
-        csrf: signed_in.0.csrf,
-        open: collector.store.open_alerts().await?,
-        hosts: collector.store.hosts().await?.len(),
+        bar: Bar::new(&collector, signed_in, "alerts").await?,
         all,
         follow,
         this: address(all, number, follow),

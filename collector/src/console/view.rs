@@ -130,7 +130,7 @@ fn short(path: &str) -> String {
 }
 
 impl Time {
-    fn new(milliseconds: i64) -> Time {
+    pub(super) fn new(milliseconds: i64) -> Time {
         Time { words: words::time(milliseconds), machine: words::machine_time(milliseconds) }
     }
 }

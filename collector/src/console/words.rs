@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use vitrine_policy::decision::Mode;
 use vitrine_policy::facts::Measure;
 use vitrine_policy::record::{Disposition, Severity};
 
@@ -42,6 +43,32 @@ pub(crate) fn tier(alert: &Alert) -> String {
         (None, _) => String::new(),
         (Some(tier), None) => tier.clone(),
         (Some(tier), Some(found)) => format!("{tier} ({})", measure(found)),
+    }
+}
+
+pub(crate) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Audit => "audit",
+        Mode::Enforce => "enforce",
+    }
+}
+
+/// How long ago something was, in the largest unit that fits.
+pub(crate) fn ago(milliseconds: i64) -> String {
+    match milliseconds / 1000 {
+        seconds if seconds < 60 => format!("{} s ago", seconds.max(0)),
+        seconds if seconds < 3600 => format!("{} min ago", seconds / 60),
+        seconds if seconds < 48 * 3600 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86400),
+    }
+}
+
+/// By how much a clock is ahead or behind, to a tenth of a second.
+pub(crate) fn skew(milliseconds: i64) -> String {
+    let tenths = (milliseconds.saturating_add(50)).div_euclid(100);
+    match tenths {
+        0 => "exact".into(),
+        tenths => format!("{}{}.{} s", if tenths < 0 { '−' } else { '+' }, tenths.abs() / 10, tenths.abs() % 10),
     }
 }
 

@@ -117,6 +117,20 @@ fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
     Ok(alert)
 }
 
+/// Changes one alert; none if it is gone.
+pub(super) fn change(connection: &Connection, id: i64, work: impl FnOnce(&mut Alert)) -> Result<(), StoreError> {
+    let found = connection
+        .prepare_cached("SELECT id, body FROM alerts WHERE id = ?")?
+        .query_row([id], |row| Ok(read(row)))
+        .optional()?
+        .transpose()?;
+    if let Some(mut alert) = found {
+        work(&mut alert);
+        write(connection, &alert)?;
+    }
+    Ok(())
+}
+
 fn write(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
     connection
         .prepare_cached(
@@ -228,6 +242,23 @@ impl Groups {
         touched.alert.missing(missing, received);
         self.touched.push(touched);
         Ok(())
+    }
+
+    /// Raises the alert about an agent that is not heard of; gives its number.
+    pub(super) fn silent(
+        &mut self,
+        connection: &Connection,
+        agent: &str,
+        host: &str,
+        seconds: u64,
+        last: i64,
+        received: i64,
+    ) -> Result<i64, StoreError> {
+        let alert = Alert::silent(agent, host, seconds, last, received);
+        let touched = create(connection, alert.group(), alert)?;
+        let id = touched.alert.id;
+        self.touched.push(touched);
+        Ok(id)
     }
 
     /// Writes the alerts back, and a message to every channel for each that is new or got worse. Says

@@ -3,18 +3,47 @@
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Store, StoreError, now, tokens};
+use super::{Store, StoreError, now, silence, tokens};
 use crate::heartbeat::{Heartbeat, Host};
+
+/// Longest time from one heartbeat to the next that is believed, in seconds.
+const LONGEST: u64 = 3600;
+
+/// Which workstations to list.
+#[derive(Clone, Debug)]
+pub(crate) struct HostFilter {
+    /// Only those whose name contains this, in whatever case.
+    pub(crate) name: String,
+    /// At most so many.
+    pub(crate) limit: u32,
+    /// After leaving out so many.
+    pub(crate) skip: u32,
+}
+
+/// How many workstations there are.
+pub(crate) struct HostCount {
+    /// All that were ever heard of.
+    pub(crate) all: u64,
+    /// Those that miss their heartbeats.
+    pub(crate) silent: u64,
+}
 
 impl Store {
     /// Keeps an agent's latest word; answers with the highest sequence number stored of it.
     pub(crate) async fn heartbeat(&self, token: i64, heartbeat: Heartbeat) -> Result<u64, StoreError> {
         self.write(move |connection| {
             tokens::bind(connection, token, &heartbeat.agent)?;
-            let number = see(connection, &heartbeat.agent, &heartbeat.host, now())?;
+            let received = now();
+            let number = see(connection, &heartbeat.agent, &heartbeat.host, received)?;
+            let skew = heartbeat.time.map(|time| time.saturating_sub(received));
             connection
-                .prepare_cached("UPDATE agents SET heartbeat = ? WHERE number = ?")?
-                .execute(params![serde_json::to_string(&heartbeat)?, number])?;
+                .prepare_cached("UPDATE agents SET heartbeat = ?, heartbeat_seconds = ?, skew = ? WHERE number = ?")?
+                .execute(params![
+                    serde_json::to_string(&heartbeat)?,
+                    heartbeat.heartbeat_seconds.map(|seconds| seconds.clamp(1, LONGEST)),
+                    skew,
+                    number
+                ])?;
             let highest = connection
                 .prepare_cached("SELECT highest FROM agents WHERE number = ?")?
                 .query_row([number], |row| row.get(0))?;
@@ -23,15 +52,17 @@ impl Store {
         .await
     }
 
-    /// All workstations that were ever heard of, the latest first.
-    pub(crate) async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
-        self.read(|connection| {
+    /// Workstations, the silent ones first, then by when they were last heard of.
+    pub(crate) async fn hosts(&self, filter: HostFilter) -> Result<Vec<Host>, StoreError> {
+        self.read(move |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT id, host, first_seen, last_seen, highest, heartbeat,
-                        (SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE gaps.agent = agents.number)
-                 FROM agents ORDER BY last_seen DESC",
+                        (SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE gaps.agent = agents.number),
+                        skew, off, silent
+                 FROM agents WHERE instr(lower(host), lower(?1)) > 0
+                 ORDER BY silent IS NULL, last_seen DESC LIMIT ?2 OFFSET ?3",
             )?;
-            let mut rows = query.query([])?;
+            let mut rows = query.query(params![filter.name, filter.limit, filter.skip])?;
             let mut hosts = Vec::new();
             while let Some(row) = rows.next()? {
                 let heartbeat: Option<String> = row.get(5)?;
@@ -42,6 +73,9 @@ impl Store {
                     last_seen: row.get(3)?,
                     last_sequence: row.get(4)?,
                     missing: row.get(6)?,
+                    skew: row.get(7)?,
+                    off: row.get(8)?,
+                    silent: row.get(9)?,
                     heartbeat: heartbeat.map(RawValue::from_string).transpose()?,
                 });
             }
@@ -49,16 +83,28 @@ impl Store {
         })
         .await
     }
+
+    /// How many workstations there are.
+    pub(crate) async fn count_hosts(&self) -> Result<HostCount, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached("SELECT count(*), count(silent) FROM agents")?;
+            Ok(query.query_row([], |row| Ok(HostCount { all: row.get(0)?, silent: row.get(1)? }))?)
+        })
+        .await
+    }
 }
 
 /// Notes that an agent was heard of; gives its number in the database.
 pub(super) fn see(connection: &Connection, agent: &str, host: &str, time: i64) -> Result<i64, StoreError> {
-    let number = connection
+    let (number, silent): (_, Option<i64>) = connection
         .prepare_cached(
             "INSERT INTO agents (id, host, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
              ON CONFLICT (id) DO UPDATE SET host = excluded.host, last_seen = excluded.last_seen
-             RETURNING number",
+             RETURNING number, silent",
         )?
-        .query_row(params![agent, host, time], |row| row.get(0))?;
+        .query_row(params![agent, host, time], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if let Some(alert) = silent {
+        silence::heard(connection, number, alert, time)?;
+    }
     Ok(number)
 }

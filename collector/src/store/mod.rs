@@ -12,6 +12,7 @@ mod outbox;
 mod people;
 mod records;
 mod schema;
+mod silence;
 mod tokens;
 mod writer;
 
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertFilter;
 pub use claim::Claim;
+pub(crate) use hosts::{HostCount, HostFilter};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
 pub(crate) use people::Session;
 pub(crate) use records::{Batch, Poison};

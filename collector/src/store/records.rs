@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
-use vitrine_policy::record::Record;
+use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
-use super::{Store, StoreError, now, tokens};
+use super::{Store, StoreError, now, silence, tokens};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
@@ -118,6 +118,11 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
             match insert(connection, stream.number, &record, received)? {
                 Insert::New(number) => {
                     stream.saw(connection, record.sequence)?;
+                    if let Event::Notice(notice) = &record.event
+                        && let STARTED | SHUTDOWN = notice.code.as_str()
+                    {
+                        silence::goes(connection, stream.number, notice.code == SHUTDOWN)?;
+                    }
                     if let Some(alert) = groups.add(connection, &record, number, received)? {
                         connection
                             .prepare_cached("UPDATE records SET alert = ? WHERE number = ?")?

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each entry brings a database one version further. Entries are never changed, only added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE tokens (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
@@ -114,7 +115,14 @@ const MIGRATIONS: &[&str] = &["
         failures INTEGER NOT NULL,
         until INTEGER NOT NULL
     );
-"];
+",
+    "
+    ALTER TABLE agents ADD COLUMN heartbeat_seconds INTEGER;
+    ALTER TABLE agents ADD COLUMN skew INTEGER;
+    ALTER TABLE agents ADD COLUMN off INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE agents ADD COLUMN silent INTEGER REFERENCES alerts (id);
+",
+];
 
 /// Brings the database to the newest version, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

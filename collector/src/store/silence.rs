@@ -1,0 +1,82 @@
+//! Agents that are not heard of, and those that were heard again.
+
+use rusqlite::{Connection, params};
+
+use super::alerts::{self, Groups};
+use super::{Store, StoreError, now};
+
+/// So many heartbeats in a row may be missed.
+const MISSED: i64 = 2;
+
+struct Missed {
+    number: i64,
+    agent: String,
+    host: String,
+    seconds: u64,
+    last: i64,
+}
+
+impl Store {
+    /// Raises an alert about each agent that has missed two heartbeats since it was last heard or since `from`
+    /// (milliseconds since 1970; before that nobody listened), unless it told that its workstation goes off.
+    pub(crate) async fn raise_silent(&self, from: i64) -> Result<(), StoreError> {
+        if self.read(move |connection| missed(connection, from, now())).await?.is_empty() {
+            return Ok(());
+        }
+        let channels = std::sync::Arc::clone(&self.channels);
+        let posted = self
+            .write(move |connection| {
+                let mut groups = Groups::default();
+                let received = now();
+                for silent in missed(connection, from, received)? {
+                    let alert = groups.silent(
+                        connection,
+                        &silent.agent,
+                        &silent.host,
+                        silent.seconds,
+                        silent.last,
+                        received,
+                    )?;
+                    connection
+                        .prepare_cached("UPDATE agents SET silent = ? WHERE number = ?")?
+                        .execute(params![alert, silent.number])?;
+                }
+                groups.write(connection, &channels)
+            })
+            .await?;
+        if posted {
+            self.posted.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+fn missed(connection: &Connection, from: i64, now: i64) -> Result<Vec<Missed>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT number, id, host, heartbeat_seconds, last_seen FROM agents
+         WHERE heartbeat_seconds IS NOT NULL AND silent IS NULL AND NOT off
+           AND max(last_seen, ?1) + ?2 * 1000 * heartbeat_seconds < ?3",
+    )?;
+    let found = query.query_map(params![from, MISSED, now], |row| {
+        Ok(Missed {
+            number: row.get(0)?,
+            agent: row.get(1)?,
+            host: row.get(2)?,
+            seconds: row.get(3)?,
+            last: row.get(4)?,
+        })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Ends the alert about an agent's silence.
+pub(super) fn heard(connection: &Connection, agent: i64, alert: i64, received: i64) -> Result<(), StoreError> {
+    connection.prepare_cached("UPDATE agents SET silent = NULL WHERE number = ?")?.execute([agent])?;
+    alerts::change(connection, alert, |alert| alert.heard(received))
+}
+
+/// Keeps whether a workstation is off because it was switched off.
+pub(super) fn goes(connection: &Connection, agent: i64, off: bool) -> Result<(), StoreError> {
+    connection.prepare_cached("UPDATE agents SET off = ? WHERE number = ?")?.execute(params![off, agent])?;
+    Ok(())
+}
