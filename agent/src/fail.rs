@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vitrine_policy::record::{Event, Notice, NoticeClass, SHUTDOWN, STARTED, Severity, printable};
+use vitrine_policy::record::{Event, Notice, NoticeClass, SHUTDOWN, STARTED, STOPPED, Severity, printable};
 
 /// Everything that can go wrong, or that the agent tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +102,7 @@ impl Failure {
         let (code, class, severity, operation) = match self {
             Failure::Started          => (STARTED,             Lifecycle, Informational, "none"),
             Failure::Shutdown         => (SHUTDOWN,            Lifecycle, Informational, "waiting system calls are freed"),
-            Failure::Stopped          => ("stopped",           Lifecycle, Medium,        "waiting system calls are freed"),
+            Failure::Stopped          => (STOPPED,             Lifecycle, Medium,        "waiting system calls are freed"),
             Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
             Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),
             Failure::PolicyMissing    => ("policy-missing",    Policy,    Critical,      "nothing is blocked until a policy can be read"),
