@@ -40,7 +40,12 @@ Webhook and e-mail are set in DIR/collector.toml:
   server = \"mail.museum.example\"
   from = \"Vitrine <vitrine@museum.example>\"
   to = [\"security@museum.example\"]
-  tls = \"always\"    # or \"starttls\"; \"none\" only to localhost")]
+  tls = \"always\"    # or \"starttls\"; \"none\" only to localhost
+
+There, too, for how many days what is kept; what is not named, for ever:
+  [retention]
+  informational-days = 400
+  evidence-days = 800")]
     Serve(Serve),
     /// Make, list and revoke the tokens that agents and readers show.
     Token {
@@ -52,6 +57,20 @@ Webhook and e-mail are set in DIR/collector.toml:
   vitrine-collector alerts --data /var/lib/vitrine-collector --open
   vitrine-collector alerts --data DIR --json | jq '.alerts[].title'")]
     Alerts(Alerts),
+    /// Write a copy of the database as it is at this moment, while the server goes on, and check it.
+    #[command(after_help = "To restore it, stop the server and put the copy into the place of DIR/collector.db; \
+collector.db-wal and collector.db-shm beside that must go.
+
+Example:
+  vitrine-collector backup --data /var/lib/vitrine-collector --to /backup/collector-$(date +%F).db")]
+    Backup {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The file to write; one that is there already is left alone.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -175,6 +194,10 @@ async fn command(command: Command) -> Result<u8> {
         Command::Serve(serve) => self::serve(serve).await,
         Command::Token { command } => token(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
+        Command::Backup { data, to } => {
+            Store::open_existing(&data)?.back_up(&to).await?;
+            Ok(0)
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! `collector.toml` in the data directory: the ways out. There is none until the file says so.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use vitrine_policy::record::Severity;
+
+use crate::store::Retention;
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "collector.toml";
@@ -18,6 +22,48 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     /// To whom alerts are mailed.
     pub email: Option<Email>,
+    /// What is kept for how long.
+    pub retention: Option<Keep>,
+}
+
+/// `[retention]`: days; what is not named is kept for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Keep {
+    /// Records of what was allowed and of everyday events.
+    pub informational_days: Option<NonZeroU16>,
+    /// Records of low severity: what was allowed for a reason that was given.
+    pub low_days: Option<NonZeroU16>,
+    /// Records of medium severity: what `enforce` would have refused.
+    pub medium_days: Option<NonZeroU16>,
+    /// Records of high severity: what was refused or taken back.
+    pub high_days: Option<NonZeroU16>,
+    /// Records of critical severity: what could not be taken back.
+    pub critical_days: Option<NonZeroU16>,
+    /// Thumbnails of masters and copies.
+    pub evidence_days: Option<NonZeroU16>,
+    /// Lines that were no records, and messages that went out.
+    pub remains_days: Option<NonZeroU16>,
+}
+
+impl Keep {
+    /// The same in the words of the store.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let age = |days: Option<NonZeroU16>| days.map(|days| i64::from(days.get()) * 24 * 3600 * 1000);
+        let severities = [
+            (Severity::Informational, self.informational_days),
+            (Severity::Low, self.low_days),
+            (Severity::Medium, self.medium_days),
+            (Severity::High, self.high_days),
+            (Severity::Critical, self.critical_days),
+        ];
+        Retention {
+            severities: severities.into_iter().filter_map(|(severity, days)| Some((severity, age(days)?))).collect(),
+            evidence: age(self.evidence_days),
+            remains: age(self.remains_days),
+        }
+    }
 }
 
 /// `[webhook]`

@@ -26,7 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::rate::{Rate, Rates};
 use crate::refusal::Refusal;
 use crate::sink::{self, Pace, Sinks};
-use crate::store::{Claim, Store, StoreError};
+use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::{alert, console, evidence, heartbeat, ingest};
 
 /// What scripts, styles, frames and forms the console's pages may use: its own style sheet, its own
@@ -210,6 +210,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     });
     let (stop, stopped) = watch::channel(false);
     let mut tasks = sink::start(sinks, &store, settings.pace, &stopped);
+    if let Some(keep) = &config.retention {
+        tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
+    }
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
@@ -225,6 +228,22 @@ impl Running {
         }
         self.store.close().await;
         self.claim.release();
+    }
+}
+
+/// Removes every hour what is older than it may be kept, until the server stops.
+async fn forget(store: Store, retention: Retention, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        let removed = tokio::select! {
+            removed = async { ticks.tick().await; store.remove_old(&retention, now()).await } => removed,
+            _ = stopped.changed() => return,
+        };
+        match removed {
+            Ok(removed) if removed == Removed::default() => {}
+            Ok(removed) => tracing::info!(?removed, "what is older than it may be kept was removed"),
+            Err(error) => tracing::error!(%error, "what is older than it may be kept could not be removed"),
+        }
     }
 }
 

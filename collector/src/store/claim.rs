@@ -64,7 +64,8 @@ impl Claim {
     }
 }
 
-fn check(path: &Path) -> Result<(), StoreError> {
+/// Reads every page of a database.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let connection = connect(path)?;
     let finding: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if finding == "ok" { Ok(()) } else { Err(StoreError::Damaged(finding)) }

@@ -5,12 +5,14 @@
 //! that survives a power cut. Reads run on connections of their own and never wait for the writer.
 
 mod alerts;
+mod backup;
 mod claim;
 mod evidence;
 mod hosts;
 mod outbox;
 mod people;
 mod records;
+mod retention;
 mod schema;
 mod silence;
 mod tokens;
@@ -30,6 +32,7 @@ pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
 pub(crate) use people::Session;
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
+pub use retention::{Removed, Retention};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token};
 use writer::Order;

@@ -121,6 +121,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE agents ADD COLUMN skew INTEGER;
     ALTER TABLE agents ADD COLUMN off INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE agents ADD COLUMN silent INTEGER REFERENCES alerts (id);
+    CREATE INDEX records_age ON records (severity, received);
+    CREATE INDEX evidence_age ON evidence (received);
+    CREATE INDEX dead_letters_age ON dead_letters (received);
+    CREATE INDEX outbox_age ON outbox (created) WHERE state <> 'waiting';
 ",
 ];
 

@@ -1,0 +1,87 @@
+//! What is older than it may be kept goes, a little at a time, so that nobody who writes waits for it.
+
+use rusqlite::params;
+use vitrine_policy::record::Severity;
+
+use super::{Store, StoreError};
+
+/// Rows that one transaction removes.
+const STEP: u32 = 500;
+
+/// What is kept for how long, in milliseconds; what has no age is kept for ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Records, and alerts that somebody has answered for or that ended, by their severity.
+    pub severities: Vec<(Severity, i64)>,
+    /// Thumbnails.
+    pub evidence: Option<i64>,
+    /// Lines that were no records, and messages that were delivered or given up.
+    pub remains: Option<i64>,
+}
+
+/// How many rows went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Records.
+    pub records: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Thumbnails.
+    pub evidence: u64,
+    /// Lines that were no records, and messages.
+    pub remains: u64,
+}
+
+const RECORDS: &str = "DELETE FROM records WHERE number IN (
+    SELECT number FROM records AS old WHERE severity = ?1 AND received < ?2
+        AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.id = old.alert AND state = 'open') LIMIT ?3)";
+/// An alert goes after the last of its records.
+const ALERTS: &str = "DELETE FROM alerts WHERE id IN (
+    SELECT id FROM alerts AS old WHERE severity = ?1 AND changed < ?2 AND state <> 'open'
+        AND NOT EXISTS (SELECT 1 FROM records WHERE records.alert = old.id)
+        AND NOT EXISTS (SELECT 1 FROM agents WHERE agents.silent = old.id) LIMIT ?3)";
+const EVIDENCE: &str = "DELETE FROM evidence WHERE digest IN (
+    SELECT digest FROM evidence WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
+const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE number IN (
+    SELECT number FROM dead_letters WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
+const MESSAGES: &str = "DELETE FROM outbox WHERE number IN (
+    SELECT number FROM outbox WHERE ?1 = 0 AND state <> 'waiting' AND created < ?2 LIMIT ?3)";
+
+impl Store {
+    /// Removes what is older than it may be kept at `now` (milliseconds since 1970), until nothing is. Records of an
+    /// open alert stay, whatever their age; sequence numbers that were seen stay seen.
+    ///
+    /// # Errors
+    /// The store fails; what was removed until then is gone.
+    pub async fn remove_old(&self, retention: &Retention, now: i64) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        for (severity, age) in &retention.severities {
+            let (severity, before) = (*severity as u8, now.saturating_sub(*age));
+            removed.records += self.remove(RECORDS, severity, before).await?;
+            removed.alerts += self.remove(ALERTS, severity, before).await?;
+        }
+        if let Some(age) = retention.evidence {
+            removed.evidence += self.remove(EVIDENCE, 0, now.saturating_sub(age)).await?;
+        }
+        if let Some(age) = retention.remains {
+            removed.remains += self.remove(DEAD_LETTERS, 0, now.saturating_sub(age)).await?;
+            removed.remains += self.remove(MESSAGES, 0, now.saturating_sub(age)).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Runs a statement, by which so many rows of a severity go that are older than a time, until fewer go.
+    async fn remove(&self, statement: &'static str, severity: u8, before: i64) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let step = move |connection: &rusqlite::Connection| {
+                Ok(connection.prepare_cached(statement)?.execute(params![severity, before, STEP])?)
+            };
+            let gone = self.write(step).await?;
+            removed += gone as u64;
+            if gone < STEP as usize {
+                return Ok(removed);
+            }
+        }
+    }
+}
