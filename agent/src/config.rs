@@ -49,10 +49,12 @@ pub(crate) enum GuardChoice {
 pub(crate) struct Collector {
     /// Its address: `https://…`, or `http://` on this machine only.
     pub(crate) url: String,
-    /// File with the agent's token, readable by nobody else.
+    /// File with the agent's token, readable by nobody else. Where the collector gives certificates, it is needed once.
     pub(crate) token_file: PathBuf,
     /// Certificate authority to trust instead of the system's, in PEM.
     pub(crate) ca_file: Option<PathBuf>,
+    /// SHA-256 of the collector's own certificate authority, to be trusted instead.
+    pub(crate) ca_fingerprint: Option<String>,
     /// Seconds between two heartbeats.
     #[serde(default = "heartbeat")]
     pub(crate) heartbeat_seconds: u64,

@@ -38,6 +38,8 @@ const MARK: Duration = Duration::from_secs(5);
 /// How long the spool may take to write what is left at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The labels of local copies, below the state directory.
+/// Key and certificate that the collector knows the agent by.
+const IDENTITY: &str = "identity.json";
 const LABELS: &str = "labels.json";
 /// How often they are written, where they changed.
 const SAVE: Duration = Duration::from_secs(5);
@@ -101,7 +103,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             let workstation = workstation.clone();
             move || heartbeat(&workstation, guard)
         };
-        tokio::spawn(upload::run(spool.clone(), collector, heartbeat, contact.clone(), ended))
+        tokio::spawn(upload::run(
+            spool.clone(),
+            collector,
+            config.state.join(IDENTITY),
+            heartbeat,
+            contact.clone(),
+            ended,
+        ))
     });
 
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));

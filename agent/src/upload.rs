@@ -2,10 +2,13 @@
 //! the spool and nobody on the workstation notices.
 
 mod client;
+mod identity;
+mod pinned;
 
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -95,18 +98,20 @@ impl Contact {
 pub(crate) async fn run(
     spool: Spool,
     collector: config::Collector,
+    identity: PathBuf,
     heartbeat: impl Fn() -> Heartbeat + Send + 'static,
     contact: Arc<Contact>,
     stop: watch::Receiver<bool>,
 ) {
     let pace = Pace::new(&collector);
-    run_at(pace, spool, collector, heartbeat, contact, stop).await;
+    run_at(pace, spool, collector, identity, heartbeat, contact, stop).await;
 }
 
 async fn run_at(
     pace: Pace,
     spool: Spool,
     collector: config::Collector,
+    identity: PathBuf,
     heartbeat: impl Fn() -> Heartbeat + Send + 'static,
     contact: Arc<Contact>,
     mut stop: watch::Receiver<bool>,
@@ -115,9 +120,11 @@ async fn run_at(
         pace,
         spool,
         collector,
+        identity,
         heartbeat,
         contact,
         client: None,
+        anew: false,
         at_most: MAX_RECORDS,
         next_heartbeat: Instant::now(),
         outage: None,
@@ -156,6 +163,12 @@ enum Stuck {
     Spool(SpoolError),
 }
 
+impl From<SetupError> for Stuck {
+    fn from(error: SetupError) -> Stuck {
+        Stuck::Setup(error)
+    }
+}
+
 impl From<Trouble> for Stuck {
     fn from(trouble: Trouble) -> Stuck {
         Stuck::Collector(trouble)
@@ -166,9 +179,13 @@ struct Uploader<H> {
     pace: Pace,
     spool: Spool,
     collector: config::Collector,
+    /// The file of the agent's key.
+    identity: PathBuf,
     heartbeat: H,
     contact: Arc<Contact>,
     client: Option<Client>,
+    /// The collector did not know the certificate: try the token once before it is shown again.
+    anew: bool,
     /// Records of the next request; less after the collector found one too large.
     at_most: usize,
     next_heartbeat: Instant,
@@ -200,8 +217,10 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
 
     /// Sends a heartbeat if one is due, and one batch. Whether there was something in it.
     async fn step(&mut self) -> Result<bool, Stuck> {
-        if self.client.is_none() {
-            self.client = Some(Client::new(&self.collector, &self.pace).map_err(Stuck::Setup)?);
+        if self.client.as_ref().is_none_or(Client::is_due) {
+            let agent = self.spool.host().agent.clone();
+            let anew = std::mem::take(&mut self.anew);
+            self.client = Some(Client::connect(&self.collector, &self.pace, &agent, &self.identity, anew).await?);
         }
         if Instant::now() >= self.next_heartbeat {
             self.beat().await?;
@@ -361,6 +380,8 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         };
         // The token and the certificates may be mended while the agent runs.
         if matches!(kind, Kind::Refused(_) | Kind::Setup) {
+            let refused = matches!(kind, Kind::Refused(StatusCode::UNAUTHORIZED));
+            self.anew = refused && self.client.as_ref().is_some_and(Client::is_certified);
             self.client = None;
         }
         let told = self.outage.as_ref().map(|outage| outage.told);

@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use vitrine_collector::alert::{Alert, text};
 use vitrine_collector::server::{self, Settings, StartError};
-use vitrine_collector::store::{AlertFilter, Role, Store, StoreError};
+use vitrine_collector::store::{AlertFilter, Role, Store, StoreError, Worth};
+use vitrine_collector::tls::Tls;
 
 const FOUND: u8 = 1;
 const MISUSE: u8 = 2;
@@ -52,6 +53,11 @@ There, too, for how many days what is kept; what is not named, for ever:
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// List the certificates that agents have, and revoke them.
+    Agent {
+        #[command(subcommand)]
+        command: AgentCommand,
+    },
     /// List alerts, the latest changed first; exits 1 if there are any, 0 if there are none.
     #[command(after_help = "Examples:
   vitrine-collector alerts --data /var/lib/vitrine-collector --open
@@ -78,22 +84,26 @@ struct Serve {
     /// The data directory; made if it is missing.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Where to listen; port 0 takes any free one. Without TLS only this machine.
+    /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: SocketAddr,
-    /// Certificate chain, PEM.
+    /// Certificate chain that browsers trust, PEM; without it the collector's own authority makes one.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// Private key, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Speak no TLS, to this machine only: for trying, and behind a proxy.
+    #[arg(long, conflicts_with = "tls_cert")]
+    no_tls: bool,
 }
 
 #[derive(Subcommand)]
 enum TokenCommand {
-    /// Make a token and print it; it is shown this once. It belongs to the first agent that uses it.
+    /// Make a token and print it; it is shown this once. An agent gets its certificate for it.
     #[command(after_help = "Examples:
   vitrine-collector token create --data DIR --name scan-07 > scan-07.token
+  vitrine-collector token create --data DIR --name lab-2027 --uses 40 --days 7
   vitrine-collector token create --data DIR --name siem --role reader --json")]
     Create {
         /// The data directory.
@@ -105,6 +115,12 @@ enum TokenCommand {
         /// What it may do.
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
+        /// How many agents it may enrol.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        uses: u32,
+        /// Days within which an agent must be enrolled by it.
+        #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -131,6 +147,32 @@ enum TokenCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum AgentCommand {
+    /// List all certificates that were issued, the newest first.
+    #[command(after_help = "Example:\n  vitrine-collector agent list --data DIR --json")]
+    List {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make an agent's certificates worthless at once. It can be enrolled again by a new token.
+    #[command(
+        after_help = "Example:\n  vitrine-collector agent revoke --data DIR --agent 0198c0de-0000-7000-8000-000000000001"
+    )]
+    Revoke {
+        /// The data directory.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The agent's id: `agent list`, or the console's page of workstations.
+        #[arg(long)]
+        agent: String,
     },
 }
 
@@ -193,6 +235,7 @@ async fn command(command: Command) -> Result<u8> {
     match command {
         Command::Serve(serve) => self::serve(serve).await,
         Command::Token { command } => token(command).await,
+        Command::Agent { command } => agent(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;
@@ -203,7 +246,11 @@ async fn command(command: Command) -> Result<u8> {
 
 async fn serve(arguments: Serve) -> Result<u8> {
     let mut settings = Settings::new(arguments.data, arguments.listen);
-    settings.tls = arguments.tls_cert.zip(arguments.tls_key);
+    settings.tls = match arguments.tls_cert.zip(arguments.tls_key) {
+        _ if arguments.no_tls => Tls::Off,
+        Some((certificate, key)) => Tls::Files(certificate, key),
+        None => Tls::Own,
+    };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let running = server::start(settings).await?;
@@ -220,6 +267,9 @@ async fn serve(arguments: Serve) -> Result<u8> {
 fn announce(running: &server::Running) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "listening on {}", running.url)?;
+    if let Some(fingerprint) = &running.fingerprint {
+        writeln!(out, "certificate authority: {fingerprint} (ca-fingerprint in agent.toml)")?;
+    }
     if let Some(token) = &running.setup {
         writeln!(out, "set-up token: {token} (open {}/setup?token={token})", running.url)?;
     }
@@ -229,13 +279,15 @@ fn announce(running: &server::Running) -> std::io::Result<()> {
 async fn token(command: TokenCommand) -> Result<u8> {
     let mut out = std::io::stdout();
     match command {
-        TokenCommand::Create { data, name, role, json } => {
+        TokenCommand::Create { data, name, role, uses, days, json } => {
             let role = match role {
                 RoleName::Agent => Role::Agent,
                 RoleName::Reader => Role::Reader,
             };
+            let lasts = (role == Role::Agent).then(|| i64::from(days) * 24 * 3600 * 1000);
+            let worth = Worth { uses, lasts };
             let store = Store::open(&data)?;
-            let (token, secret) = store.create_token(name, role).await?;
+            let (token, secret) = store.create_token(name, role, worth).await?;
             store.close().await;
             if json {
                 let token =
@@ -271,6 +323,35 @@ async fn token(command: TokenCommand) -> Result<u8> {
                 eprintln!("vitrine-collector: no valid token is named {name:?}; `token list` shows them");
             }
             Ok(if revoked { 0 } else { MISUSE })
+        }
+    }
+}
+
+async fn agent(command: AgentCommand) -> Result<u8> {
+    let mut out = std::io::stdout();
+    match command {
+        AgentCommand::List { data, json } => {
+            let certificates = Store::open_existing(&data)?.certificates().await?;
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&serde_json::json!({"certificates": certificates}))?)?;
+                return Ok(0);
+            }
+            for certificate in certificates {
+                let state = if certificate.revoked.is_some() { "revoked" } else { "valid until" };
+                let until = jiff::Timestamp::from_millisecond(certificate.expires)?;
+                let host = certificate.host.as_deref().unwrap_or("-");
+                writeln!(out, "{} {state} {:.0} {host} (token {})", certificate.agent, until, certificate.token)?;
+            }
+            Ok(0)
+        }
+        AgentCommand::Revoke { data, agent } => {
+            let store = Store::open_existing(&data)?;
+            let revoked = store.revoke_agent(agent.clone()).await?;
+            store.close().await;
+            if revoked == 0 {
+                eprintln!("vitrine-collector: agent {agent:?} has no valid certificate; `agent list` shows them");
+            }
+            Ok(if revoked > 0 { 0 } else { MISUSE })
         }
     }
 }

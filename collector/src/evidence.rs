@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::alert::text::is_digest;
-use crate::enroll::{AgentToken, Reader};
+use crate::enroll::{Agent, Reader};
 use crate::refusal::Refusal;
 use crate::server::Collector;
 
@@ -26,7 +26,7 @@ fn check_digest(digest: &str) -> Result<(), Refusal> {
 
 pub(crate) async fn put(
     State(collector): State<Arc<Collector>>,
-    _: AgentToken,
+    _: Agent,
     Path(digest): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Refusal> {
@@ -48,7 +48,7 @@ pub(crate) async fn put(
 
 pub(crate) async fn has(
     State(collector): State<Arc<Collector>>,
-    _: AgentToken,
+    _: Agent,
     Path(digest): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     check_digest(&digest)?;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use vitrine_policy::decision::Mode;
 
-use crate::enroll::{AgentToken, Reader, check_agent};
+use crate::enroll::{Agent, Reader, check_agent};
 use crate::refusal::Refusal;
 use crate::server::Collector;
 use crate::store::{HostFilter, Store, now};
@@ -73,7 +73,7 @@ pub(crate) struct Host {
 
 pub(crate) async fn receive(
     State(collector): State<Arc<Collector>>,
-    token: AgentToken,
+    agent: Agent,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let heartbeat: Heartbeat = serde_json::from_slice(&body?).map_err(|error| {
@@ -83,8 +83,8 @@ pub(crate) async fn receive(
             "JSON with agent, host, guard, mode, policy, spool_depth and last_sequence",
         )
     })?;
-    check_agent(&token.0, &heartbeat.agent)?;
-    let committed = collector.store.heartbeat(token.0.id, heartbeat).await?;
+    check_agent(&agent.0, &heartbeat.agent)?;
+    let committed = collector.store.heartbeat(agent.0, heartbeat).await?;
     Ok(Json(json!({"time": now(), "committed": committed})))
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use vitrine_policy::record::{MAX_BYTES, Record};
 
-use crate::enroll::{AgentToken, check_agent};
+use crate::enroll::{Agent, check_agent};
 use crate::refusal::Refusal;
 use crate::server::Collector;
 use crate::store::{Batch, Committed, Poison};
@@ -29,7 +29,7 @@ const EXPECTED: &str = "at most 500 records, 1 MiB on the wire and 32 MiB unpack
 
 pub(crate) async fn records(
     State(collector): State<Arc<Collector>>,
-    token: AgentToken,
+    Agent(sender): Agent,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Committed>, Refusal> {
@@ -47,9 +47,9 @@ pub(crate) async fn records(
     let reading = tokio::task::spawn_blocking(move || -> Result<_, Refusal> {
         let (agent, records, poison) = if packed { read(&unpack(&body)?)? } else { read(&body)? };
         if let Some(agent) = &agent {
-            check_agent(&token.0, agent)?;
+            check_agent(&sender, agent)?;
         }
-        Ok(Batch { token: token.0.id, agent, records, poison })
+        Ok(Batch { sender, agent, records, poison })
     });
     let batch = reading.await.map_err(|_| crate::store::StoreError::Closed)??;
     let committed = collector.store.append(batch).await?;

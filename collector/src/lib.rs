@@ -15,3 +15,4 @@ mod refusal;
 pub mod server;
 pub mod sink;
 pub mod store;
+pub mod tls;

@@ -1,7 +1,7 @@
 //! The server: TLS, limits, and every route on one screen.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,7 @@ use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -27,7 +26,8 @@ use crate::rate::{Rate, Rates};
 use crate::refusal::Refusal;
 use crate::sink::{self, Pace, Sinks};
 use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
-use crate::{alert, console, evidence, heartbeat, ingest};
+use crate::tls::{self, Authority, Tls};
+use crate::{alert, console, enroll, evidence, heartbeat, ingest};
 
 /// What scripts, styles, frames and forms the console's pages may use: its own style sheet, its own
 /// pictures, its own forms, and nothing else.
@@ -39,6 +39,7 @@ const SMALL: usize = 16 << 10;
 fn routes(collector: &Arc<Collector>) -> Router {
     let agents = Router::new()
         .route("/v1/records", post(ingest::records).layer(DefaultBodyLimit::max(ingest::MAX_WIRE)))
+        .route("/v1/enroll", post(enroll::enroll))
         .route("/v1/heartbeat", post(heartbeat::receive))
         .route(
             "/v1/evidence/{digest}",
@@ -75,8 +76,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where to listen; port 0 is any free one.
     pub listen: SocketAddr,
-    /// Certificate chain and key, in PEM files. Without them only this machine is listened to.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// How connections are protected. Without TLS only this machine is listened to.
+    pub tls: Tls,
     /// What a client may take.
     pub limits: Limits,
     /// How messages go out.
@@ -87,7 +88,7 @@ impl Settings {
     /// The settings of a server without TLS, with the limits that it is made for.
     #[must_use]
     pub fn new(data: PathBuf, listen: SocketAddr) -> Settings {
-        Settings { data, listen, tls: None, limits: Limits::default(), pace: Pace::default() }
+        Settings { data, listen, tls: Tls::Off, limits: Limits::default(), pace: Pace::default() }
     }
 }
 
@@ -124,7 +125,7 @@ pub enum StartError {
     /// Tokens and passwords would cross a network in clear.
     #[error(
         "{0} can be reached from other machines, and without TLS every token and password would cross the \
-         network in clear: give --tls-cert and --tls-key, or listen on 127.0.0.1"
+         network in clear: leave --no-tls out, or listen on 127.0.0.1"
     )]
     Clear(SocketAddr),
     /// The address cannot be listened on.
@@ -135,6 +136,9 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// A certificate cannot be made.
+    #[error("the collector's own certificate cannot be made: {0}")]
+    Certificate(String),
     /// The certificate or key cannot be used.
     #[error("{}: {reason}", .path.display())]
     Tls {
@@ -158,13 +162,18 @@ pub(crate) struct Collector {
     pub(crate) unpacking: Semaphore,
     pub(crate) hashing: Semaphore,
     pub(crate) secure: bool,
+    pub(crate) authority: Arc<Authority>,
     requests: Semaphore,
     limits: Limits,
 }
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// SHA-256 of the certificate that it has shown, which the collector's authority has issued.
+    pub(crate) certificate: Option<[u8; 32]>,
+}
 
 /// A server that runs.
 pub struct Running {
@@ -172,6 +181,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// The address of its console.
     pub url: String,
+    /// The fingerprint of its certificate authority, by which agents know it.
+    pub fingerprint: Option<String>,
     /// The set-up token, while there is no user.
     pub setup: Option<String>,
     stop: watch::Sender<bool>,
@@ -185,14 +196,16 @@ pub struct Running {
 /// # Errors
 /// See [`StartError`]; nothing runs then.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
+    if matches!(settings.tls, Tls::Off) && !settings.listen.ip().is_loopback() {
         return Err(StartError::Clear(settings.listen));
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = settings.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
     let config = Config::read(&settings.data)?;
     let sinks = Sinks::new(&config, &settings.data)?;
     let claim = Claim::take(&settings.data)?;
+    let authority = Arc::new(Authority::open(&settings.data)?);
+    let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
+    let fingerprint = matches!(settings.tls, Tls::Own).then(|| authority.fingerprint());
     let store = Store::open_with(&settings.data, &sinks.channels())?;
     let setup = store.new_setup_token().await?;
     let failed = |error| StartError::Listen { address: settings.listen, error };
@@ -205,6 +218,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         unpacking: Semaphore::new(4),
         hashing: Semaphore::new(2),
         secure,
+        authority,
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,
     });
@@ -216,7 +230,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
-    Ok(Running { address, url, setup, stop, tasks, store, claim })
+    Ok(Running { address, url, fingerprint, setup, stop, tasks, store, claim })
 }
 
 impl Running {
@@ -273,10 +287,10 @@ async fn listen(
                 continue;
             }
         };
-        let app = app.clone().layer(Extension(Peer(peer)));
+        let app = app.clone();
         let (tls, watcher) = (tls.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connect(stream, tls, app, limits, watcher).await;
+            connect(stream, peer, tls, app, limits, watcher).await;
             drop(permit);
         });
     }
@@ -286,15 +300,27 @@ async fn listen(
     }
 }
 
-async fn connect(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, limits: Limits, watcher: Watcher) {
+async fn connect(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    limits: Limits,
+    watcher: Watcher,
+) {
     let _ = stream.set_nodelay(true);
-    match tls {
-        None => serve(stream, app, limits, watcher).await,
-        Some(tls) => match tokio::time::timeout(limits.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, app, limits, watcher).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
-        },
+    let Some(tls) = tls else {
+        let peer = Peer { address, certificate: None };
+        return serve(stream, app.layer(Extension(peer)), limits, watcher).await;
+    };
+    match tokio::time::timeout(limits.head, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let peer = Peer { address, certificate: shown.map(|shown| Sha256::digest(shown).into()) };
+            serve(stream, app.layer(Extension(peer)), limits, watcher).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
@@ -335,19 +361,4 @@ async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: 
 async fn healthz(State(collector): State<Arc<Collector>>) -> Result<&'static str, Refusal> {
     collector.store.awaits_setup().await?;
     Ok("ok\n")
-}
-
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, StartError> {
-    let wrong = |path: &Path, reason: String| StartError::Tls { path: path.to_owned(), reason };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(certificate, format!("no PEM certificates: {error}")))?;
-    let private =
-        PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, format!("no PEM private key: {error}")))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| wrong(certificate, format!("cannot serve with it: {error}")))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

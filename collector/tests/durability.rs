@@ -23,7 +23,7 @@ struct Server {
 impl Server {
     fn start(data: &Path) -> Server {
         let mut child = Command::new(world::binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -172,7 +172,7 @@ async fn a_damaged_database_is_found_after_an_unclean_stop() {
     bytes[middle..middle + 8192].fill(0x5a);
     std::fs::write(&file, bytes).unwrap();
     let output = Command::new(world::binary())
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"])
         .arg(directory.path())
         .output();
     let output = output.unwrap();
@@ -208,9 +208,9 @@ async fn the_command_line_says_what_it_found() {
     assert!(error.contains("revoke it first"), "{error}");
     assert_eq!(run(&["token", "revoke", "--name", "agent"]).0, 0);
     assert_eq!(run(&["token", "revoke", "--name", "agent"]).0, 2);
-    let (code, _, error) = run(&["serve", "--listen", "0.0.0.0:0"]);
+    let (code, _, error) = run(&["serve", "--no-tls", "--listen", "0.0.0.0:0"]);
     assert_eq!(code, 2);
-    assert!(error.contains("in clear: give --tls-cert and --tls-key"), "{error}");
+    assert!(error.contains("in clear: leave --no-tls out"), "{error}");
     let (code, _, error) = run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(code, 3);
     assert!(error.contains("another vitrine-collector serves from"), "{error}");

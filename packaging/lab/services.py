@@ -69,7 +69,7 @@ class Centre:
     def __init__(self, world: World, program: Path):
         self.world = world
         self.program = program
-        self.service = Service("collector", [str(program), "serve", "--data", str(world.data), "--listen", "127.0.0.1:0"], world.log)
+        self.service = Service("collector", [str(program), "serve", "--no-tls", "--data", str(world.data), "--listen", "127.0.0.1:0"], world.log)
         found = wait_until("the collector says where it listens", 30, lambda: self.service.said(r"https?://(127\.0\.0\.1:[1-9]\d*)"))
         self.url = f"http://{found.group(1)}"
         wait_until("the collector answers", 30, self.answers)

@@ -184,7 +184,7 @@ path = "/usr/bin/convert-im6.q16"
         program = self.lab.program("vitrine-collector", "vitrine-collector")
         data, log = self.root / "collector", self.root / "collector.log"
         with log.open("wb") as output:
-            command = [program, "serve", "--listen", "127.0.0.1:0", "--data", data]
+            command = [program, "serve", "--no-tls", "--listen", "127.0.0.1:0", "--data", data]
             self.collector = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
         def address() -> str | None:

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -91,6 +92,7 @@ pub(crate) struct World {
 pub(crate) struct Collector {
     child: Child,
     pub(crate) url: String,
+    fingerprint: String,
     data: PathBuf,
 }
 
@@ -239,10 +241,17 @@ impl World {
 
     /// Starts the agent, and waits until it guards and knows all masters.
     pub(crate) fn start(&mut self) {
+        self.configure();
+        self.run();
+    }
+
+    /// Writes the agent's settings.
+    pub(crate) fn configure(&self) {
         let collector = match &self.collector {
             Some(collector) => format!(
-                "[collector]\nurl = \"{}\"\ntoken-file = \"{}\"\nheartbeat-seconds = 1\n",
+                "[collector]\nurl = \"{}\"\nca-fingerprint = \"{}\"\ntoken-file = \"{}\"\nheartbeat-seconds = 1\n",
                 collector.url,
+                collector.fingerprint,
                 self.path("etc/token").display()
             ),
             None => String::new(),
@@ -255,6 +264,10 @@ impl World {
             self.extra_config
         );
         fs::write(self.path("etc/agent.toml"), config).expect("the settings");
+    }
+
+    /// Starts the agent with the settings that are there.
+    pub(crate) fn run(&mut self) {
         let log = fs::File::create(self.path("agent.log")).expect("a log");
         let mut agent = Command::new(binary("vitrine"));
         agent.args(["run", "--config"]).arg(self.path("etc/agent.toml"));
@@ -390,28 +403,40 @@ impl World {
             let line = text.lines().find_map(|line| line.split("listening on ").nth(1).map(str::to_owned))?;
             Some(line.split_whitespace().next()?.to_owned())
         });
-        self.collector = Some(Collector { child, url, data });
-        let token = self.collector_token("agent");
-        fs::write(self.path("etc/token"), token).expect("the token");
+        let fingerprint = wait_until("fingerprint of the collector's authority", || {
+            let text = fs::read_to_string(&log).ok()?;
+            text.split_whitespace().find(|word| word.starts_with("sha256:")).map(str::to_owned)
+        });
+        self.collector = Some(Collector { child, url, fingerprint, data });
+        self.give_token();
+    }
+
+    /// Gives the agent a new token.
+    pub(crate) fn give_token(&self) {
+        fs::write(self.path("etc/token"), self.collector_token("agent")).expect("the token");
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(self.path("etc/token"), private).expect("the token");
     }
 
     /// A new token of the collector.
     pub(crate) fn collector_token(&self, role: &str) -> String {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{role} {}", MADE.fetch_add(1, Ordering::Relaxed));
+        let answer = self.collector(&["token", "create", "--json", "--name", &name, "--role", role]);
+        let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Runs a command of the collector on its data.
+    pub(crate) fn collector(&self, arguments: &[&str]) -> Output {
         let collector = self.collector.as_ref().expect("a collector");
         let mut command = Command::new(binary("vitrine-collector"));
-        command.args(["token", "create", "--json", "--name", role, "--role", role, "--data"]).arg(&collector.data);
-        let output = command.output().expect("a token");
-        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        answer["token"].as_str().expect("a token").to_owned()
+        command.args(arguments).arg("--data").arg(&collector.data).output().expect("the collector's command")
     }
 
     /// The collector's alerts.
     pub(crate) fn alerts(&self) -> Vec<Value> {
-        let collector = self.collector.as_ref().expect("a collector");
-        let mut command = Command::new(binary("vitrine-collector"));
-        let output = command.args(["alerts", "--json", "--data"]).arg(&collector.data).output().expect("alerts");
+        let output = self.collector(&["alerts", "--json"]);
         let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         answer["alerts"].as_array_mut().map(std::mem::take).unwrap_or_default()
     }

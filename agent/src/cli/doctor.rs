@@ -396,7 +396,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let token = tempfile::NamedTempFile::new().unwrap();
-        let at = |url: String| Collector { url, token_file: token.path().into(), ca_file: None, heartbeat_seconds: 30 };
+        let at = |url: String| Collector {
+            url,
+            token_file: token.path().into(),
+            ca_file: None,
+            ca_fingerprint: None,
+            heartbeat_seconds: 30,
+        };
         assert_eq!(collector(Some(&at(format!("http://127.0.0.1:{port}/")))).state, State::Pass);
         drop(listener);
         assert_eq!(collector(Some(&at(format!("http://127.0.0.1:{port}/")))).state, State::Fail);

@@ -5,19 +5,27 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate as Certificates, RequestBuilder, Response, StatusCode, Url, redirect};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
-use super::Pace;
+use super::identity::{Certificate, Identity};
+use super::pinned::{Fingerprint, Pinned};
+use super::{Pace, Stuck};
 use crate::config;
 
 /// Longest body that the collector takes, compressed.
 pub(super) const MAX_WIRE: usize = 1 << 20;
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
+/// How long after a renewal that failed it is tried again, in milliseconds.
+const RENEW_AGAIN: i64 = 3600 * 1000;
 /// Longest token that makes sense.
 const MAX_TOKEN: u64 = 4096;
 
@@ -45,6 +53,15 @@ pub(super) enum SetupError {
     NoToken { path: PathBuf },
     #[error("the certificates in {path} cannot be used: {source}; expected PEM with at least one certificate")]
     Certificates { path: PathBuf, source: reqwest::Error },
+    #[error(
+        "collector.ca-fingerprint {text:?} is none; expected `sha256:` and 64 hexadecimal digits, as the collector prints \
+         them at its start, and no ca-file beside it"
+    )]
+    Fingerprint { text: String },
+    #[error("TLS cannot be made ready: {why}; remove identity.json from the state directory to be enrolled again")]
+    Tls { why: String },
+    #[error("the certificate of this agent is not valid at this moment: is the clock right?")]
+    Clock,
     #[error("the client for {url} cannot be made: {source}; check the system's certificates (package ca-certificates)")]
     Client { url: String, source: reqwest::Error },
 }
@@ -86,44 +103,96 @@ struct Refusal {
     expected: Option<String>,
 }
 
+/// What the collector answers an agent that wants a certificate.
+#[derive(Deserialize)]
+struct Enrolled {
+    certificate: Option<String>,
+    expires: Option<i64>,
+}
+
 /// A connection to the collector.
 pub(super) struct Client {
     http: reqwest::Client,
     base: String,
-    token: String,
+    /// What is shown with each request, where there is no certificate.
+    token: Option<String>,
+    /// When the certificate is to be renewed, in milliseconds since 1970.
+    renewal: Option<i64>,
 }
 
 impl Client {
-    /// Reads token and certificates; talks to nobody yet.
-    pub(super) fn new(collector: &config::Collector, pace: &Pace) -> Result<Client, SetupError> {
-        let is_here = check(&collector.url)?;
-        let token = token(&collector.token_file)?;
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Already there: another thread was first, with the same one.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+    /// Makes the agent ready to talk to its collector: on this machine with its token, elsewhere with a certificate,
+    /// which it gets for the token and renews by itself. `agent` is the agent's id, `identity` the file of its key;
+    /// `anew` asks for a certificate though there is one.
+    pub(super) async fn connect(
+        collector: &config::Collector,
+        pace: &Pace,
+        agent: &str,
+        identity: &Path,
+        anew: bool,
+    ) -> Result<Client, Stuck> {
+        let base = collector.url.trim_end_matches('/').to_owned();
+        let client = |identity: Option<(&str, &str)>, token| -> Result<Client, SetupError> {
+            Ok(Client { http: http(collector, pace, identity)?, base: base.clone(), token, renewal: None })
+        };
+        if check(&collector.url)? {
+            return Ok(client(None, Some(token(&collector.token_file)?))?);
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("vitrine/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none()) // the token goes nowhere else
-            .connect_timeout(pace.connect)
-            .timeout(pace.request)
-            .https_only(!is_here);
-        if is_here {
-            builder = builder.no_proxy();
-        }
-        if let Some(path) = &collector.ca_file {
-            let unreadable = |source| SetupError::Unreadable { what: "the CA file", path: path.clone(), source };
-            let pem = std::fs::read(path).map_err(unreadable)?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|source| SetupError::Certificates { path: path.clone(), source })?;
-            if certificates.is_empty() {
-                let source = std::io::Error::other("there is no certificate in it");
-                return Err(unreadable(source));
+        let mut identity = Identity::open(identity)?;
+        if let Some(held) = identity.certificate(&collector.url).filter(|_| !anew) {
+            let mut known = client(Some((&held.pem, identity.key())), None)?;
+            known.renewal = Some(held.renewal());
+            if !known.is_due() {
+                return Ok(known);
             }
-            builder = builder.tls_certs_only(certificates);
+            match known.enrol(agent, &identity, &collector.url).await {
+                Ok(Some(certificate)) => identity.take(certificate)?,
+                // Revoked, or of another database: perhaps there is a new token.
+                Err(Trouble::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {}
+                // There is a third of its life left to try again.
+                Ok(None) | Err(_) => {
+                    known.renewal = Some(now() + RENEW_AGAIN);
+                    return Ok(known);
+                }
+            }
         }
-        let http = builder.build().map_err(|source| SetupError::Client { url: collector.url.clone(), source })?;
-        Ok(Client { http, base: collector.url.trim_end_matches('/').to_owned(), token })
+        if anew || identity.certificate(&collector.url).is_none_or(|held| now() >= held.renewal()) {
+            let new = client(None, Some(token(&collector.token_file)?))?;
+            match new.enrol(agent, &identity, &collector.url).await? {
+                Some(certificate) => identity.take(certificate)?,
+                // A proxy speaks TLS for the collector: the token goes on to do.
+                None => return Ok(new),
+            }
+        }
+        let held = identity.certificate(&collector.url).ok_or(SetupError::Clock)?;
+        let mut known = client(Some((&held.pem, identity.key())), None)?;
+        known.renewal = Some(held.renewal());
+        Ok(known)
+    }
+
+    /// Whether its certificate wants renewing: connect anew.
+    pub(super) fn is_due(&self) -> bool {
+        self.renewal.is_some_and(|renewal| now() >= renewal)
+    }
+
+    /// Whether it shows a certificate.
+    pub(super) fn is_certified(&self) -> bool {
+        self.renewal.is_some()
+    }
+
+    async fn enrol(&self, agent: &str, identity: &Identity, url: &str) -> Result<Option<Certificate>, Trouble> {
+        let wrong = |why: String| Trouble::Away { why, after: None };
+        let csr = identity.request().map_err(|error| wrong(format!("no certificate can be asked for: {error}")))?;
+        let body = serde_json::json!({"agent": agent, "csr": csr});
+        let answer = self.send(self.http.post(format!("{}/v1/enroll", self.base)).json(&body)).await?;
+        let answer: Enrolled = serde_json::from_slice(&answer)
+            .map_err(|error| wrong(format!("it answered what no collector answers ({error})")))?;
+        Ok(answer.certificate.zip(answer.expires).map(|(pem, expires)| Certificate {
+            collector: url.to_owned(),
+            pem,
+            issued: now(),
+            expires,
+        }))
     }
 
     /// Sends records, one line each, compressed.
@@ -155,7 +224,11 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Trouble> {
-        let response = request.bearer_auth(&self.token).send().await.map_err(|error| away(&error))?;
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| away(&error))?;
         let (status, after) = (response.status(), retry_after(&response));
         let body = read(response).await?;
         if status.is_success() {
@@ -174,6 +247,80 @@ impl Client {
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
         Err(if is_passing { Trouble::Away { why, after } } else { Trouble::Refused { status, why } })
     }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// The client of HTTP; with a certificate and its key, in PEM, if the agent has them.
+fn http(
+    collector: &config::Collector,
+    pace: &Pace,
+    identity: Option<(&str, &str)>,
+) -> Result<reqwest::Client, SetupError> {
+    if CryptoProvider::get_default().is_none() {
+        // Already there: another thread was first, with the same one.
+        let _ = ring::default_provider().install_default();
+    }
+    let is_here = check(&collector.url)?;
+    let failed = |source| SetupError::Client { url: collector.url.clone(), source };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("vitrine/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none()) // the token goes nowhere else
+        .connect_timeout(pace.connect)
+        .timeout(pace.request)
+        .https_only(!is_here);
+    if is_here {
+        builder = builder.no_proxy();
+    }
+    if let Some(fingerprint) = &collector.ca_fingerprint {
+        builder = builder.tls_backend_preconfigured(pinned(collector, fingerprint, identity)?);
+        return builder.build().map_err(failed);
+    }
+    if let Some(path) = &collector.ca_file {
+        let unreadable = |source| SetupError::Unreadable { what: "the CA file", path: path.clone(), source };
+        let pem = std::fs::read(path).map_err(unreadable)?;
+        let certificates = Certificates::from_pem_bundle(&pem)
+            .map_err(|source| SetupError::Certificates { path: path.clone(), source })?;
+        if certificates.is_empty() {
+            let source = std::io::Error::other("there is no certificate in it");
+            return Err(unreadable(source));
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let Some((certificate, key)) = identity {
+        let both = reqwest::Identity::from_pem(format!("{key}{certificate}").as_bytes()).map_err(failed)?;
+        builder = builder.identity(both);
+    }
+    builder.build().map_err(failed)
+}
+
+/// TLS with a collector that is known by the fingerprint of its authority.
+fn pinned(
+    collector: &config::Collector,
+    fingerprint: &str,
+    identity: Option<(&str, &str)>,
+) -> Result<rustls::ClientConfig, SetupError> {
+    let authority = Fingerprint::parse(fingerprint).filter(|_| collector.ca_file.is_none());
+    let authority = authority.ok_or_else(|| SetupError::Fingerprint { text: fingerprint.into() })?;
+    let failed = |error: &dyn std::fmt::Display| SetupError::Tls { why: error.to_string() };
+    let provider = Arc::new(ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned::new(authority, provider)));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|error| failed(&error))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| failed(&error))?;
+            builder.with_client_auth_cert(vec![certificate], key).map_err(|error| failed(&error))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// Reads at most [`MAX_ANSWER`] bytes.

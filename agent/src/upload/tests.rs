@@ -193,7 +193,13 @@ impl World {
             contact: Arc::default(),
             stop: watch::channel(false).0,
             uploading: None,
-            collector: config::Collector { url: url.into(), token_file, ca_file: None, heartbeat_seconds: 3600 },
+            collector: config::Collector {
+                url: url.into(),
+                token_file,
+                ca_file: None,
+                ca_fingerprint: None,
+                heartbeat_seconds: 3600,
+            },
             directory,
         }
     }
@@ -224,6 +230,7 @@ impl World {
             pace,
             self.spool.clone(),
             self.collector.clone(),
+            self.directory.path().join("identity.json"),
             heartbeat,
             self.contact.clone(),
             self.stop.subscribe(),

@@ -54,7 +54,7 @@ pub(crate) async fn log_in(
     if name.len() > LONGEST || password.len() > LONGEST {
         return again(StatusCode::FORBIDDEN, "Wrong user name or password.".into());
     }
-    let key = format!("{}|{name}", peer.0.ip());
+    let key = format!("{}|{name}", peer.address.ip());
     let wait = collector.store.login_wait(key.clone()).await?;
     if wait > 0 {
         let seconds = wait / 1000 + 1;

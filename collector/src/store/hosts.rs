@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Store, StoreError, now, silence, tokens};
+use super::{Sender, Store, StoreError, now, silence};
 use crate::heartbeat::{Heartbeat, Host};
 
 /// Longest time from one heartbeat to the next that is believed, in seconds.
@@ -30,9 +30,9 @@ pub(crate) struct HostCount {
 
 impl Store {
     /// Keeps an agent's latest word; answers with the highest sequence number stored of it.
-    pub(crate) async fn heartbeat(&self, token: i64, heartbeat: Heartbeat) -> Result<u64, StoreError> {
+    pub(crate) async fn heartbeat(&self, sender: Sender, heartbeat: Heartbeat) -> Result<u64, StoreError> {
         self.write(move |connection| {
-            tokens::bind(connection, token, &heartbeat.agent)?;
+            sender.admit(connection, &heartbeat.agent)?;
             let received = now();
             let number = see(connection, &heartbeat.agent, &heartbeat.host, received)?;
             let skew = heartbeat.time.map(|time| time.saturating_sub(received));

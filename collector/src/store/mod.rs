@@ -6,6 +6,7 @@
 
 mod alerts;
 mod backup;
+mod certificates;
 mod claim;
 mod evidence;
 mod hosts;
@@ -26,6 +27,8 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertFilter;
+pub use certificates::Certificate;
+pub(crate) use certificates::{Enrolment, Sender};
 pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
@@ -34,7 +37,7 @@ pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
 pub(crate) use tokens::fill;
-pub use tokens::{Role, Token};
+pub use tokens::{Role, Token, Worth};
 use writer::Order;
 
 /// Name of the database in the data directory.

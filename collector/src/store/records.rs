@@ -5,7 +5,7 @@ use serde::Serialize;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
-use super::{Store, StoreError, now, silence, tokens};
+use super::{Sender, Store, StoreError, now, silence};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
@@ -14,8 +14,8 @@ const DEAD_LETTERS: i64 = 10_000;
 
 /// One request's worth of records, read but not judged.
 pub(crate) struct Batch {
-    /// The token that sent it.
-    pub(crate) token: i64,
+    /// Who sent it.
+    pub(crate) sender: Sender,
     /// The agent that all `records` name.
     pub(crate) agent: Option<String>,
     /// The records, with the line (from 1) that each stood on and its text.
@@ -109,7 +109,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
     let mut stream = None;
     let mut committed = 0;
     if let (Some(agent), Some((_, newest))) = (&batch.agent, batch.records.last()) {
-        tokens::bind(connection, batch.token, agent)?;
+        batch.sender.admit(connection, agent)?;
         stream = Some(Stream::of(connection, agent, newest, received)?);
     }
     if let Some(stream) = &mut stream {
@@ -144,7 +144,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
     }
     poison.sort_by_key(|poison| poison.line);
     for letter in &poison {
-        lay_aside(connection, batch.token, letter, received)?;
+        lay_aside(connection, batch.sender.token, letter, received)?;
         let (Some(stream), Some(sequence)) = (&mut stream, letter.sequence) else {
             continue;
         };

@@ -41,8 +41,26 @@ pub struct Token {
     pub created: i64,
     /// When it was revoked.
     pub revoked: Option<i64>,
-    /// The agent that it belongs to since its first use.
+    /// The agent that it belongs to since its first use, where it stands for one instead of a certificate.
     pub agent: Option<String>,
+    /// How many agents it may still enrol.
+    pub uses: i64,
+    /// Until when, in milliseconds since 1970.
+    pub expires: Option<i64>,
+}
+
+/// What a new token is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct Worth {
+    /// How many agents it may enrol.
+    pub uses: u32,
+    /// For how long, in milliseconds.
+    pub lasts: Option<i64>,
+}
+
+impl Worth {
+    /// One agent, whenever.
+    pub const ONE: Worth = Worth { uses: 1, lasts: None };
 }
 
 impl Store {
@@ -50,10 +68,12 @@ impl Store {
     ///
     /// # Errors
     /// A valid token of this name is there already, or the store fails.
-    pub async fn create_token(&self, name: String, role: Role) -> Result<(Token, String), StoreError> {
+    pub async fn create_token(&self, name: String, role: Role, worth: Worth) -> Result<(Token, String), StoreError> {
         let secret = format!("vitrine_{}_{}", role.name(), secret());
         let hash = hash(&secret);
         let created = now();
+        let uses = i64::from(worth.uses);
+        let expires = worth.lasts.map(|lasts| created.saturating_add(lasts));
         let token = self
             .write(move |connection| {
                 let there: bool = connection.query_row(
@@ -67,10 +87,11 @@ impl Store {
                     )));
                 }
                 connection.execute(
-                    "INSERT INTO tokens (name, role, hash, created) VALUES (?, ?, ?, ?)",
-                    params![name, role.name(), hash, created],
+                    "INSERT INTO tokens (name, role, hash, created, uses, expires) VALUES (?, ?, ?, ?, ?, ?)",
+                    params![name, role.name(), hash, created, uses, expires],
                 )?;
-                Ok(Token { id: connection.last_insert_rowid(), name, role, created, revoked: None, agent: None })
+                let id = connection.last_insert_rowid();
+                Ok(Token { id, name, role, created, revoked: None, agent: None, uses, expires })
             })
             .await?;
         Ok((token, secret))
@@ -82,8 +103,9 @@ impl Store {
     /// The store fails.
     pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         self.read(|connection| {
-            let mut query = connection
-                .prepare_cached("SELECT id, name, role, created, revoked, agent FROM tokens ORDER BY id DESC")?;
+            let mut query = connection.prepare_cached(
+                "SELECT id, name, role, created, revoked, agent, uses, expires FROM tokens ORDER BY id DESC",
+            )?;
             let tokens = query.query_map([], token)?.collect::<Result<_, _>>()?;
             Ok(tokens)
         })
@@ -108,7 +130,7 @@ impl Store {
         let hash = hash(secret);
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT id, name, role, created, revoked, agent FROM tokens WHERE hash = ? AND revoked IS NULL",
+                "SELECT id, name, role, created, revoked, agent, uses, expires FROM tokens WHERE hash = ? AND revoked IS NULL",
             )?;
             Ok(query.query_row([hash], token).optional()?)
         })
@@ -125,22 +147,27 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         created: row.get(3)?,
         revoked: row.get(4)?,
         agent: row.get(5)?,
+        uses: row.get(6)?,
+        expires: row.get(7)?,
     })
 }
 
 /// Ties a token to the first agent that uses it, and refuses every other from then on.
 pub(super) fn bind(connection: &Connection, id: i64, agent: &str) -> Result<(), StoreError> {
-    let bound: Option<Option<String>> = connection
-        .prepare_cached("SELECT agent FROM tokens WHERE id = ? AND revoked IS NULL")?
-        .query_row([id], |row| row.get(0))
+    let bound: Option<(Option<String>, Option<i64>)> = connection
+        .prepare_cached("SELECT agent, expires FROM tokens WHERE id = ? AND revoked IS NULL")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match bound {
         None => Err(StoreError::OtherAgent("this token was revoked".into())),
-        Some(Some(bound)) if bound == agent => Ok(()),
-        Some(Some(bound)) => {
+        Some((Some(bound), _)) if bound == agent => Ok(()),
+        Some((Some(bound), _)) => {
             Err(StoreError::OtherAgent(format!("this token belongs to agent {bound:?}, not to agent {agent:?}")))
         }
-        Some(None) => {
+        Some((None, Some(expires))) if expires <= now() => {
+            Err(StoreError::OtherAgent("this token has expired: make a new one".into()))
+        }
+        Some((None, _)) => {
             let other: Option<String> = connection
                 .prepare_cached("SELECT name FROM tokens WHERE agent = ? AND revoked IS NULL")?
                 .query_row([agent], |row| row.get(0))

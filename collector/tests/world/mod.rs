@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use vitrine_collector::server::{Running, Settings, start};
-use vitrine_collector::store::{Role, Store};
+use vitrine_collector::store::{Role, Store, Worth};
 use vitrine_policy::decision::{Mode, Rule, Verdict};
 use vitrine_policy::facts::{Measure, Origin};
 use vitrine_policy::record::{
@@ -107,7 +107,7 @@ pub fn client() -> Client {
 
 pub async fn token(directory: &Path, name: &str, role: Role) -> String {
     let store = Store::open(directory).unwrap();
-    let (_, secret) = store.create_token(name.into(), role).await.unwrap();
+    let (_, secret) = store.create_token(name.into(), role, Worth::ONE).await.unwrap();
     store.close().await;
     secret
 }

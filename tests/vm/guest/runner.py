@@ -87,7 +87,7 @@ class Collector:
     """The collector of this one workstation."""
 
     def __init__(self) -> None:
-        self.service = Service("collector", [VM / "bin/vitrine-collector", "serve", "--data", COLLECTED, "--listen", COLLECTOR])
+        self.service = Service("collector", [VM / "bin/vitrine-collector", "serve", "--no-tls", "--data", COLLECTED, "--listen", COLLECTOR])
 
     def token(self, name: str, role: str) -> str:
         """Has it make a token, once it listens."""
