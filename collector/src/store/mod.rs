@@ -8,12 +8,14 @@ mod alerts;
 mod claim;
 mod evidence;
 mod hosts;
+mod listing;
 mod outbox;
 mod people;
 mod records;
 mod schema;
 mod silence;
 mod tokens;
+mod triage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,12 +28,14 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 pub use alerts::AlertFilter;
 pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
+pub(crate) use listing::{Around, Key, Query};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
 pub(crate) use people::Session;
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token};
+pub(crate) use triage::{Step, TriageEntry, View};
 use writer::Order;
 
 /// Name of the database in the data directory.
