@@ -50,7 +50,7 @@ async fn a_restart_before_set_up_replaces_the_token() {
 async fn a_stranger_sees_the_login_page_and_nothing_else() {
     let world = World::new().await;
     world.set_up().await;
-    for path in ["/", "/?show=all", "/setup"] {
+    for path in ["/", "/?state=all", "/alerts/1", "/alerts.csv", "/alerts.json", "/setup"] {
         let response = world.client.get(world.url(path)).send().await.unwrap();
         assert_eq!(
             (response.status(), &response.headers()["location"]),
@@ -101,8 +101,9 @@ async fn forms_of_other_sites_and_sessions_do_nothing() {
     let page = world.page("/", &session).await;
     let token = csrf(&page);
     let post = async |csrf: &str, header: (&str, &str)| {
-        let form = [("csrf", csrf), ("note", "seen"), ("back", "https://evil.example/")];
-        let request = world.client.post(world.url("/alerts/1/acknowledge")).header("cookie", &session);
+        let form =
+            [("csrf", csrf), ("step", "acknowledge"), ("id", "1"), ("note", "seen"), ("back", "https://evil.example/")];
+        let request = world.client.post(world.url("/triage")).header("cookie", &session);
         request.header(header.0, header.1).form(&form).send().await.unwrap()
     };
     refused(post("guess", ("x-none", "")).await, StatusCode::FORBIDDEN).await;
@@ -158,7 +159,7 @@ async fn file_names_are_text_and_never_markup() {
     let mut hostile = record(1, NOON, Event::Transfer(Box::new(transfer)));
     hostile.host.name = "<h1>host</h1>\u{1b}[2J".into();
     world.send(&[hostile]).await;
-    let page = world.page("/", &session).await;
+    let page = world.page("/", &session).await + &world.page("/alerts/1", &session).await;
     for markup in ["<script", "<img src=x", "<b onmouse", "<i>", "<h1>host", "\u{202e}", "\u{1b}", "{{ csrf }}</p><"] {
         assert!(!page.contains(markup), "{markup:?} in {page}");
     }
@@ -179,11 +180,11 @@ async fn pictures_stand_side_by_side_once_they_have_arrived() {
     transfer.file.thumbnail = Some(digest.clone());
     transfer.masters[0].thumbnail = Some(digest.clone());
     world.send(&[record(1, NOON, Event::Transfer(Box::new(transfer)))]).await;
-    let page = world.page("/", &session).await;
+    let page = world.page("/alerts/1", &session).await;
     assert!(page.contains("no picture") && !page.contains("<img"));
     let request = world.client.put(world.url(&format!("/v1/evidence/{digest}"))).bearer_auth(&world.agent);
     assert_eq!(request.body(jpeg.clone()).send().await.unwrap().status(), StatusCode::CREATED);
-    let page = world.page("/", &session).await;
+    let page = world.page("/alerts/1", &session).await;
     assert_eq!(page.matches(&format!("<img src=\"/v1/evidence/{digest}\"")).count(), 2);
     for text in
         ["refused before the first byte", "cp K2B_0012.tif /media/courier/", "/usr/bin/bash", "100 % of the master"]

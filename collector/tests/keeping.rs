@@ -20,10 +20,17 @@ fn in_days(days: i64) -> i64 {
 async fn acknowledge(world: &World, id: i64) {
     let session = world.set_up().await;
     let csrf = csrf(&world.page("/", &session).await);
-    let form = [("csrf", csrf.as_str()), ("note", "a mistake"), ("back", "/")];
-    let url = world.url(&format!("/alerts/{id}/acknowledge"));
-    let request = world.client.post(url).header("cookie", session).header("sec-fetch-site", "same-origin");
-    assert_eq!(request.form(&form).send().await.unwrap().status(), 303);
+    let id = id.to_string();
+    let form = [
+        ("csrf", csrf.as_str()),
+        ("step", "acknowledge"),
+        ("verdict", ""),
+        ("id", &id),
+        ("note", "a mistake"),
+        ("back", "/"),
+    ];
+    let request = world.client.post(world.url("/triage")).header("cookie", session).form(&form);
+    assert_eq!(request.send().await.unwrap().status(), 303);
 }
 
 #[tokio::test]

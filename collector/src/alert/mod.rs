@@ -3,12 +3,14 @@
 
 pub(crate) mod list;
 pub mod text;
+mod verdict;
 
 use serde::{Deserialize, Serialize};
 use vitrine_policy::facts::Measure;
 use vitrine_policy::record::{Disposition, Event, Notice, Record, Severity, Transfer};
 
 use text::line;
+pub use verdict::Verdict;
 
 /// An alert spans at most this long, in milliseconds by the records' own time.
 pub const WINDOW: i64 = 15 * 60 * 1000;
@@ -41,6 +43,8 @@ pub enum State {
     Open,
     /// Somebody has.
     Acknowledged,
+    /// Somebody has found out what it was.
+    Closed,
     /// It went away by itself: missing records arrived late, or a silent agent was heard again.
     Resolved,
 }
@@ -52,6 +56,7 @@ impl State {
         match self {
             State::Open => "open",
             State::Acknowledged => "acknowledged",
+            State::Closed => "closed",
             State::Resolved => "resolved",
         }
     }
@@ -109,6 +114,9 @@ pub struct Alert {
     pub lead: i64,
     /// Who answered for it.
     pub acknowledged: Option<Acknowledgement>,
+    /// Who closed it, and as what.
+    #[serde(default)]
+    pub closed: Option<Closure>,
 }
 
 /// BLAKE3 of thumbnails that the agent sends as evidence.
@@ -127,6 +135,19 @@ pub struct Acknowledgement {
     pub by: String,
     /// When, in milliseconds since 1970.
     pub at: i64,
+    /// What the user wrote.
+    pub note: String,
+}
+
+/// Who closed an alert, and as what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closure {
+    /// The console's user.
+    pub by: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// What it was.
+    pub verdict: Verdict,
     /// What the user wrote.
     pub note: String,
 }
@@ -198,6 +219,7 @@ impl Alert {
             evidence: Evidence::default(),
             lead: 0,
             acknowledged: None,
+            closed: None,
         }
     }
 

@@ -7,7 +7,7 @@ use vitrine_policy::record::{Event, Process, Record, Transfer, last_part};
 
 use super::words;
 use crate::alert::text::line;
-use crate::alert::{Alert, Kind, State};
+use crate::alert::{Alert, Kind};
 
 /// Longest text from a record, in characters.
 const TEXT: usize = 1200;
@@ -36,7 +36,6 @@ pub(super) struct AlertView {
     pub(super) first: Time,
     pub(super) last: Time,
     pub(super) explanation: String,
-    pub(super) acknowledged: Option<Acknowledged>,
     pub(super) records: Vec<RecordView>,
     pub(super) unshown: u64,
 }
@@ -49,12 +48,6 @@ pub(super) struct Picture {
 pub(super) struct Time {
     pub(super) words: String,
     pub(super) machine: String,
-}
-
-pub(super) struct Acknowledged {
-    pub(super) by: String,
-    pub(super) at: Time,
-    pub(super) note: String,
 }
 
 pub(super) struct RecordView {
@@ -114,11 +107,6 @@ impl AlertView {
             first: Time::new(alert.first_seen),
             last: Time::new(alert.last_seen),
             explanation: alert.explanation.clone(),
-            acknowledged: alert
-                .acknowledged
-                .as_ref()
-                .filter(|_| alert.state == State::Acknowledged)
-                .map(|found| Acknowledged { by: found.by.clone(), at: Time::new(found.at), note: found.note.clone() }),
             records: records.iter().map(RecordView::new).collect(),
             unshown: alert.records.saturating_sub(records.len() as u64),
         }

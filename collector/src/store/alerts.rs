@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use vitrine_policy::record::{Record, Severity};
 
 use super::outbox::{self, Channel, Occasion};
-use super::{Store, StoreError, now};
-use crate::alert::{self, Acknowledgement, Alert, Group, State, WINDOW};
+use super::{Store, StoreError};
+use crate::alert::{self, Alert, Group, WINDOW};
 
 /// Which alerts to list, the latest changed first.
 #[derive(Clone, Debug)]
@@ -31,54 +31,7 @@ impl Store {
     pub async fn alerts(&self, filter: AlertFilter) -> Result<Vec<Alert>, StoreError> {
         self.read(move |connection| list(connection, &filter)).await
     }
-
-    /// As [`Store::alerts`], each with its records (the one that leads it first, then the latest) and the
-    /// digests of those of its thumbnails that have arrived.
-    pub(crate) async fn alerts_with_records(&self, filter: AlertFilter, records: u32) -> Result<Vec<Full>, StoreError> {
-        self.read(move |connection| {
-            list(connection, &filter)?
-                .into_iter()
-                .map(|alert| {
-                    let found = records_of(connection, &alert, records)?;
-                    let kept = kept(connection, &alert)?;
-                    Ok((alert, found, kept))
-                })
-                .collect()
-        })
-        .await
-    }
-
-    /// How many alerts wait for somebody.
-    pub(crate) async fn open_alerts(&self) -> Result<u64, StoreError> {
-        self.read(|connection| {
-            let mut query = connection.prepare_cached("SELECT count(*) FROM alerts WHERE state = 'open'")?;
-            Ok(query.query_row([], |row| row.get(0))?)
-        })
-        .await
-    }
-
-    /// Notes that somebody answers for an alert; says whether it was open.
-    pub(crate) async fn acknowledge(&self, id: i64, by: String, note: String) -> Result<bool, StoreError> {
-        self.write(move |connection| {
-            let found = connection
-                .prepare_cached("SELECT id, body FROM alerts WHERE id = ? AND state = 'open'")?
-                .query_row([id], |row| Ok(read(row)))
-                .optional()?;
-            let Some(found) = found else {
-                return Ok(false);
-            };
-            let mut alert = found?;
-            alert.state = State::Acknowledged;
-            alert.acknowledged = Some(Acknowledgement { by, at: now(), note });
-            write(connection, &alert)?;
-            Ok(true)
-        })
-        .await
-    }
 }
-
-/// An alert, records of it, and the digests of its thumbnails that have arrived.
-pub(crate) type Full = (Alert, Vec<Record>, HashSet<String>);
 
 fn list(connection: &Connection, filter: &AlertFilter) -> Result<Vec<Alert>, StoreError> {
     let mut query = connection.prepare_cached(if filter.open {
@@ -94,7 +47,7 @@ fn list(connection: &Connection, filter: &AlertFilter) -> Result<Vec<Alert>, Sto
     Ok(alerts)
 }
 
-fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> Result<Vec<Record>, StoreError> {
+pub(super) fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> Result<Vec<Record>, StoreError> {
     let mut query = connection
         .prepare_cached("SELECT body FROM records WHERE alert = ? ORDER BY number = ? DESC, number DESC LIMIT ?")?;
     let mut rows = query.query(params![alert.id, alert.lead, limit])?;
@@ -105,13 +58,13 @@ fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> Result<Vec<
     Ok(records)
 }
 
-fn kept(connection: &Connection, alert: &Alert) -> Result<HashSet<String>, StoreError> {
+pub(super) fn kept(connection: &Connection, alert: &Alert) -> Result<HashSet<String>, StoreError> {
     let mut query = connection.prepare_cached("SELECT digest FROM evidence WHERE digest IN (?, ?)")?;
     let digests = query.query_map(params![alert.evidence.master, alert.evidence.copy], |row| row.get(0))?;
     Ok(digests.collect::<Result<_, _>>()?)
 }
 
-fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
     let mut alert: Alert = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
     alert.id = row.get(0)?;
     Ok(alert)
@@ -131,7 +84,7 @@ pub(super) fn change(connection: &Connection, id: i64, work: impl FnOnce(&mut Al
     Ok(())
 }
 
-fn write(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
+pub(super) fn write(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "UPDATE alerts SET state = ?, severity = ?, first_seen = ?, last_seen = ?, changed = ?, body = ?
@@ -284,8 +237,8 @@ impl Groups {
 fn create(connection: &Connection, group: Group, mut alert: Alert) -> Result<Touched, StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO alerts (agent, user, program, code, state, severity, first_seen, last_seen, changed, body)
-             VALUES (?, ?, ?, ?, 'open', 0, ?, ?, ?, '')",
+            "INSERT INTO alerts (agent, user, program, code, state, severity, first_seen, last_seen, changed, raised, body)
+             VALUES (?1, ?2, ?3, ?4, 'open', 0, ?5, ?6, ?7, ?7, '')",
         )?
         .execute(params![
             group.agent,

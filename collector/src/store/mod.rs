@@ -10,6 +10,7 @@ mod certificates;
 mod claim;
 mod evidence;
 mod hosts;
+mod listing;
 mod outbox;
 mod people;
 mod records;
@@ -17,6 +18,7 @@ mod retention;
 mod schema;
 mod silence;
 mod tokens;
+mod triage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ pub use certificates::Certificate;
 pub(crate) use certificates::{Enrolment, Sender};
 pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
+pub(crate) use listing::{Around, Key, Query};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
 pub(crate) use people::Session;
 pub(crate) use records::{Batch, Poison};
@@ -38,6 +41,7 @@ pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token, Worth};
+pub(crate) use triage::{Step, TriageEntry, View};
 use writer::Order;
 
 /// Name of the database in the data directory.

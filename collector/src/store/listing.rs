@@ -1,0 +1,206 @@
+//! The list of alerts as the console reads it: by any filter, from the newest on, each page from where the
+//! last one ended, so that the millionth alert costs no more than the first.
+
+use std::collections::HashSet;
+
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, params, params_from_iter};
+use vitrine_policy::record::Record;
+
+use super::alerts::{kept, read, records_of};
+use super::{Store, StoreError};
+use crate::alert::Alert;
+
+/// How far open alerts are counted.
+pub(crate) const COUNTED: u64 = 1000;
+/// Words of a text to search for.
+const WORDS: usize = 16;
+
+const FROM: &str =
+    "alerts.id >= coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 1 << 62)";
+const UNTIL: &str =
+    "alerts.id < coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 1 << 62)";
+
+/// Where a page of the list begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// With the newest.
+    Newest,
+    /// With the first that is older than this one.
+    Before(i64),
+    /// So that it ends with the last that is newer than this one.
+    After(i64),
+}
+
+/// Which alerts to list. What is empty filters nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query {
+    /// Name of a state.
+    pub(crate) state: Option<&'static str>,
+    /// Number of a severity.
+    pub(crate) severity: Option<u8>,
+    /// Name of a workstation.
+    pub(crate) host: String,
+    /// Login name.
+    pub(crate) user: String,
+    /// Words of a destination.
+    pub(crate) destination: String,
+    /// Words of anything.
+    pub(crate) text: String,
+    /// Raised at this time or later, in milliseconds since 1970.
+    pub(crate) from: Option<i64>,
+    /// Raised before this time.
+    pub(crate) until: Option<i64>,
+}
+
+/// An alert, records of it, and the digests of its thumbnails that have arrived.
+pub(crate) type Full = (Alert, Vec<Record>, HashSet<String>);
+
+/// A record around an alert: its alert, if it belongs to one, and itself.
+pub(crate) type Around = (Option<i64>, Record);
+
+impl Query {
+    fn matches(&self) -> Option<String> {
+        let mut parts = words(&self.text);
+        parts.extend(words(&self.destination).into_iter().map(|word| format!("destinations : {word}")));
+        (!parts.is_empty()).then(|| parts.join(" AND "))
+    }
+
+    fn sql(&self, key: Key, limit: u32) -> (String, Vec<Value>) {
+        let mut conditions = Vec::new();
+        let mut values = Vec::new();
+        let mut also = |condition: &'static str, value: Value| {
+            conditions.push(condition);
+            values.push(value);
+        };
+        let text = self.matches();
+        let (from, id) = match &text {
+            Some(_) => ("alert_text CROSS JOIN alerts ON alerts.id = alert_text.rowid", "alert_text.rowid"),
+            None => ("alerts", "alerts.id"),
+        };
+        if let Some(text) = text {
+            also("alert_text MATCH ?", text.into());
+        }
+        if let Some(state) = self.state {
+            also("state = ?", state.to_owned().into());
+        }
+        if let Some(severity) = self.severity {
+            also("severity = ?", i64::from(severity).into());
+        }
+        if !self.host.is_empty() {
+            also("host = ?", self.host.clone().into());
+        }
+        if !self.user.is_empty() {
+            also("user = ?", self.user.clone().into());
+        }
+        // Numbers rise with time: the index of times says at which number to begin.
+        if let Some(from) = self.from {
+            also(FROM, from.into());
+        }
+        if let Some(until) = self.until {
+            also(UNTIL, until.into());
+        }
+        let order = if let Key::After(_) = key { "ASC" } else { "DESC" };
+        let mut sql =
+            conditions.iter().fold(format!("SELECT alerts.id, body FROM {from} WHERE 1"), |sql, condition| {
+                format!("{sql} AND {condition}")
+            });
+        let (sign, number) = match key {
+            Key::Newest => ("<", i64::MAX),
+            Key::Before(number) => ("<", number),
+            Key::After(number) => (">", number),
+        };
+        sql.push_str(&format!(" AND {id} {sign} ? ORDER BY {id} {order} LIMIT ?"));
+        values.push(number.into());
+        values.push(i64::from(limit).into());
+        (sql, values)
+    }
+}
+
+/// The words of a text as FTS5 takes them whatever they hold: each one in quotes, as the beginning of a word.
+fn words(text: &str) -> Vec<String> {
+    let quoted = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
+    text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(WORDS).map(quoted).collect()
+}
+
+impl Store {
+    /// A page of alerts, the newest first.
+    pub(crate) async fn list(&self, query: Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
+        self.read(move |connection| {
+            let (sql, values) = query.sql(key, limit);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
+            let mut alerts = Vec::new();
+            while let Some(row) = rows.next()? {
+                alerts.push(read(row)?);
+            }
+            if let Key::After(_) = key {
+                alerts.reverse();
+            }
+            Ok(alerts)
+        })
+        .await
+    }
+
+    /// One alert with so many of its records (the one that leads it first, then the latest).
+    pub(crate) async fn alert(&self, id: i64, records: u32) -> Result<Option<Full>, StoreError> {
+        self.read(move |connection| {
+            let found = connection
+                .prepare_cached("SELECT id, body FROM alerts WHERE id = ?")?
+                .query_row([id], |row| Ok(read(row)))
+                .optional()?;
+            let Some(alert) = found.transpose()? else {
+                return Ok(None);
+            };
+            let found = records_of(connection, &alert, records)?;
+            let kept = kept(connection, &alert)?;
+            Ok(Some((alert, found, kept)))
+        })
+        .await
+    }
+
+    /// What an agent told of a time, oldest first.
+    pub(crate) async fn around(
+        &self,
+        agent: String,
+        from: i64,
+        until: i64,
+        limit: u32,
+    ) -> Result<Vec<Around>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT alert, body FROM records WHERE agent = (SELECT number FROM agents WHERE id = ?)
+                 AND time BETWEEN ? AND ? ORDER BY time, number LIMIT ?",
+            )?;
+            let mut rows = query.query(params![agent, from, until, limit])?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+                records.push((row.get(0)?, record));
+            }
+            Ok(records)
+        })
+        .await
+    }
+
+    /// How many alerts wait for somebody, up to [`COUNTED`].
+    pub(crate) async fn open_alerts(&self) -> Result<u64, StoreError> {
+        self.read(|connection| {
+            let mut query = connection
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM alerts WHERE state = 'open' LIMIT ?)")?;
+            Ok(query.query_row([COUNTED], |row| row.get(0))?)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn a_search_is_words_and_never_syntax() {
+        assert_eq!(words("cp \"OR title:x NEAR( * ) ^ -"), ["\"cp\"*", "\"\"\"OR\"*", "\"title:x\"*", "\"NEAR(\"*"]);
+        assert!(words(" \u{0} \"\" ").is_empty());
+    }
+}
