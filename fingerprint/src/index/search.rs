@@ -112,9 +112,8 @@ impl View {
 
 fn by_features(store: &Store, lookup: &Lookup, view: &View) -> Result<Vec<Found>, IndexError> {
     let mut fits = Vec::new();
-    for (id, _) in
-        lookup.postings.votes(&view.features.features, FITTED).map_err(|source| store.segments_failed(source))?
-    {
+    let votes = lookup.postings.votes(&view.features.features, lookup.len(), FITTED);
+    for (id, _) in votes.map_err(|source| store.segments_failed(source))? {
         let Some(master) = Features::read(&store.looks(i64::from(id), Looks::Features)?) else { continue };
         let of_master = view.features.fits(&master).into_iter();
         fits.extend(of_master.map(|(inliers, transform)| (inliers, transform, i64::from(id))));
