@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::exact::Digest;
 use crate::local::{Feature, Postings};
-use crate::perceptual::{Fingerprint, Hash, Orientation};
+use crate::perceptual::{Fingerprint, Folded, Hash, Orientation};
 
 /// What lies in memory of one master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +42,19 @@ impl Key {
 /// The keys of up to [`Block::KEYS`] masters whose ids follow each other.
 #[derive(Clone)]
 pub(super) struct Block {
-    /// Apart, for they are compared with those of every picture that is asked for.
-    hashes: [Hash; Block::KEYS],
-    /// Digest, device and inode.
-    rest: [Option<(u64, u64, u64)>; Block::KEYS],
+    /// In columns: every question is compared with all hashes and digests.
+    hashes: [Folded; Block::KEYS],
+    digests: [u64; Block::KEYS],
+    /// Devices and inodes; none where there is no master.
+    inodes: [Option<(u64, u64)>; Block::KEYS],
 }
 
 impl Block {
     pub(super) const KEYS: usize = 256;
 
     /// A block of no keys.
-    pub(super) const NONE: Block = Block { hashes: [Hash::NONE; Block::KEYS], rest: [None; Block::KEYS] };
+    pub(super) const NONE: Block =
+        Block { hashes: [Folded::NONE; Block::KEYS], digests: [0; Block::KEYS], inodes: [None; Block::KEYS] };
 
     /// The number of the block that a master's key lies in, and its place there.
     pub(super) fn of(id: u32) -> (u32, usize) {
@@ -60,15 +62,18 @@ impl Block {
     }
 
     pub(super) fn key(&self, place: usize) -> Option<Key> {
-        let (digest, device, inode) = (*self.rest.get(place)?)?;
-        Some(Key { hash: *self.hashes.get(place)?, digest, device, inode })
+        let (device, inode) = (*self.inodes.get(place)?)?;
+        Some(Key { hash: self.hashes[place].unfolded(), digest: self.digests[place], device, inode })
     }
 
     pub(super) fn set(&mut self, place: usize, key: Option<Key>) {
-        if let (Some(hash), Some(rest)) = (self.hashes.get_mut(place), self.rest.get_mut(place)) {
-            *hash = key.map_or(Hash::NONE, |key| key.hash);
-            *rest = key.map(|key| (key.digest, key.device, key.inode));
-        }
+        self.hashes[place] = key.map_or(Folded::NONE, |key| key.hash.into());
+        self.digests[place] = key.map_or(0, |key| key.digest);
+        self.inodes[place] = key.map(|key| (key.device, key.inode));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inodes.iter().all(Option::is_none)
     }
 
     /// The keys of a block, and their places.
@@ -78,7 +83,7 @@ impl Block {
 
     /// One byte for each place that says whether there is a key, then the keys that there are.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.rest.iter().map(|key| u8::from(key.is_some())).collect();
+        let mut bytes: Vec<u8> = self.inodes.iter().map(|inode| u8::from(inode.is_some())).collect();
         self.keys().for_each(|(_, key)| key.write(&mut bytes));
         bytes
     }
@@ -121,12 +126,12 @@ impl Lookup {
     pub(super) fn new(blocks: BTreeMap<u32, Box<Block>>) -> Lookup {
         let mut lookup = Lookup { blocks, ..Lookup::default() };
         let (blocks, state, inodes) = (&lookup.blocks, &lookup.state, &mut lookup.inodes);
-        let count = blocks.values().map(|block| block.rest.iter().flatten().count()).sum();
+        let count = blocks.values().map(|block| block.inodes.iter().flatten().count()).sum();
         inodes.reserve(count, |id| hash_of(blocks, state, *id));
         for (number, block) in blocks {
-            for (id, key) in ids(*number).zip(&block.rest) {
-                let Some((_, device, inode)) = *key else { continue };
-                inodes.insert_unique(state.hash_one((device, inode)), id, |id| hash_of(blocks, state, *id));
+            for (id, inode) in ids(*number).zip(&block.inodes) {
+                let Some(inode) = inode else { continue };
+                inodes.insert_unique(state.hash_one(inode), id, |id| hash_of(blocks, state, *id));
             }
         }
         lookup
@@ -136,14 +141,8 @@ impl Lookup {
         self.inodes.len()
     }
 
-    /// The keys that lie in a block, where there are any.
-    pub(super) fn block(&self, number: u32) -> Option<&Block> {
-        self.blocks.get(&number).map(Box::as_ref)
-    }
-
-    fn key(&self, id: u32) -> Option<Key> {
-        let (number, place) = Block::of(id);
-        self.block(number)?.key(place)
+    fn inode(&self, id: u32) -> Option<(u64, u64)> {
+        inode(&self.blocks, id)
     }
 
     /// Adds a master, or replaces the one with the same id.
@@ -152,8 +151,7 @@ impl Lookup {
         let (number, place) = Block::of(id);
         self.blocks.entry(number).or_insert_with(|| Box::new(Block::NONE)).set(place, Some(key));
         let (blocks, state) = (&self.blocks, &self.state);
-        let hash = state.hash_one((key.device, key.inode));
-        self.inodes.insert_unique(hash, id, |id| hash_of(blocks, state, *id));
+        self.inodes.insert_unique(state.hash_one((key.device, key.inode)), id, |id| hash_of(blocks, state, *id));
     }
 
     /// Adds the local features of a master.
@@ -162,40 +160,42 @@ impl Lookup {
     }
 
     pub(super) fn remove(&mut self, id: u32) {
-        let Some(key) = self.key(id) else { return };
-        if let Ok(entry) = self.inodes.find_entry(self.state.hash_one((key.device, key.inode)), |other| *other == id) {
+        let Some(inode) = self.inode(id) else { return };
+        if let Ok(entry) = self.inodes.find_entry(self.state.hash_one(inode), |other| *other == id) {
             entry.remove();
         }
         let (number, place) = Block::of(id);
         if let Some(block) = self.blocks.get_mut(&number) {
             block.set(place, None);
-            if block.keys().next().is_none() {
+            if block.is_empty() {
                 self.blocks.remove(&number);
             }
         }
     }
 
     pub(super) fn at_inode(&self, device: u64, inode: u64) -> Option<u32> {
-        let there = |id: &u32| self.key(*id).is_some_and(|key| (key.device, key.inode) == (device, inode));
-        self.inodes.find(self.state.hash_one((device, inode)), there).copied()
+        let inode = (device, inode);
+        self.inodes.find(self.state.hash_one(inode), |id| self.inode(*id) == Some(inode)).copied()
     }
 
     pub(super) fn with_digest(&self, digest: &Digest) -> Vec<u32> {
         let wanted = prefix(digest);
         let hits = self.blocks.iter().flat_map(|(number, block)| {
-            let is_it = |key: &Option<(u64, u64, u64)>| key.is_some_and(|(digest, _, _)| digest == wanted);
-            ids(*number).zip(&block.rest).filter(move |(_, key)| is_it(key))
+            let hits = ids(*number).zip(&block.digests).filter(|(_, digest)| **digest == wanted);
+            hits.map(|(id, _)| id)
         });
-        hits.map(|(id, _)| id).collect()
+        // Where there is no master, all bits are clear.
+        hits.filter(|id| self.inode(*id).is_some()).collect()
     }
 
     /// All masters and orientations within `limit` bits, unsorted.
     pub(super) fn near(&self, fingerprint: &Fingerprint, limit: u32) -> Vec<Candidate> {
+        let sought = fingerprint.sought(limit);
         let mut candidates = Vec::new();
         for (&number, block) in &self.blocks {
-            for (id, hash) in ids(number).zip(&block.hashes).filter(|(_, hash)| **hash != Hash::NONE) {
-                let near = fingerprint.distances(hash).filter(|(_, distance)| *distance <= limit);
+            for (id, hash) in ids(number).zip(&block.hashes).filter(|(_, hash)| **hash != Folded::NONE) {
                 let id = i64::from(id);
+                let near = sought.near(*hash);
                 candidates.extend(near.map(|(orientation, distance)| Candidate { id, orientation, distance }));
             }
         }
@@ -208,10 +208,13 @@ fn ids(block: u32) -> impl Iterator<Item = u32> {
     (0..Block::KEYS as u32).map(move |place| block.saturating_mul(Block::KEYS as u32).saturating_add(place))
 }
 
-fn hash_of(blocks: &BTreeMap<u32, Box<Block>>, state: &RandomState, id: u32) -> u64 {
+fn inode(blocks: &BTreeMap<u32, Box<Block>>, id: u32) -> Option<(u64, u64)> {
     let (number, place) = Block::of(id);
-    let key = blocks.get(&number).and_then(|block| block.key(place));
-    key.map_or(0, |key| state.hash_one((key.device, key.inode)))
+    blocks.get(&number).and_then(|block| *block.inodes.get(place)?)
+}
+
+fn hash_of(blocks: &BTreeMap<u32, Box<Block>>, state: &RandomState, id: u32) -> u64 {
+    inode(blocks, id).map_or(0, |inode| state.hash_one(inode))
 }
 
 fn prefix(digest: &Digest) -> u64 {
@@ -231,7 +234,7 @@ mod tests {
         let mut lookup = Lookup::default();
         (1..=700).for_each(|id| lookup.put(id, key(id)));
         (1..=700).filter(|id| id % 3 == 0 || *id >= 512).for_each(|id| lookup.remove(id));
-        assert!(lookup.block(2).is_none());
+        assert!(!lookup.blocks.contains_key(&2));
         (1..=10).for_each(|id| lookup.put(id, key(id)));
         for id in 1..=700 {
             let there = id <= 10 || id % 3 != 0 && id < 512;

@@ -22,7 +22,7 @@ pub(super) fn change(connection: &Connection, keys: &[(u32, Option<Key>)]) -> ru
         let mut select = connection.prepare_cached("SELECT block, keys, checksum FROM keys WHERE block = ?1")?;
         let mut block = select.query_row([number], read).optional()?.map_or(Block::NONE, |(_, block)| block);
         keys.into_iter().for_each(|(place, key)| block.set(place, key));
-        if block.keys().next().is_none() {
+        if block.is_empty() {
             connection.prepare_cached("DELETE FROM keys WHERE block = ?1")?.execute([number])?;
         } else {
             let bytes = block.to_bytes();
