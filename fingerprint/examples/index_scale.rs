@@ -1,6 +1,7 @@
 //! What a large index costs: `index_scale MASTERS DIRECTORY MASTER… -- QUERY…` registers the pictures MASTER, and so many
 //! more with made-up features, in DIRECTORY, opens the index anew, asks it for every QUERY, and lets it grow. With 0
 //! MASTERS the index of an earlier run is asked: in a process that has built nothing, so that its memory says something.
+//! MASTERS:0 makes up masters of a hash alone, without features and small picture. What is in DIRECTORY already stays.
 //! Prints times by the clock and, behind a slash, of this thread's processor; resident memory; sizes; what was found.
 //!
 //! The made-up features are those of the real pictures with a quarter of their bits turned at random, so that they
@@ -25,8 +26,6 @@ use vitrine_fingerprint::{Content, Digest, Entry, Index, Limits, Measurement, me
 const FEATURE: (usize, usize) = (38, 6);
 /// Bytes of a descriptor.
 const DESCRIPTOR: usize = 32;
-/// Features of a master.
-const FEATURES: usize = 640;
 /// Masters that are written at once.
 const BATCH: u64 = 1000;
 /// So many made-up masters share the stored features of one.
@@ -39,12 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(count), Some(directory)) = (arguments.next(), arguments.next()) else {
         return Err("usage: index_scale MASTERS DIRECTORY MASTER… -- QUERY…".into());
     };
-    let (count, directory): (u64, PathBuf) = (count.parse()?, directory.into());
+    let (count, features) = count.split_once(':').unwrap_or((&count, "640"));
+    let (count, features, directory): (u64, usize, PathBuf) = (count.parse()?, features.parse()?, directory.into());
     let masters: Vec<String> = arguments.by_ref().take_while(|argument| argument != "--").collect();
     let masters: Vec<(String, Measurement)> =
         masters.into_iter().map(|path| look(&path).map(|looked| (path, looked))).collect::<Result<_, _>>()?;
     let file = directory.join("scale.db");
-    let moulds: Vec<Mould> = masters.iter().map(|(_, looked)| Mould::of(looked)).collect::<Result<_, _>>()?;
+    let moulds: Vec<Mould> = masters.iter().map(|(_, looked)| Mould::of(looked, features)).collect::<Result<_, _>>()?;
     if count > 0 {
         let clock = Clock::start();
         build(&file, count, &masters, &moulds)?;
@@ -82,28 +82,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Registers the masters, and `count` made-up ones.
 fn build(file: &Path, count: u64, masters: &[(String, Measurement)], moulds: &[Mould]) -> Result<(), Box<dyn Error>> {
-    let real = masters.iter().zip(0..).map(|((path, looked), number)| entry(Path::new(path), number, looked.clone()));
-    Index::open(file)?.insert_all(&real.collect::<Vec<_>>())?;
-    Connection::open(file)?.execute_batch(&format!(
-        "ALTER TABLE looks RENAME TO kept;
-         CREATE VIEW looks AS SELECT id, picture, thumbnail, checksum,
-             iif(features <> x'', features, (SELECT features FROM kept AS lender WHERE id = kept.id - kept.id % {LENT}))
-             AS features FROM kept;
-         CREATE TRIGGER keep INSTEAD OF INSERT ON looks BEGIN INSERT INTO kept
-             (id, features, picture, thumbnail, checksum) VALUES (NEW.id,
-             iif(NEW.id % {LENT} = 0 OR NEW.id < {}, NEW.features, x''), NEW.picture, NEW.thumbnail, NEW.checksum);
-         END;
-         CREATE TRIGGER forget INSTEAD OF DELETE ON looks BEGIN DELETE FROM kept WHERE id = OLD.id; END;",
-        masters.len() + LENT
-    ))?;
+    if Index::open(file)?.is_empty() {
+        begin(file, masters)?;
+    }
     let index = Index::open(file)?;
+    let there = index.len() as u64;
     let clock = Clock::start();
     let (batches, made) = sync_channel(2);
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut noise = Noise(1);
-            for first in (0..count).step_by(BATCH as usize) {
-                let numbers = first..(first + BATCH).min(count);
+            for first in (there..there + count).step_by(BATCH as usize) {
+                let numbers = first..(first + BATCH).min(there + count);
                 let made = numbers.map(|number| made_up_entry(moulds, &mut noise, number).map_err(|e| e.to_string()));
                 if batches.send(made.collect::<Result<Vec<_>, _>>()).is_err() {
                     break;
@@ -118,6 +108,25 @@ fn build(file: &Path, count: u64, masters: &[(String, Measurement)], moulds: &[M
         }
         Ok::<(), Box<dyn Error>>(())
     })?;
+    Ok(())
+}
+
+/// Registers the real masters, and has the features of those that follow lent.
+fn begin(file: &Path, masters: &[(String, Measurement)]) -> Result<(), Box<dyn Error>> {
+    let real = masters.iter().zip(0..).map(|((path, looked), number)| entry(Path::new(path), number, looked.clone()));
+    Index::open(file)?.insert_all(&real.collect::<Vec<_>>())?;
+    Connection::open(file)?.execute_batch(&format!(
+        "ALTER TABLE looks RENAME TO kept;
+         CREATE VIEW looks AS SELECT id, picture, thumbnail, checksum,
+             iif(features <> x'', features, (SELECT features FROM kept AS lender WHERE id = kept.id - kept.id % {LENT}))
+             AS features FROM kept;
+         CREATE TRIGGER keep INSTEAD OF INSERT ON looks BEGIN INSERT INTO kept
+             (id, features, picture, thumbnail, checksum) VALUES (NEW.id,
+             iif(NEW.id % {LENT} = 0 OR NEW.id < {}, NEW.features, x''), NEW.picture, NEW.thumbnail, NEW.checksum);
+         END;
+         CREATE TRIGGER forget INSTEAD OF DELETE ON looks BEGIN DELETE FROM kept WHERE id = OLD.id; END;",
+        masters.len() + LENT
+    ))?;
     Ok(())
 }
 
@@ -209,7 +218,7 @@ struct Mould {
 }
 
 impl Mould {
-    fn of(looked: &Measurement) -> Result<Mould, Box<dyn Error>> {
+    fn of(looked: &Measurement, count: usize) -> Result<Mould, Box<dyn Error>> {
         let mut measurement = serde_json::to_value(looked)?;
         measurement["parts"] = json!("");
         let picture = &mut measurement["content"]["picture"];
@@ -218,10 +227,10 @@ impl Mould {
         let small = std::mem::replace(&mut picture["thumbnail"], json!(""));
         let local = &mut picture["fingerprint"]["local"];
         let mut features = STANDARD.decode(local["features"].as_str().unwrap_or_default())?;
-        features.truncate(FEATURES * FEATURE.0);
+        features.truncate(count * FEATURE.0);
         local["mirrored"] = json!(STANDARD.encode(vec![0; features.len() / FEATURE.0 * DESCRIPTOR]));
         local["features"] = Value::Null;
-        local["picture"] = small;
+        local["picture"] = if count > 0 { small } else { json!("") };
         Ok(Mould { measurement, features })
     }
 

@@ -20,7 +20,7 @@ const BATCH: usize = 300;
 /// A small picture with some corners.
 fn picture(directory: &Path) -> Measurement {
     let path = directory.join("picture.png");
-    let pixels: Vec<u8> = (0..120 * 120).map(|at| (at % 120 / 9 * 37 ^ at / 120 / 11 * 59) as u8).collect();
+    let pixels: Vec<u8> = (0..120 * 120).map(|at| ((at % 120 / 9 * 37) ^ (at / 120 / 11 * 59)) as u8).collect();
     let mut encoder = png::Encoder::new(File::create(&path).unwrap(), 120, 120);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
@@ -89,7 +89,7 @@ fn nothing_acknowledged_is_lost_when_the_writer_is_killed() {
         let index = Index::open(&place).unwrap();
         assert_eq!(index.verify().unwrap(), []);
         let count = index.len();
-        assert!(count >= acknowledged && count % BATCH == 0, "{count} of {acknowledged}");
+        assert!(count >= acknowledged && count.is_multiple_of(BATCH), "{count} of {acknowledged}");
         assert_eq!(index.stats().unwrap().masters, count as u64);
         let mut listed = 0;
         let mut visit = |_: &Path, _: &_| {

@@ -15,7 +15,7 @@ use crate::local::{Features, Segment};
 
 /// So many masters are kept in memory before their postings go to a file.
 const FRESH: usize = 2048;
-/// A segment is merged with the one before it once that has less than so many times its postings.
+/// A segment is merged with the one before it once that has no more than so many times its postings.
 const RATIO: u64 = 3;
 /// Postings of the largest segment that comes of a merge, 3 GB: about 400,000 masters. No merge takes longer or needs
 /// more room for a while, however large the index is.
@@ -130,7 +130,7 @@ impl Store {
             let postings = &lookup.postings;
             let mut size = postings.fresh_postings();
             let small = |segment: &&Segment| {
-                let merge = segment.postings() < RATIO * size && size + segment.postings() <= LARGEST;
+                let merge = segment.postings() <= RATIO * size && size + segment.postings() <= LARGEST;
                 size += segment.postings();
                 merge
             };
