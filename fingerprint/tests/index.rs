@@ -159,14 +159,29 @@ fn damage_is_found_and_names_the_file() {
         index.insert_all(&entries).unwrap();
     }
     let sound = fs::read(&file).unwrap();
-    // A name inside a row: SQLite cannot see that, the checksum can.
+    // A name inside a row: SQLite cannot see that, the checksum can, as soon as the row is read.
     let at = sound.windows(7).rposition(|bytes| bytes == b"masters").unwrap();
     let mut bytes = sound.clone();
     bytes[at] ^= 0x20;
     fs::write(&file, &bytes).unwrap();
-    let error = Index::open(&file).err().unwrap();
-    assert!(matches!(error, IndexError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("masters.db"), "{error}");
+    let index = Index::open(&file).unwrap();
+    let refused = |error: IndexError| {
+        assert!(matches!(error, IndexError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("masters.db"), "{error}");
+    };
+    let mut nothing = |_: &Path, _: &_| ControlFlow::Continue(());
+    refused(index.each_below(Path::new("/"), &mut nothing).unwrap_err());
+    drop(index);
+    refused(Index::open(&file).err().unwrap());
+    refused(Index::open_read_only(&file).err().unwrap());
+
+    // A key, which lies in memory: the first byte of an inode number.
+    let key = [u64::MAX.to_le_bytes(), 29u64.to_le_bytes()].concat();
+    let at = sound.windows(16).rposition(|bytes| bytes == key).unwrap();
+    let mut bytes = sound.clone();
+    bytes[at + 8] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    refused(Index::open(&file).err().unwrap());
 
     // A picture in the wide table: opening does not read it, verifying does.
     let at = sound.windows(3).rposition(|bytes| bytes == b"\xff\xd8\xff").unwrap();

@@ -31,7 +31,7 @@ static SOUND: LazyLock<Sound> = LazyLock::new(|| {
     }
     drop(index);
     let raw = Connection::open(&path).expect("the index");
-    raw.execute_batch("INSERT INTO segment VALUES (1); INSERT INTO posted SELECT id FROM looks").expect("its tables");
+    raw.execute_batch("INSERT INTO segment VALUES (1); DELETE FROM fresh").expect("its tables");
     raw.close().expect("the index");
     let (part, _) = hostile::measured(&hostile::drawing(7, 127));
     Sound { file: fs::read(&path).expect("the index"), part }
@@ -140,7 +140,7 @@ fn looks(path: &Path, bytes: &[u8]) {
         Some((_, bytes)) => (features, bytes.to_vec()),
         None => (Vec::new(), Vec::new()),
     };
-    raw.execute("DELETE FROM posted WHERE id = 1", []).expect("its row");
+    raw.execute("INSERT OR IGNORE INTO fresh VALUES (1)", []).expect("its row");
     raw.execute("UPDATE looks SET features = ?1, picture = ?2 WHERE id = 1", params![features, picture])
         .expect("its row");
     raw.close().expect("the index");

@@ -29,8 +29,12 @@ const WHOLE_FILE: f64 = 0.9;
 ///
 /// Shared between threads: writers wait for each other, readers only for moments in memory. One process
 /// writes; others may open the same file to read and see it as it was when they opened it.
-/// In memory lie about 130 bytes a master, and the local features of the
+/// In memory lie about 75 bytes a master, and the local features of the
 /// newest, at most 16 MB; those of all others lie in the directory `path` + `-postings`.
+///
+/// Opening reads no more than these keys, many in one row; what else is known of a master has its checksum, too, and
+/// is checked whenever it is read. What is found damaged then is an error, and the index is refused from the next
+/// opening on.
 pub struct Index {
     store: Store,
     lookup: RwLock<Lookup>,
@@ -62,9 +66,7 @@ impl Index {
     }
 
     fn load(store: Store, write: bool) -> Result<Index, IndexError> {
-        let mut lookup = Lookup::default();
-        store.each_key(|key| lookup.put(key))?;
-        let lookup = RwLock::new(lookup);
+        let lookup = RwLock::new(Lookup::new(store.keys()?));
         store.load_postings(&lookup, write)?;
         Ok(Index { store, lookup })
     }
@@ -83,17 +85,19 @@ impl Index {
     /// # Errors
     /// The index cannot be written.
     pub fn insert_all(&self, entries: &[Entry]) -> Result<Vec<i64>, IndexError> {
-        let keys = self.store.insert(entries, |keys| {
+        let mut ids = Vec::new();
+        self.store.insert(entries, |keys| {
             let mut lookup = self.writing();
-            for (key, entry) in keys.iter().zip(entries) {
-                lookup.put(*key);
+            for ((id, key), entry) in keys.iter().zip(entries) {
+                ids.push(i64::from(*id));
+                lookup.put(*id, *key);
                 if let Content::Picture(picture) = &entry.measurement.content {
-                    lookup.post(key.id, picture.fingerprint.local().features_of_master());
+                    lookup.post(*id, picture.fingerprint.local().features_of_master());
                 }
             }
         })?;
         self.store.flush(&self.lookup)?;
-        Ok(keys.iter().map(|key| key.id).collect())
+        Ok(ids)
     }
 
     /// Forgets the master at `path`. Returns whether there was one.
@@ -132,7 +136,7 @@ impl Index {
     /// The master that is this inode, under whatever name; answered from memory.
     #[must_use]
     pub fn at_inode(&self, device: u64, inode: u64) -> Option<i64> {
-        self.reading().at_inode(device, inode)
+        self.reading().at_inode(device, inode).map(i64::from)
     }
 
     /// The master with this id.
@@ -153,7 +157,7 @@ impl Index {
         let exact_match = |master| certain(master, Kind::Exact, 1.0, UNIT.to_vec());
         let exact = self.reading().with_digest(&measurement.digest);
         let mut matches = Vec::new();
-        for id in exact {
+        for id in exact.into_iter().map(i64::from) {
             // In memory lie only eight bytes of each digest.
             if self.store.digest(id)? == Some(measurement.digest)
                 && let Some(master) = self.store.master(id)?
@@ -249,7 +253,7 @@ impl Index {
 
     fn forget(&self, ids: &[i64]) {
         let mut lookup = self.writing();
-        ids.iter().for_each(|id| lookup.remove(*id));
+        ids.iter().filter_map(|id| u32::try_from(*id).ok()).for_each(|id| lookup.remove(id));
     }
 
     // Nothing that holds the lock can panic half-way in a way that leaves the tables unusable.

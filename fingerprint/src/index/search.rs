@@ -13,6 +13,9 @@ use crate::perceptual::Fingerprint;
 /// Hashes of one picture differ in fewer bits than this, of 256. Generous: two unrelated hashes come this
 /// near once in 100,000 pairs, and every candidate is verified by its pixels.
 const NEAR: u32 = 92;
+/// Unrelated hashes come this near once in a thousand million pairs: what lies farther off and is compared with a picture
+/// that is explained already would be chance, and among very many masters there is always some of it.
+const CHANCE: u32 = 80;
 /// Most candidates by the hash that are compared, nearest first.
 const WHOLE: usize = 8;
 /// Most candidates by their features that are fitted, and most fits that are compared; those with the most
@@ -68,17 +71,20 @@ pub(super) fn search(store: &Store, lookup: &Lookup, fingerprint: &Fingerprint) 
     let mut found = Vec::new();
     let mut nearest = lookup.near(fingerprint, NEAR);
     nearest.sort_by_key(|candidate| candidate.distance);
+    let explained =
+        |found: &[Found]| found.iter().any(|found| found.coverage.query >= EXPLAINED && found.dissent <= DISSENT);
     let mut compared = HashSet::new();
-    for Candidate { id, orientation, .. } in nearest {
-        if compared.len() >= WHOLE || !compared.insert(id) {
+    for Candidate { id, orientation, distance } in nearest {
+        if compared.len() >= WHOLE || distance > CHANCE && explained(&found) {
+            break;
+        }
+        if !compared.insert(id) {
             continue;
         }
         let view = &views[usize::from(orientation.is_mirrored())];
         let start = view.to_view.then(&orientation.transform());
         found.extend(view.look(store, id, &start)?);
     }
-    let explained =
-        |found: &[Found]| found.iter().any(|found| found.coverage.query >= EXPLAINED && found.dissent <= DISSENT);
     let [upright, mirrored] = &views;
     if !explained(&found) {
         found.extend(by_features(store, lookup, upright)?);
@@ -112,9 +118,8 @@ impl View {
 
 fn by_features(store: &Store, lookup: &Lookup, view: &View) -> Result<Vec<Found>, IndexError> {
     let mut fits = Vec::new();
-    for (id, _) in
-        lookup.postings.votes(&view.features.features, FITTED).map_err(|source| store.segments_failed(source))?
-    {
+    let votes = lookup.postings.votes(&view.features.features, lookup.len(), FITTED);
+    for (id, _) in votes.map_err(|source| store.segments_failed(source))? {
         let Some(master) = Features::read(&store.looks(i64::from(id), Looks::Features)?) else { continue };
         let of_master = view.features.fits(&master).into_iter();
         fits.extend(of_master.map(|(inliers, transform)| (inliers, transform, i64::from(id))));

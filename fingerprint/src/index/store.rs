@@ -1,7 +1,9 @@
 //! The index on disk: one SQLite file in WAL mode, one connection that writes, a few that read.
 
+mod keys;
 pub(super) mod parts;
 mod row;
+mod schema;
 mod segments;
 mod verify;
 
@@ -10,57 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, ffi, params};
 
 use self::row::Row;
+use self::schema::{APPLICATION, TABLES, VERSION};
 use super::lookup::Key;
 use super::{Entry, IndexError, Known, Master, Stats, path_bytes, path_from};
 use crate::exact::Digest;
 
-/// "VtrI": marks the file as ours (SQLite's `application_id`).
-const APPLICATION: i64 = 0x5674_7249;
-/// Of the tables below, and of the algorithms whose results they hold.
-const VERSION: i64 = 3;
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Readers that are kept open.
 const READERS: usize = 4;
-
-const TABLES: &str = "
-    CREATE TABLE master (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        path BLOB NOT NULL UNIQUE,
-        collection TEXT NOT NULL,
-        object TEXT,
-        device INTEGER NOT NULL,
-        inode INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        pixels BLOB,
-        hash BLOB,
-        width INTEGER NOT NULL,
-        height INTEGER NOT NULL,
-        bit_depth INTEGER NOT NULL,
-        checksum BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX pixels ON master (pixels) WHERE pixels IS NOT NULL;
-    -- Apart, so that opening the index reads the narrow rows only.
-    CREATE TABLE looks (
-        id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE,
-        -- Local features and the small picture that is compared.
-        features BLOB NOT NULL,
-        picture BLOB NOT NULL,
-        thumbnail BLOB NOT NULL,
-        checksum BLOB NOT NULL
-    ) STRICT;
-    -- The parts of each master, eight bytes each, and the masters of each part.
-    CREATE TABLE parts (id INTEGER PRIMARY KEY REFERENCES master, hashes BLOB NOT NULL) STRICT;
-    CREATE TABLE part (hash INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (hash, id)) STRICT, WITHOUT ROWID;
-    -- Masters whose local features are in one of the segments, and those files.
-    CREATE TABLE posted (id INTEGER PRIMARY KEY REFERENCES master ON DELETE CASCADE) STRICT;
-    CREATE TABLE segment (number INTEGER PRIMARY KEY) STRICT;
-";
 
 /// Columns of the table `looks`.
 #[derive(Clone, Copy)]
@@ -126,7 +89,11 @@ impl Store {
         if version != VERSION {
             return Err(IndexError::Version { path: self.path, found: version, expected: VERSION });
         }
-        Ok(self)
+        let sql = "SELECT detail FROM damage LIMIT 1";
+        match self.read(|connection| connection.query_row(sql, [], |row| row.get(0)).optional())? {
+            Some(detail) => Err(IndexError::Damaged { path: self.path, detail }),
+            None => Ok(self),
+        }
     }
 
     /// Everything that `change` does, or nothing.
@@ -138,12 +105,17 @@ impl Store {
             tx.commit()?;
             Ok(result)
         };
-        run().map_err(|source| problem(&self.path, source))
+        let result = run();
+        drop(writer);
+        result.map_err(|source| self.failed(source))
     }
 
     fn read<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
-        let failed = |source| problem(&self.path, source);
-        let Some(readers) = &self.readers else { return look(&self.writer()).map_err(failed) };
+        let failed = |source| self.failed(source);
+        let Some(readers) = &self.readers else {
+            let result = look(&self.writer());
+            return result.map_err(failed);
+        };
         let idle = || readers.lock().unwrap_or_else(PoisonError::into_inner);
         let reused = idle().pop();
         let connection = match reused {
@@ -158,48 +130,37 @@ impl Store {
         result
     }
 
+    /// What is found damaged is remembered, so that the index is not believed when it is opened next.
+    fn failed(&self, source: rusqlite::Error) -> IndexError {
+        let error = problem(&self.path, source);
+        if let IndexError::Damaged { detail, .. } = &error {
+            // A reader cannot; and where there is more damage, opening the index meets it again.
+            let _ = self.writer().execute("INSERT OR IGNORE INTO damage VALUES (?1)", [detail]);
+        }
+        error
+    }
+
     fn writer(&self) -> MutexGuard<'_, Connection> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner) // A broken transaction was rolled back.
     }
 
-    /// The keys of all masters; refuses the index if one of them is damaged.
-    pub(super) fn each_key(&self, mut put: impl FnMut(Key)) -> Result<(), IndexError> {
-        let damaged = self.read(|connection| {
-            let mut statement = connection.prepare(&format!("SELECT {} FROM master", Row::COLUMNS))?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                match Row::read(row)? {
-                    row if row.is_intact() => put(row.key()),
-                    row => return Ok(Some(row.id)),
-                }
-            }
-            Ok(None)
-        })?;
-        match damaged {
-            None => Ok(()),
-            Some(id) => {
-                let detail = format!("the entry of master {id} does not have its checksum");
-                Err(IndexError::Damaged { path: self.path.clone(), detail })
-            }
-        }
-    }
-
     /// Inserts all or none; `then` runs after the commit, before the next writer.
-    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&[Key])) -> Result<Vec<Key>, IndexError> {
+    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&[(u32, Key)])) -> Result<(), IndexError> {
         // Makes small pictures: work that no other writer should wait for.
         let looks: Vec<_> = entries.iter().map(row::looks).collect();
         let mut writer = self.writer();
         let mut run = || {
             let tx = writer.transaction()?;
             let rows = entries.iter().zip(&looks);
-            let keys =
-                rows.map(|(entry, looks)| row::insert(&tx, entry, looks.as_ref())).collect::<Result<Vec<Key>, _>>()?;
+            let inserted = rows.map(|(entry, looks)| row::insert(&tx, entry, looks.as_ref()));
+            let inserted = inserted.collect::<Result<Vec<(u32, Key)>, _>>()?;
+            keys::change(&tx, &inserted.iter().map(|(id, key)| (*id, Some(*key))).collect::<Vec<_>>())?;
             tx.commit()?;
-            Ok(keys)
+            Ok(inserted)
         };
-        let keys = run().map_err(|source| problem(&self.path, source))?;
-        then(&keys);
-        Ok(keys)
+        let inserted = run().map_err(|source| problem(&self.path, source))?;
+        then(&inserted);
+        Ok(())
     }
 
     /// Removes the master at `path`, or all below it.
@@ -207,7 +168,7 @@ impl Store {
         let ids = self.write(|tx| {
             let rows = if below { Row::below(tx, path)? } else { Row::at(tx, path)?.into_iter().collect() };
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            ids.iter().try_for_each(|id| row::delete(tx, *id))?;
+            row::delete(tx, &ids)?;
             Ok(ids)
         })?;
         then(&ids);
@@ -228,7 +189,7 @@ impl Store {
             }
             let moving: Vec<i64> = rows.iter().map(|row| row.id).collect();
             let replaced: Vec<i64> = collect(to)?.iter().map(|row| row.id).filter(|id| !moving.contains(id)).collect();
-            replaced.iter().try_for_each(|id| row::delete(tx, *id))?;
+            row::delete(tx, &replaced)?;
             for mut row in rows.iter().cloned() {
                 let rest = row.path.split_off(path_bytes(from).len());
                 row.path = [path_bytes(to), &rest].concat();
@@ -289,19 +250,13 @@ impl Store {
     ) -> Result<(), IndexError> {
         self.read(|connection| {
             let (from, to) = row::range(dir);
-            let sql = "SELECT path, id, size, mtime_ns, inode, device FROM master
-                       WHERE path >= ?1 AND path < ?2 ORDER BY path";
-            let mut statement = connection.prepare_cached(sql)?;
+            let sql = format!("SELECT {} FROM master WHERE path >= ?1 AND path < ?2 ORDER BY path", Row::COLUMNS);
+            let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params![from, to])?;
             while let Some(row) = rows.next()? {
-                let known = Known {
-                    id: row.get(1)?,
-                    size: row.get::<_, i64>(2)? as u64,
-                    mtime_ns: row.get(3)?,
-                    inode: row.get::<_, i64>(4)? as u64,
-                    device: row.get::<_, i64>(5)? as u64,
-                };
-                if visit(&path_from(row.get(0)?), &known).is_break() {
+                let row = Row::read(row)?;
+                let known = row.known();
+                if visit(&path_from(row.path), &known).is_break() {
                     break;
                 }
             }
@@ -311,7 +266,7 @@ impl Store {
 
     pub(super) fn stats(&self) -> Result<Stats, IndexError> {
         let mut stats = self.read(|connection| {
-            let sql = "SELECT collection, count(*), count(hash), sum(size) FROM master GROUP BY collection";
+            let sql = "SELECT collection, masters, pictures, bytes FROM tally WHERE masters > 0";
             let mut statement = connection.prepare(sql)?;
             let mut rows = statement.query([])?;
             let mut stats = Stats::default();
@@ -350,4 +305,9 @@ fn problem(path: &Path, source: rusqlite::Error) -> IndexError {
         Some(ErrorCode::DatabaseCorrupt) => IndexError::Damaged { path, detail: source.to_string() },
         _ => IndexError::Database { path, source },
     }
+}
+
+/// An error that says as SQLite does that the content is damaged.
+fn damaged(detail: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(detail))
 }

@@ -24,6 +24,9 @@ const TURNS: usize = 16;
 const LEVELS: usize = 32;
 /// Masters that are looked at more closely, those with the most votes first.
 const SHORTLIST: usize = 1000;
+/// Most counters of votes. In an index of more masters some share one until the shortlist is made, after which each
+/// is looked at alone.
+const COUNTERS: usize = 1 << 20;
 
 /// Most postings that are read for one view of a picture. An index of 100,000 masters stays below it.
 const AFFORDED: u64 = 12_000_000;
@@ -73,9 +76,8 @@ impl Posting {
 /// A feature of the query that looks like one of a master.
 struct Hit {
     master: u32,
-    /// By how many levels and steps of a turn the two differ.
-    level: u8,
-    turn: u8,
+    /// By how many levels and steps of a turn the two differ: its place on a plane of `LEVELS` times `TURNS`.
+    place: u16,
     weight: f32,
 }
 
@@ -99,13 +101,11 @@ pub(crate) struct Postings {
     /// Masters whose postings are in memory.
     fresh_masters: Vec<u32>,
     pub(crate) segments: Vec<Segment>,
-    /// All ids of masters are below this.
-    masters: usize,
 }
 
 impl Default for Postings {
     fn default() -> Postings {
-        Postings { fresh: vec![Vec::new(); BUCKETS], fresh_masters: Vec::new(), segments: Vec::new(), masters: 0 }
+        Postings { fresh: vec![Vec::new(); BUCKETS], fresh_masters: Vec::new(), segments: Vec::new() }
     }
 }
 
@@ -113,17 +113,11 @@ impl Postings {
     /// Adds the features of a master. Those of an earlier master of the same id stay, and do no more harm
     /// than a few votes for it.
     pub(crate) fn add(&mut self, master: u32, features: &[Feature]) {
-        self.expect(master);
         self.fresh_masters.push(master);
         for feature in features {
             let bucket = &mut self.fresh[gather(&feature.descriptor, &KEY) as usize];
             bucket.push(Posting::new(master, feature));
         }
-    }
-
-    /// Makes room for votes for a master.
-    pub(crate) fn expect(&mut self, master: u32) {
-        self.masters = self.masters.max(master as usize + 1);
     }
 
     /// Masters whose postings are in memory only.
@@ -144,7 +138,8 @@ impl Postings {
         let counts: Vec<u32> = (0..BUCKETS).map(count).collect();
         Segment::write(path, &counts, |key, bucket| {
             bucket.extend_from_slice(&self.fresh[key as usize]);
-            old.iter().try_for_each(|old| old.read(key, bucket))
+            let mut bytes = Vec::new();
+            old.iter().try_for_each(|old| old.read(key, &mut bytes).map(|postings| bucket.extend(postings)))
         })
     }
 
@@ -159,24 +154,12 @@ impl Postings {
     /// The masters with the most votes and those votes, best first. A vote is a
     /// feature that looks alike, counted by how alike it is and how few masters have one like it; only votes
     /// for one rotation and one scale add up (the weak geometric consistency of Jégou, Douze and Schmid,
-    /// "Hamming embedding and weak geometric consistency", ECCV 2008).
-    pub(crate) fn votes(&self, query: &[Feature], count: usize) -> io::Result<Vec<(u32, f32)>> {
-        let masters = self.masters;
-        let (hits, votes) = self.hits(query)?;
-        let mut shortlist: Vec<usize> = (0..masters).filter(|&master| votes[master] > 0.0).collect();
-        shortlist.sort_unstable_by(|&a, &b| votes[b].total_cmp(&votes[a]));
-        shortlist.truncate(SHORTLIST);
-        let mut slots = vec![u32::MAX; masters];
-        (0u32..).zip(&shortlist).for_each(|(slot, &master)| slots[master] = slot);
-        let mut planes = vec![0f32; shortlist.len() * LEVELS * TURNS];
-        for hit in &hits {
-            let slot = slots[hit.master as usize] as usize;
-            if let Some(votes) = planes
-                .get_mut(slot.saturating_mul(LEVELS * TURNS) + usize::from(hit.level) * TURNS + usize::from(hit.turn))
-            {
-                *votes += hit.weight;
-            }
-        }
+    /// "Hamming embedding and weak geometric consistency", ECCV 2008). Rarity is reckoned among `masters`.
+    pub(crate) fn votes(&self, query: &[Feature], masters: usize, count: usize) -> io::Result<Vec<(u32, f32)>> {
+        let mut hits = self.hits(query, masters)?;
+        shorten(&mut hits, masters);
+        // One feature after the other, each in the order of the masters: runs that a stable sort merges.
+        hits.sort_by_key(|hit| hit.master);
         let best = |plane: &[f32]| {
             let cell = |level: usize, turn: usize| plane[level * TURNS + turn % TURNS];
             let around = |level: usize, turn: usize| -> f32 {
@@ -186,11 +169,13 @@ impl Postings {
             };
             (1..LEVELS - 1).flat_map(|level| (0..TURNS).map(move |turn| around(level, turn))).fold(0.0, f32::max)
         };
-        let mut found: Vec<(u32, f32)> = shortlist
-            .iter()
-            .zip(planes.chunks_exact(LEVELS * TURNS))
-            .map(|(&master, plane)| (master as u32, best(plane)))
-            .collect();
+        let mut plane = [0f32; LEVELS * TURNS];
+        let of_one = |hits: &[Hit]| {
+            plane.fill(0.0);
+            hits.iter().for_each(|hit| plane[usize::from(hit.place) % (LEVELS * TURNS)] += hit.weight);
+            (hits[0].master, best(&plane))
+        };
+        let mut found: Vec<(u32, f32)> = hits.chunk_by(|a, b| a.master == b.master).map(of_one).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1));
         found.truncate(count);
         Ok(found)
@@ -213,43 +198,46 @@ impl Postings {
         })
     }
 
-    fn hits(&self, query: &[Feature]) -> io::Result<(Vec<Hit>, Vec<f32>)> {
-        let masters = self.masters;
-        let mut votes = vec![0f32; masters];
-        let mut seen = vec![u32::MAX; masters];
+    /// What looks like the features of the query, feature by feature and in the order of the masters.
+    fn hits(&self, query: &[Feature], masters: usize) -> io::Result<Vec<Hit>> {
         let mut hits: Vec<Hit> = Vec::new();
-        let mut bucket = Vec::new();
-        for (index, feature) in (0u32..).zip(self.affordable(query)) {
+        let mut bytes = Vec::new();
+        for feature in self.affordable(query) {
             let own = Posting::new(0, feature);
-            let (first, mut different) = (hits.len(), 0);
+            let first = hits.len();
+            let hit = |posting: Posting| {
+                let alike = (ALIKE + 1).saturating_sub(posting.distance(own)) as f32;
+                let level = (posting.level() + 16 - own.level()) as usize;
+                let turn = ((posting.turn() + 16 - own.turn()) % 16) as usize;
+                let place = (level * TURNS + turn) as u16;
+                (alike > 0.0).then_some(Hit { master: posting.master, place, weight: alike * alike })
+            };
             for probe in probes(feature) {
-                bucket.clear();
-                bucket.extend_from_slice(&self.fresh[probe as usize]);
+                hits.extend(self.fresh[probe as usize].iter().copied().filter_map(hit));
                 for segment in &self.segments {
-                    segment.read(probe, &mut bucket)?;
-                }
-                for &posting in bucket.iter().filter(|posting| (posting.master as usize) < masters) {
-                    let distance = posting.distance(own);
-                    if distance > ALIKE {
-                        continue;
-                    }
-                    let seen = &mut seen[posting.master as usize];
-                    different += u32::from(std::mem::replace(seen, index) != index);
-                    let alike = (ALIKE + 1 - distance) as f32;
-                    hits.push(Hit {
-                        master: posting.master,
-                        level: (posting.level() + 16 - own.level()) as u8,
-                        turn: ((posting.turn() + 16 - own.turn()) % 16) as u8,
-                        weight: alike * alike,
-                    });
+                    hits.extend(segment.read(probe, &mut bytes)?.filter_map(hit));
                 }
             }
+            let of_this = &mut hits[first..];
+            of_this.sort_unstable_by_key(|hit| hit.master);
+            let different = of_this.chunk_by(|a, b| a.master == b.master).count();
             let rarity = (1.0 + masters as f32 / different.max(1) as f32).ln();
-            for hit in &mut hits[first..] {
-                hit.weight *= rarity;
-                votes[hit.master as usize] += hit.weight;
-            }
+            of_this.iter_mut().for_each(|hit| hit.weight *= rarity);
         }
-        Ok((hits, votes))
+        Ok(hits)
+    }
+}
+
+/// Leaves the hits of those masters only that have the most votes.
+fn shorten(hits: &mut Vec<Hit>, masters: usize) {
+    let counters = masters.next_power_of_two().min(COUNTERS);
+    let counter = |hit: &Hit| hit.master as usize % counters;
+    let mut votes = vec![0f32; counters];
+    hits.iter().for_each(|hit| votes[counter(hit)] += hit.weight);
+    let mut shortlist: Vec<usize> = (0..counters).filter(|&counter| votes[counter] > 0.0).collect();
+    if shortlist.len() > SHORTLIST {
+        shortlist.select_nth_unstable_by(SHORTLIST, |&a, &b| votes[b].total_cmp(&votes[a]));
+        shortlist.drain(..SHORTLIST).for_each(|counter| votes[counter] = f32::INFINITY);
+        hits.retain(|hit| votes[counter(hit)] == f32::INFINITY);
     }
 }

@@ -109,15 +109,21 @@ impl Segment {
         self.starts[key as usize + 1] - self.starts[key as usize]
     }
 
-    /// Adds the postings of a key to `postings`.
-    pub(crate) fn read(&self, key: u32, postings: &mut Vec<Posting>) -> io::Result<()> {
-        let count = self.count(key) as usize;
-        if count > 0 {
-            let mut bytes = vec![0; count * Posting::BYTES];
-            let start = u64::from(self.starts[key as usize]) * Posting::BYTES as u64;
-            self.file.read_exact_at(&mut bytes, HEAD as u64 + start)?;
-            postings.extend(bytes.as_chunks::<{ Posting::BYTES }>().0.iter().map(Posting::from_bytes));
+    /// The postings of a key; `bytes` is room that is used again.
+    pub(crate) fn read<'b>(
+        &self,
+        key: u32,
+        bytes: &'b mut Vec<u8>,
+    ) -> io::Result<impl Iterator<Item = Posting> + use<'b>> {
+        let length = self.count(key) as usize * Posting::BYTES;
+        if bytes.len() < length {
+            bytes.resize(length, 0);
         }
-        Ok(())
+        let bytes = &mut bytes[..length];
+        if length > 0 {
+            let start = u64::from(self.starts[key as usize]) * Posting::BYTES as u64;
+            self.file.read_exact_at(bytes, HEAD as u64 + start)?;
+        }
+        Ok(bytes.as_chunks::<{ Posting::BYTES }>().0.iter().map(Posting::from_bytes))
     }
 }

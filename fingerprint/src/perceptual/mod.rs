@@ -1,9 +1,11 @@
 //! What a picture looks like: a hash of the whole, and local features with a small picture that prove it.
 
 pub(crate) mod base64;
+mod folded;
 mod orientation;
 mod pdq;
 
+pub(crate) use folded::{Folded, Sought};
 pub(crate) use orientation::Orientation;
 pub(crate) use pdq::Hash;
 
@@ -39,12 +41,9 @@ impl Fingerprint {
         self.hashes[0]
     }
 
-    /// The nearest of the eight orientations, and its distance.
-    pub(crate) fn distances<'a>(&'a self, other: &'a Hash) -> impl Iterator<Item = (Orientation, u32)> + 'a {
-        Orientation::ALL
-            .into_iter()
-            .zip(self.hashes.iter())
-            .map(move |(orientation, hash)| (orientation, hash.distance(other)))
+    /// What hashes within `limit` bits are compared with.
+    pub(crate) fn sought(&self, limit: u32) -> Sought {
+        Sought::new(&self.hashes, limit)
     }
 
     pub(crate) fn local(&self) -> &Local {

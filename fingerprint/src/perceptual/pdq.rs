@@ -24,7 +24,8 @@ impl Hash {
     pub(crate) const NONE: Hash = Hash([0; 4]);
 
     /// Bits that differ, 0 to 256.
-    pub(crate) fn distance(&self, other: &Hash) -> u32 {
+    #[cfg(test)]
+    pub(super) fn distance(&self, other: &Hash) -> u32 {
         self.0.iter().zip(&other.0).map(|(a, b)| (a ^ b).count_ones()).sum()
     }
 

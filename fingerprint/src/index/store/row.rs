@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::super::lookup::Key;
 use super::super::{Entry, Known, Master, path_bytes, path_from};
-use super::parts;
+use super::{damaged, keys, parts};
 use crate::exact::Digest;
 use crate::measure::Content;
 use crate::perceptual::Hash;
@@ -36,7 +36,14 @@ impl Row {
     pub(super) const COLUMNS: &'static str = "id, path, collection, object, device, inode, size, mtime_ns, digest, \
                                               pixels, hash, width, height, bit_depth, checksum";
 
+    /// Refuses a row that does not have its checksum.
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+        let row = Row::read_unchecked(row)?;
+        let why = |row: &Row| damaged(format!("the entry of master {} does not have its checksum", row.id));
+        if row.is_intact() { Ok(row) } else { Err(why(&row)) }
+    }
+
+    pub(super) fn read_unchecked(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         Ok(Row {
             id: row.get(0)?,
             path: row.get(1)?,
@@ -139,13 +146,7 @@ impl Row {
     }
 
     pub(super) fn key(&self) -> Key {
-        Key {
-            id: self.id,
-            digest: self.digest,
-            hash: self.hash.unwrap_or(Hash::NONE),
-            device: self.device as u64,
-            inode: self.inode as u64,
-        }
+        Key::new(&self.digest, self.hash, (self.device as u64, self.inode as u64))
     }
 
     pub(super) fn known(&self) -> Known {
@@ -186,7 +187,12 @@ pub(super) fn looks(entry: &Entry) -> Option<MasterLooks> {
 }
 
 /// Inserts a master, or replaces the one at the same path, which keeps its id.
-pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&MasterLooks>) -> rusqlite::Result<Key> {
+/// Its key is not written yet.
+pub(super) fn insert(
+    connection: &Connection,
+    entry: &Entry,
+    looks: Option<&MasterLooks>,
+) -> rusqlite::Result<(u32, Key)> {
     let mut row = Row::new(entry);
     let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, pixels,
                                    hash, width, height, bit_depth, checksum)
@@ -213,22 +219,28 @@ pub(super) fn insert(connection: &Connection, entry: &Entry, looks: Option<&Mast
         row.bit_depth,
         row.sum(),
     ];
-    row.id = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
-    connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([row.id])?;
-    connection.prepare_cached("DELETE FROM posted WHERE id = ?1")?.execute([row.id])?;
+    let id: u32 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    row.id = i64::from(id);
+    // Takes the row of `fresh` along.
+    connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([id])?;
     parts::put(connection, row.id, &entry.measurement.parts)?;
     if let Some(MasterLooks { features, picture, thumbnail }) = looks {
         let checksum = sum([Some(features.as_slice()), Some(picture), Some(thumbnail)]);
         let sql = "INSERT INTO looks (id, features, picture, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
-        connection.prepare_cached(sql)?.execute(params![row.id, features, picture, thumbnail, checksum])?;
+        connection.prepare_cached(sql)?.execute(params![id, features, picture, thumbnail, checksum])?;
+        connection.prepare_cached("INSERT INTO fresh (id) VALUES (?1)")?.execute([id])?;
     }
-    Ok(row.key())
+    Ok((id, row.key()))
 }
 
-/// Forgets a master and all that belongs to it.
-pub(super) fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    parts::forget(connection, id)?;
-    connection.prepare_cached("DELETE FROM master WHERE id = ?1")?.execute([id]).map(drop)
+/// Forgets masters and all that belongs to them.
+pub(super) fn delete(connection: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
+    for id in ids {
+        parts::forget(connection, *id)?;
+        connection.prepare_cached("DELETE FROM master WHERE id = ?1")?.execute([id])?;
+    }
+    let gone = ids.iter().filter_map(|id| u32::try_from(*id).ok()).map(|id| (id, None));
+    keys::change(connection, &gone.collect::<Vec<_>>())
 }
 
 /// First 8 bytes of BLAKE3 over fields with their lengths; an absent field differs from an empty one.

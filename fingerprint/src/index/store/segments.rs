@@ -15,8 +15,11 @@ use crate::local::{Features, Segment};
 
 /// So many masters are kept in memory before their postings go to a file.
 const FRESH: usize = 2048;
-/// A segment is merged with the one before it once that has less than so many times its postings.
+/// A segment is merged with the one before it once that has no more than so many times its postings.
 const RATIO: u64 = 3;
+/// Postings of the largest segment that comes of a merge, 3 GB: about 400,000 masters. No merge takes longer or needs
+/// more room for a while, however large the index is.
+const LARGEST: u64 = 1 << 28;
 /// How often a reader tries again when a writer merges the files that it was about to open.
 const TRIES: u32 = 5;
 
@@ -44,7 +47,8 @@ impl Store {
             writing().postings.segments.clear();
             if write {
                 // What they hold is in the rows as well.
-                self.write(|tx| tx.execute_batch("DELETE FROM posted; DELETE FROM segment"))?;
+                let sql = "DELETE FROM segment; INSERT OR IGNORE INTO fresh (id) SELECT id FROM looks";
+                self.write(|tx| tx.execute_batch(sql))?;
             }
             if attempt >= TRIES {
                 return Err(error);
@@ -53,13 +57,12 @@ impl Store {
         if write {
             self.remove_strays()?;
         }
-        let fresh: Vec<i64> = self.read(|connection| {
-            let sql = "SELECT id FROM looks WHERE id NOT IN (SELECT id FROM posted) ORDER BY id";
-            connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+        let fresh: Vec<u32> = self.read(|connection| {
+            connection.prepare("SELECT id FROM fresh ORDER BY id")?.query_map([], |row| row.get(0))?.collect()
         })?;
         for ids in fresh.chunks(FRESH) {
             for &id in ids {
-                if let Some(features) = Features::read(&self.looks(id, Looks::Features)?) {
+                if let Some(features) = Features::read(&self.looks(id.into(), Looks::Features)?) {
                     writing().post(id, &features.features);
                 }
             }
@@ -127,7 +130,7 @@ impl Store {
             let postings = &lookup.postings;
             let mut size = postings.fresh_postings();
             let small = |segment: &&Segment| {
-                let merge = segment.postings() < RATIO * size;
+                let merge = segment.postings() <= RATIO * size && size + segment.postings() <= LARGEST;
                 size += segment.postings();
                 merge
             };
@@ -140,8 +143,7 @@ impl Store {
             let tx = writer.transaction()?;
             old.iter().try_for_each(|old| tx.execute("DELETE FROM segment WHERE number = ?1", [old]).map(drop))?;
             tx.execute("INSERT INTO segment (number) VALUES (?1)", [number])?;
-            // A master that was removed meanwhile has no row any more.
-            let sql = "INSERT OR IGNORE INTO posted (id) SELECT id FROM looks WHERE id = ?1";
+            let sql = "DELETE FROM fresh WHERE id = ?1";
             masters.iter().try_for_each(|id| tx.prepare_cached(sql)?.execute([id]).map(drop))?;
             tx.commit()
         };

@@ -2,9 +2,10 @@
 
 use rusqlite::Connection;
 
+use super::super::lookup::Block;
 use super::super::{IndexError, Problem, path_from};
-use super::Store;
 use super::row::{Row, sum};
+use super::{Store, keys};
 
 /// Most problems that are told of.
 const TOLD: usize = 100;
@@ -34,8 +35,9 @@ fn entries(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Re
     let mut rows = connection.prepare(&format!("SELECT {} FROM master", Row::COLUMNS))?;
     let mut looks = connection.prepare("SELECT features, picture, thumbnail, checksum FROM looks WHERE id = ?1")?;
     let mut rows = rows.query([])?;
+    let keys = keys::all(connection)?;
     while let Some(row) = rows.next()? {
-        let row = Row::read(row)?;
+        let row = Row::read_unchecked(row)?;
         let mut looks = looks.query([row.id])?;
         let looks_intact = match looks.next()? {
             None => true,
@@ -44,7 +46,8 @@ fn entries(connection: &Connection, problems: &mut Vec<Problem>) -> rusqlite::Re
                 looks.get::<_, Vec<u8>>(3)? == sum(fields.each_ref().map(|field| Some(field.as_slice())))
             }
         };
-        if !(row.is_intact() && looks_intact) && problems.len() < TOLD {
+        let key = u32::try_from(row.id).ok().map(Block::of).and_then(|(number, at)| keys.get(&number)?.key(at));
+        if !(row.is_intact() && looks_intact && key == Some(row.key())) && problems.len() < TOLD {
             problems.push(Problem::Entry { id: row.id, path: path_from(row.path) });
         }
     }
