@@ -1,6 +1,8 @@
 //! Names the masters of changed copies: `recognition MASTERS COPIES`, two lists of files, one path a line. Prints
 //! one line a copy and match, tab-separated: copy, master, kind, score, scale, coverage; `-` for no match, with
 //! `unrecognisable` where there is nothing on the copy, and the milliseconds for measuring and for finding.
+//! A line
+//! `=`, copy, master, evidence, correlation tells of each comparison by pixels, of matches and of all others.
 //! `tests/benches/recognition/run` makes the lists and reads the lines.
 
 use std::error::Error;
@@ -53,6 +55,9 @@ fn name(index: &Index, path: &Path) -> Result<String, Box<dyn Error>> {
     let matches = index.find(&measurement)?;
     let times = format!("{measured:.1}\t{:.1}", start.elapsed().as_secs_f64() * 1e3);
     let copy = path.display();
+    for (master, evidence, correlation) in index.compared(&measurement)? {
+        println!("=\t{copy}\t{}\t{evidence:.3}\t{correlation:.4}", master.display());
+    }
     let line = |found: &vitrine_fingerprint::Match| {
         let (master, kind) = (found.master.path.display(), format!("{:?}", found.kind).to_lowercase());
         format!("{copy}\t{master}\t{kind}\t{:.6}\t{:.5}\t{:.5}\t{times}", found.score, found.scale, found.coverage)

@@ -188,7 +188,7 @@ impl Index {
             }
         }
         if let Some(picture) = picture {
-            for found in search::search(&self.store, &self.reading(), &picture.fingerprint)? {
+            for found in search::search(&self.store, &self.reading(), &picture.fingerprint)?.found {
                 if is_new(&matches, found.id)
                     && let Some(master) = self.store.master(found.id)?
                 {
@@ -197,6 +197,21 @@ impl Index {
             }
         }
         Ok(matches)
+    }
+
+    /// What the pixels said of each master that the measured picture was compared with, whether that was enough for a
+    /// match or not: the path, the evidence and the correlation, as they came.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn compared(&self, measurement: &Measurement) -> Result<Vec<(PathBuf, f64, f64)>, IndexError> {
+        let Content::Picture(picture) = &measurement.content else { return Ok(Vec::new()) };
+        let said = search::search(&self.store, &self.reading(), &picture.fingerprint)?.compared;
+        let mut named = Vec::new();
+        for (id, evidence, correlation) in said {
+            named.extend(self.store.master(id)?.map(|master| (master.path, evidence, correlation)));
+        }
+        Ok(named)
     }
 
     /// The thumbnail of a master, a JPEG.

@@ -59,14 +59,28 @@ pub(super) struct Found {
     coverage: Coverage,
 }
 
-/// All masters that the picture shows, the most certain first.
-pub(super) fn search(store: &Store, lookup: &Lookup, fingerprint: &Fingerprint) -> Result<Vec<Found>, IndexError> {
+/// What comparisons said, as in [`Searched`].
+type Said = Vec<(i64, f64, f64)>;
+
+/// What a search for the masters of one picture has come upon.
+#[derive(Default)]
+pub(super) struct Searched {
+    /// All masters that the picture shows, the most certain first.
+    pub(super) found: Vec<Found>,
+    /// What each comparison by pixels said, of matches and of all others: id of the master, evidence, correlation.
+    pub(super) compared: Said,
+}
+
+/// Looks for all masters that the picture shows.
+pub(super) fn search(store: &Store, lookup: &Lookup, fingerprint: &Fingerprint) -> Result<Searched, IndexError> {
+    let mut searched = Searched::default();
     if !fingerprint.is_recognisable() {
-        return Ok(Vec::new());
+        return Ok(searched);
     }
-    let Some([upright, mirrored]) = fingerprint.local().views() else { return Ok(Vec::new()) };
+    let Some([upright, mirrored]) = fingerprint.local().views() else { return Ok(searched) };
     let mirror = Transform([-1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
     let views = [View::new(upright, Transform::scale(1.0, 1.0)), View::new(mirrored, mirror)];
+    let said = &mut searched.compared;
 
     let mut found = Vec::new();
     let mut nearest = lookup.near(fingerprint, NEAR);
@@ -83,16 +97,17 @@ pub(super) fn search(store: &Store, lookup: &Lookup, fingerprint: &Fingerprint) 
         }
         let view = &views[usize::from(orientation.is_mirrored())];
         let start = view.to_view.then(&orientation.transform());
-        found.extend(view.look(store, id, &start)?);
+        found.extend(view.look(store, id, &start, said)?);
     }
     let [upright, mirrored] = &views;
     if !explained(&found) {
-        found.extend(by_features(store, lookup, upright)?);
+        found.extend(by_features(store, lookup, upright, said)?);
     }
     if found.is_empty() {
-        found.extend(by_features(store, lookup, mirrored)?);
+        found.extend(by_features(store, lookup, mirrored, said)?);
     }
-    Ok(decide(found))
+    searched.found = decide(found);
+    Ok(searched)
 }
 
 /// The query, as it lies or mirrored.
@@ -108,15 +123,22 @@ impl View {
         View { features, picture, to_view }
     }
 
-    /// Compares with a master.
-    fn look(&self, store: &Store, id: i64, transform: &Transform) -> Result<Option<Found>, IndexError> {
+    /// Compares with a master, and notes down what that said.
+    fn look(
+        &self,
+        store: &Store,
+        id: i64,
+        transform: &Transform,
+        said: &mut Said,
+    ) -> Result<Option<Found>, IndexError> {
         let Some(master) = Grey::from_jpeg(&store.looks(id, Looks::Picture)?) else { return Ok(None) };
-        let agreement = compare(&self.picture, &master, transform);
-        Ok(agreement.and_then(|agreement| Found::new(id, agreement, &self.to_view)))
+        let Some(agreement) = compare(&self.picture, &master, transform) else { return Ok(None) };
+        said.push((id, agreement.evidence, agreement.correlation));
+        Ok(Found::new(id, agreement, &self.to_view))
     }
 }
 
-fn by_features(store: &Store, lookup: &Lookup, view: &View) -> Result<Vec<Found>, IndexError> {
+fn by_features(store: &Store, lookup: &Lookup, view: &View, said: &mut Said) -> Result<Vec<Found>, IndexError> {
     let mut fits = Vec::new();
     let votes = lookup.postings.votes(&view.features.features, lookup.len(), FITTED);
     for (id, _) in votes.map_err(|source| store.segments_failed(source))? {
@@ -135,7 +157,7 @@ fn by_features(store: &Store, lookup: &Lookup, view: &View) -> Result<Vec<Found>
             continue;
         }
         compared += 1;
-        found.extend(view.look(store, id, &transform)?.map(|found| (inliers, found)));
+        found.extend(view.look(store, id, &transform, said)?.map(|found| (inliers, found)));
     }
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
