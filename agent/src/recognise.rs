@@ -146,7 +146,7 @@ impl Recognition {
                 self.previews > MOST_PREVIEWS
             }
             Content::Picture(_) => true,
-            Content::Container(_) => false,
+            Content::Container(_) | Content::Tile(_) => false,
             Content::Unscanned(_) | Content::Opaque(_) | Content::Other => true,
         };
     }
