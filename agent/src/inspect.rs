@@ -99,7 +99,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     if !is_picture && !may_hold && before.is_none() && !workstation.labels.has_size(stat.size) {
         return Ok(());
     }
-    let seen = recognise(file.try_clone()?, &workstation.config.measure, &workstation.index).await;
+    let seen = recognise(file.try_clone()?, &workstation.config.measure, &workstation.index, &mut |_| {}).await;
     if let Err(error) = &seen.measured {
         let what = format!("{} could not be measured: {error}", path.display());
         workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
@@ -160,14 +160,14 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
 }
 
 /// The last part of a path as a name that is safe anywhere, at most 100 characters of it.
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     let name = printable(path.file_name().unwrap_or_default().as_bytes());
     name.chars().take(100).map(|letter| if letter == '/' || letter == '\\' { '_' } else { letter }).collect()
 }
 
 /// What the content says of a file. What is recognised has the tier that it was measured to have, the highest of all
 /// that is inside; anything else keeps what it inherited, and is not labelled if it inherited nothing.
-fn label(
+pub(crate) fn label(
     workstation: &Workstation,
     snapshot: &Snapshot,
     path: &Path,

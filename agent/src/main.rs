@@ -16,6 +16,7 @@ mod recognise;
 mod recorder;
 mod spool;
 mod sys;
+mod tiles;
 mod upload;
 mod workstation;
 

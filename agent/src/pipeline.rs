@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kernel -> guard (identify, judge, answer) -> recorder -> spool -> upload
-//!                    \-> inspect (measure, judge, take back) -/
+//!                    \-> inspect, tiles (measure, judge, take back) -/
 //! ```
 
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +29,7 @@ use crate::identify::program::Programs;
 use crate::policy_file::read_good;
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{collection, inspect, upload};
+use crate::{collection, inspect, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -83,6 +83,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
     tokio::spawn(inspect::run(workstation.clone(), arrived));
+    tokio::spawn(tiles::run(workstation.clone()));
     let keeper = Keeper {
         index: index.clone(),
         policy: policy_changes,

@@ -146,14 +146,19 @@ impl Recognition {
                 self.previews > MOST_PREVIEWS
             }
             Content::Picture(_) => true,
-            Content::Container(_) => false,
+            Content::Container(_) | Content::Tile(_) => false,
             Content::Unscanned(_) | Content::Opaque(_) | Content::Other => true,
         };
     }
 }
 
-/// Reads a file and looks up what it is and everything inside.
-pub(crate) async fn recognise(file: File, limits: &MeasureLimits, index: &Arc<Index>) -> Recognition {
+/// Reads a file and looks up what it is and everything inside, which `also` sees as well.
+pub(crate) async fn recognise(
+    file: File,
+    limits: &MeasureLimits,
+    index: &Arc<Index>,
+    also: &mut (dyn FnMut(&Inside) + Send),
+) -> Recognition {
     let mut seen = Recognition {
         measured: Err(MeasureFailed::Changed),
         sightings: Vec::new(),
@@ -164,7 +169,10 @@ pub(crate) async fn recognise(file: File, limits: &MeasureLimits, index: &Arc<In
         is_mixed: false,
         failed: None,
     };
-    let mut add = |inside: Inside| seen.add(index, inside.path, &inside.measurement);
+    let mut add = |inside: Inside| {
+        also(&inside);
+        seen.add(index, inside.path, &inside.measurement);
+    };
     let measured = measure(file, limits, &mut add).await;
     if let Ok(measurement) = &measured {
         tokio::task::block_in_place(|| seen.add(index, String::new(), measurement));

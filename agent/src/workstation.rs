@@ -17,6 +17,7 @@ use crate::identify::program::Programs;
 use crate::inspect::Arrival;
 use crate::recorder::Recorder;
 use crate::spool::Spool;
+use crate::tiles::Tiles;
 
 /// How many files that wait to be looked at are kept open.
 const MAX_OPEN_ARRIVALS: usize = 1024;
@@ -38,6 +39,8 @@ pub(crate) struct Workstation {
     pub(crate) history: History,
     pub(crate) spool: Spool,
     pub(crate) recorder: Recorder,
+    /// Tiles that have reached a destination.
+    pub(crate) tiles: Tiles,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -67,6 +70,7 @@ impl Workstation {
             config,
             labels: Labels::new(index.clone()),
             recorder: Recorder::start(spool.clone(), index.clone()),
+            tiles: Tiles::default(),
             index,
             spool,
             arrivals,
@@ -113,6 +117,9 @@ impl Workstation {
     /// A file was written where somebody has to look. Only so many are kept open until then; a disk could not
     /// be unmounted, and the kernel's own descriptors would run out.
     pub(crate) fn arrived(&self, mut arrival: Arrival) {
+        if arrival.destination.is_some() {
+            self.tiles.arrived(&arrival.path, arrival.guard, arrival.actor.as_ref());
+        }
         if self.waiting.fetch_add(1, Ordering::Relaxed) > MAX_OPEN_ARRIVALS {
             arrival.file = None;
         }

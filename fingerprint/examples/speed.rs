@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         match &measurement.content {
             Content::Picture(picture) => megapixels += picture.megapixels(),
             Content::Unscanned(unscanned) => println!("{}: {}", path.display(), unscanned.reason),
-            Content::Container(_) | Content::Opaque(_) | Content::Other => {}
+            Content::Container(_) | Content::Opaque(_) | Content::Tile(_) | Content::Other => {}
         }
     }
     let seconds = start.elapsed().as_secs_f64();

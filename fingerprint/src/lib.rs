@@ -19,6 +19,7 @@ mod index;
 mod local;
 mod measure;
 mod perceptual;
+mod tiles;
 
 pub use container::{Container, Inside, Opaque, PREVIEW_NAME};
 pub use decode::Format;
@@ -27,3 +28,4 @@ pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, S
 pub use local::Area;
 pub use measure::{Content, Limits, MeasureError, Measurement, Picture, Reason, Size, Unscanned, measure};
 pub use perceptual::Fingerprint;
+pub use tiles::{SET_NAME_END, TileName};

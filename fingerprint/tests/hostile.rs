@@ -184,7 +184,9 @@ fn truncated_files_end_with_a_reason() {
                 Content::Picture(_) => {
                     assert!(format == Format::Jpeg || length * 10 > bytes.len() * 9, "{format} cut at {length}");
                 }
-                Content::Container(_) | Content::Opaque(_) => panic!("{format} cut at {length} is no container"),
+                Content::Container(_) | Content::Opaque(_) | Content::Tile(_) => {
+                    panic!("{format} cut at {length} is no container")
+                }
             }
         }
     }

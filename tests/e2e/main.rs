@@ -10,5 +10,6 @@ mod history;
 mod inside;
 mod life;
 mod rest;
+mod tiles;
 mod watch;
 mod world;

@@ -10,6 +10,7 @@ mod document;
 mod hidden;
 mod stream;
 mod text;
+mod tiles;
 mod walk;
 
 pub(crate) use walk::Walk;

@@ -8,7 +8,8 @@ use super::budget::{Budget, Metered};
 use super::{Container, HEAD, Inside, Opaque, join};
 use crate::decode::{Format, Source};
 use crate::exact;
-use crate::measure::{Content, Limits, Measurement, Reason, Unscanned, scan};
+use crate::measure::{Content, Limits, Measurement, Reason, Unscanned};
+use crate::tiles::Pool;
 
 /// How much of a member is looked at to see whether it is unpacked as it comes.
 const PEEK: usize = 512;
@@ -16,24 +17,37 @@ const PEEK: usize = 512;
 /// So many bytes beside what was looked at are headers, profiles and fonts; more may hide anything.
 pub(super) const BESIDE: u64 = 256 << 10;
 
+/// What may be tiles takes such a part of the memory that a decoder may hold.
+const TILES: u64 = 8;
+
 /// One walk through one file.
 pub(crate) struct Walk<'a> {
     pub(super) limits: &'a Limits,
     pub(super) budget: Rc<Budget>,
+    pub(super) tiles: Pool,
     found: &'a mut dyn FnMut(Inside),
 }
 
 impl<'a> Walk<'a> {
     /// Through a file of `bytes` bytes; `found` gets everything that is inside.
     pub(crate) fn new(limits: &'a Limits, bytes: u64, found: &'a mut dyn FnMut(Inside)) -> Walk<'a> {
-        Walk { limits, budget: Budget::new(limits, bytes), found }
+        Walk { limits, budget: Budget::new(limits, bytes), tiles: Pool::new(limits.max_memory / TILES), found }
+    }
+
+    /// What the file `source` is, with everything that is inside.
+    pub(crate) fn all(&mut self, source: Source<'_>) -> Content {
+        let content = self.content("", source, 0);
+        match (self.tiles_are_all(), content) {
+            (Err(why), Content::Container(_) | Content::Other) => Content::Opaque(why),
+            (_, content) => content,
+        }
     }
 
     /// What `source` is, which lies at `path` (empty: the file itself), packed `depth` times.
-    pub(crate) fn content(&mut self, path: &str, source: Source<'_>, depth: u32) -> Content {
+    pub(super) fn content(&mut self, path: &str, source: Source<'_>, depth: u32) -> Content {
         let head = source.peek(0, HEAD);
         if let Some(format) = Format::of(&head) {
-            let content = scan(format, source, self.limits);
+            let content = self.seen(path, format, source);
             self.hidden(path, format, source, depth);
             return match self.budget.check() {
                 Err(why) if !matches!(content, Content::Picture(_)) => Content::Opaque(why),

@@ -103,6 +103,7 @@ impl Reducer {
 }
 
 /// A small picture that stands for a large one. The two axes are scaled independently.
+#[derive(Clone)]
 pub(crate) struct Reduced {
     /// Cells across.
     pub(crate) width: usize,

@@ -219,6 +219,7 @@ impl Found {
         let ratio = pixels(picture.width, picture.height) / pixels(master.width, master.height).max(1.0);
         let growth = self.transform.inverse().map_or(1.0, |inverse| inverse.growth(middle).abs());
         let score = 1.0 - (-self.evidence / CERTAINTY).exp();
-        Match { master, kind, scale: (ratio * growth).sqrt(), coverage: covered, region, score }
+        let coverage = covered * picture.filled.clamp(0.0, 1.0);
+        Match { master, kind, scale: (ratio * growth).sqrt(), coverage, region, score }
     }
 }

@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Inside, Opaque, Walk};
-use crate::decode::{self, Failure, Format, Source};
+use crate::decode::{self, Decoded, Failure, Format, Source};
 use crate::exact::{self, Digest, Parts};
 
 /// What one file is.
@@ -45,6 +45,7 @@ impl fmt::Display for Content {
             Content::Unscanned(unscanned) => write!(f, "{}, not decoded: {}", unscanned.format, unscanned.reason),
             Content::Container(container) => write!(f, "{container}"),
             Content::Opaque(why) => write!(f, "not seen whole: {why}"),
+            Content::Tile(size) => write!(f, "a tile of {} x {} pixels", size.width, size.height),
             Content::Other => f.write_str("no picture or container of a known format"),
         }
     }
@@ -62,6 +63,9 @@ pub enum Content {
     Container(Container),
     /// Something that nobody can say about what is in it, or in a part of it.
     Opaque(Opaque),
+    /// A small picture that may be a tile of a larger one. What it shows is told later, with its set or by itself, as a
+    /// picture of its own that has no bytes.
+    Tile(Size),
     /// Neither a picture nor a container that is known here.
     Other,
 }
@@ -73,7 +77,7 @@ impl Content {
         match self {
             Content::Unscanned(unscanned) => Some(unscanned.reason.to_string()),
             Content::Opaque(why) => Some(why.to_string()),
-            Content::Picture(_) | Content::Container(_) | Content::Other => None,
+            Content::Picture(_) | Content::Container(_) | Content::Tile(_) | Content::Other => None,
         }
     }
 
@@ -85,6 +89,7 @@ impl Content {
                 Some(Size { width: *width, height: *height, bit_depth: *bit_depth })
             }
             Content::Unscanned(unscanned) => unscanned.size,
+            Content::Tile(size) => Some(*size),
             Content::Container(_) | Content::Opaque(_) | Content::Other => None,
         }
     }
@@ -204,20 +209,24 @@ pub fn measure(file: &File, limits: &Limits, found: &mut dyn FnMut(Inside)) -> R
         |content| Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts.clone(), content };
     found(Inside { path: String::new(), measurement: by_bytes(Content::Other) });
     let source = if whole.is_kept() { Source::Memory(&whole.kept) } else { all };
-    let content = Walk::new(limits, whole.bytes, found).content("", source, 0);
+    let content = Walk::new(limits, whole.bytes, found).all(source);
     if changed(&before, &file.metadata()?) {
         return Err(MeasureError::Changed);
     }
     Ok(by_bytes(content))
 }
 
-/// Decodes and fingerprints one picture.
-pub(crate) fn scan(format: Format, source: Source<'_>, limits: &Limits) -> Content {
+/// Decodes one picture.
+pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<Decoded, Failure> {
     if source.size() > limits.max_bytes {
-        let reason = Reason::TooManyBytes { bytes: source.size(), limit: limits.max_bytes };
-        return Content::Unscanned(Unscanned { format, reason, size: None });
+        return Err(Reason::TooManyBytes { bytes: source.size(), limit: limits.max_bytes }.into());
     }
-    match decode::decode(format, source, limits).and_then(Picture::new) {
+    decode::decode(format, source, limits)
+}
+
+/// Fingerprints what was decoded of a picture, if it was.
+pub(crate) fn picture(format: Format, decoded: Result<Decoded, Failure>) -> Content {
+    match decoded.and_then(Picture::new) {
         Ok(picture) => Content::Picture(picture),
         Err(Failure { reason, size }) => Content::Unscanned(Unscanned { format, reason, size }),
     }

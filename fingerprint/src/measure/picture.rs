@@ -31,6 +31,13 @@ pub struct Picture {
     /// A JPEG whose longer side has at most 192 pixels; base64 where it is serialised.
     #[serde(with = "crate::perceptual::base64")]
     pub thumbnail: Vec<u8>,
+    /// Which share of its area is there, 0.0 to 1.0: of a set of tiles some may be missing.
+    #[serde(default = "all_of_it")]
+    pub filled: f64,
+}
+
+fn all_of_it() -> f64 {
+    1.0
 }
 
 impl Picture {
@@ -57,6 +64,7 @@ impl Picture {
             pixels: reduced.pixels,
             fingerprint,
             thumbnail,
+            filled: 1.0,
         })
     }
 }
