@@ -9,6 +9,7 @@ use vitrine_fingerprint::Index;
 use vitrine_policy::Policy;
 
 use crate::config::Config;
+use crate::desk::Desk;
 use crate::fail::Failure;
 use crate::history::{self, History};
 use crate::identify::destination::Destinations;
@@ -38,6 +39,7 @@ pub(crate) struct Workstation {
     pub(crate) history: History,
     pub(crate) spool: Spool,
     pub(crate) recorder: Recorder,
+    pub(crate) desk: Arc<Desk>,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -62,11 +64,13 @@ impl Workstation {
             let spool = spool.clone();
             Arc::new(move |event| spool.push(event))
         };
+        let desk = Desk::new();
         Arc::new(Workstation {
             history: History::open(config.state.join(history::FILE), report),
             config,
             labels: Labels::new(index.clone()),
-            recorder: Recorder::start(spool.clone(), index.clone()),
+            recorder: Recorder::start(spool.clone(), index.clone(), desk.clone()),
+            desk,
             index,
             spool,
             arrivals,

@@ -6,6 +6,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod policy;
 pub(crate) mod status;
+pub(crate) mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +82,21 @@ enum Command {
         /// Begin behind this record, by the number that its line begins with.
         #[arg(long, value_name = "NUMBER")]
         since: Option<u64>,
+    },
+    /// Says what was refused to you, why, and what to do instead.
+    #[command(after_help = "Examples:\n  vitrine why\n  vitrine why scan.jpg\n  sudo vitrine why --all")]
+    Why {
+        #[command(flatten)]
+        place: Place,
+        /// The file that was refused, its master, or what was to be written; `last`: whatever was refused last.
+        #[arg(value_name = "FILE|last", default_value = "last")]
+        about: PathBuf,
+        /// What was refused to everybody (root).
+        #[arg(long)]
+        all: bool,
+        /// Print JSON, one attempt a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Builds and checks an index of masters.
     #[command(subcommand)]
@@ -162,6 +178,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { place, json } => status::run(&place.read()?.state, json),
         Command::Doctor { place, json } => doctor::run(&place.read()?, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
+        Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
         Command::Index(command) => index::run(command),
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),
