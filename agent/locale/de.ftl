@@ -11,6 +11,7 @@ why-other = So sieht es die Richtlinie vor.
 why-audit = Vorerst wird das nur aufgezeichnet: Es ist durchgegangen.
 
 do-smaller = Speichern Sie zuerst auf diesem Arbeitsplatz eine Kopie mit { $limits } und kopieren Sie diese.
+do-export = Oder lassen Sie es Vitrine tun: { $command }
 limit-megapixels = höchstens { $megapixels } Megapixeln
 limit-scale = höchstens { $percent } % der Breite des Masters
 limit-depth = höchstens { $bits } Bit pro Kanal

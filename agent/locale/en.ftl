@@ -17,8 +17,10 @@ why-other = The policy says so.
 # The policy only watches: nothing is refused, for now.
 why-audit = For now this is only recorded: it went through.
 
-# $limits is a list of the three below.
+# $limits is a list of the three that begin with “limit”.
 do-smaller = Save a copy of { $limits } on this workstation first, and copy that one.
+# $command is what is typed in a terminal.
+do-export = Or let Vitrine do it: { $command }
 limit-megapixels = at most { $megapixels } megapixels
 limit-scale = at most { $percent } % of the master’s width
 limit-depth = at most { $bits } bits per channel

@@ -11,6 +11,7 @@ why-other = Así lo dispone la política.
 why-audit = Por ahora solo queda registrado: la operación se realizó.
 
 do-smaller = Guarde primero en este equipo una copia de { $limits } y copie esa.
+do-export = O deje que lo haga Vitrine: { $command }
 limit-megapixels = como máximo { $megapixels } megapíxeles
 limit-scale = como máximo el { $percent } % del ancho del original
 limit-depth = como máximo { $bits } bits por canal

@@ -11,6 +11,7 @@ why-other = Ainsi le veut la règle en vigueur.
 why-audit = Pour l’instant, c’est seulement enregistré : l’opération a eu lieu.
 
 do-smaller = Enregistrez d’abord sur ce poste une copie avec { $limits }, puis copiez celle-ci.
+do-export = Ou laissez faire Vitrine : { $command }
 limit-megapixels = au plus { $megapixels } mégapixels
 limit-scale = au plus { $percent } % de la largeur de l’original
 limit-depth = au plus { $bits } bits par canal

@@ -11,6 +11,7 @@ why-other = Così prevede la regola in vigore.
 why-audit = Per ora viene solo registrato: l’operazione è riuscita.
 
 do-smaller = Salvare prima su questa postazione una copia di { $limits } e copiare quella.
+do-export = Oppure lasciar fare a Vitrine: { $command }
 limit-megapixels = al massimo { $megapixels } megapixel
 limit-scale = al massimo il { $percent } % della larghezza dell’originale
 limit-depth = al massimo { $bits } bit per canale

@@ -11,6 +11,7 @@ why-other = ポリシーで定められています。
 why-audit = 現在は記録のみで、操作は実行されました。
 
 do-smaller = まずこの端末に{ $limits }の縮小版を保存し、それをコピーしてください。
+do-export = または Vitrine に任せてください： { $command }
 limit-megapixels = { $megapixels } メガピクセル以下
 limit-scale = マスター画像の幅の { $percent } % 以下
 limit-depth = 1 チャンネル { $bits } ビット以下

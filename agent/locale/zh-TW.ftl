@@ -11,6 +11,7 @@ why-other = 依政策規定。
 why-audit = 目前僅作紀錄：此操作已完成。
 
 do-smaller = 請先在這台工作站另存一份{ $limits }的副本，再複製該副本。
+do-export = 或交由 Vitrine 處理： { $command }
 limit-megapixels = 不超過 { $megapixels } 百萬像素
 limit-scale = 寬度不超過原始檔的 { $percent } %
 limit-depth = 每色版不超過 { $bits } 位元

@@ -256,7 +256,11 @@ fn attend_users(workstation: &Arc<Workstation>) {
         workstation.spool.push(Failure::DeskClosed.notice(Some(socket.as_os_str().as_bytes()), what));
     };
     match desk::server::open(&socket) {
-        Ok(listener) => drop(tokio::spawn(desk::server::serve(listener, workstation.desk.clone()))),
+        Ok(listener) => {
+            let asked = workstation.clone();
+            let slowly: desk::server::Slowly = Arc::new(move |asker, asks| desk::question::answer(&asked, asker, asks));
+            tokio::spawn(desk::server::serve(listener, workstation.desk.clone(), slowly));
+        }
         Err(error) => closed(&error),
     }
     let recalling = workstation.clone();

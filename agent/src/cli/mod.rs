@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod policy;
@@ -98,6 +99,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes the derivative of a picture that a place may receive, and puts it there.
+    #[command(
+        after_help = "Examples:\n  vitrine export KP1_0001.tif --to website\n  vitrine export scan.psd --to /media/courier --out scan.png"
+    )]
+    Export {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        export: export::Export,
+    },
+    /// Makes one derivative; `vitrine export` starts it, nobody else.
+    #[command(name = export::WORKER, hide = true)]
+    ExportWorker { megapixels: String, scale: String, file: PathBuf, made: PathBuf },
     /// Builds and checks an index of masters.
     #[command(subcommand)]
     Index(index::Command),
@@ -179,6 +193,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor { place, json } => doctor::run(&place.read()?, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
         Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
+        Command::Export { place, export } => export::run(&place.read()?.state, &export),
+        Command::ExportWorker { megapixels, scale, file, made } => {
+            Ok(export::worker(&megapixels, &scale, &file, &made))
+        }
         Command::Index(command) => index::run(command),
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),

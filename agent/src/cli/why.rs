@@ -49,7 +49,7 @@ pub(crate) fn run(state: &Path, about: &Path, all: bool, json: bool) -> anyhow::
 }
 
 /// Whether an attempt has to do with a file: it moved, or it is its master, or what was written.
-fn is_about(told: &Told, name: &str) -> bool {
+pub(crate) fn is_about(told: &Told, name: &str) -> bool {
     [Some(&told.file), told.master.as_ref(), told.target.as_ref()].into_iter().flatten().any(|path| path == name)
 }
 

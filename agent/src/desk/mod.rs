@@ -5,6 +5,7 @@
 //! runs the agent, may ask for all. What the programs of users make of it is in [`crate::cli`].
 
 pub(crate) mod client;
+pub(crate) mod question;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -130,6 +131,10 @@ pub(crate) enum Request {
     Why { all: bool },
     /// What is refused to me from now on, until I hang up.
     Watch,
+    /// What may go there: the name of a destination, or an absolute path.
+    Place { to: String },
+    /// What is known of a file of mine; when asked for the first time, it is measured where need be.
+    Look { path: PathBuf, first: bool },
 }
 
 /// What is answered, one line of JSON each; the end of the answers is the end of the stream.
@@ -138,8 +143,43 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// One attempt.
     Told(Told),
+    /// A destination.
+    Place(Place),
+    /// A file.
+    Looked(Looked),
     /// The question is not answered, and why.
     Refused(String),
+}
+
+/// A destination, as somebody has to know it who prepares a file for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Its name in the policy, or `elsewhere`.
+    pub(crate) name: String,
+    /// A directory of it that is there now.
+    pub(crate) directory: Option<PathBuf>,
+    /// The tiers that may go there, the lowest first.
+    pub(crate) may: Vec<String>,
+    /// Whether masters may.
+    pub(crate) anything: bool,
+    /// What the highest of these tiers may be at most.
+    pub(crate) most: Most,
+    /// Whether a reason has to be given.
+    pub(crate) justify: bool,
+}
+
+/// A file, as far as the agent knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Looked {
+    /// The tier of its label; none where it has no label.
+    pub(crate) tier: Option<String>,
+    /// Whether it was read, so that its tier is its own and not that of who wrote it.
+    pub(crate) is_measured: bool,
+    pub(crate) megapixels: Option<f64>,
+    /// Length over the length in its master.
+    pub(crate) scale: Option<f64>,
+    /// Whether files wait to be measured, this one maybe among them.
+    pub(crate) waits: bool,
 }
 
 /// Who asks.

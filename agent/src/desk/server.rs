@@ -41,8 +41,11 @@ pub(crate) fn open(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Answers what the desk does not know by itself. It may wait for a disk.
+pub(crate) type Slowly = Arc<dyn Fn(Asker, Request) -> Answer + Send + Sync>;
+
 /// Answers everybody who comes, until the agent ends.
-pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>) {
+pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, slowly: Slowly) {
     let seats = Seats::default();
     loop {
         match listener.accept().await {
@@ -50,10 +53,10 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>) {
                 let Ok(peer) = stream.peer_cred() else { continue };
                 // Who has too many hears nothing but the end.
                 let Some(seat) = seats.take(peer.uid()) else { continue };
-                let desk = desk.clone();
+                let (desk, slowly) = (desk.clone(), slowly.clone());
                 tokio::spawn(async move {
                     // Who hangs up or is too slow has lost his answer, and nobody else anything.
-                    let _ = attend(stream, Asker::new(seat.uid), &desk).await;
+                    let _ = attend(stream, Asker::new(seat.uid), &desk, &slowly).await;
                     drop(seat);
                 });
             }
@@ -62,7 +65,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>) {
     }
 }
 
-async fn attend(stream: UnixStream, asker: Asker, desk: &Desk) -> io::Result<()> {
+async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(QUESTION));
     let mut line = Vec::new();
@@ -81,6 +84,12 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk) -> io::Result<()>
                 say(&mut write, &Answer::Told(told.as_ref().clone())).await?;
             }
             Ok(())
+        }
+        request @ (Request::Place { .. } | Request::Look { .. }) => {
+            let slowly = slowly.clone();
+            // The seat is taken until it is done: whoever has a disk that hangs holds up himself.
+            let answer = tokio::task::spawn_blocking(move || slowly(asker, request)).await?;
+            say(&mut write, &answer).await
         }
         Request::Watch => {
             let mut news = desk.news.subscribe();

@@ -125,7 +125,8 @@ fn attended() -> (tempfile::TempDir, Arc<Desk>, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let desk = Desk::new();
     let listener = runtime.block_on(async { server::open(&socket(state.path())).unwrap() });
-    runtime.spawn(server::serve(listener, desk.clone()));
+    let slowly: server::Slowly = Arc::new(|asker, _| Answer::Refused(format!("not now, {}", asker.uid)));
+    runtime.spawn(server::serve(listener, desk.clone(), slowly));
     (state, desk, runtime)
 }
 

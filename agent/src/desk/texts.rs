@@ -6,7 +6,7 @@ use vitrine_policy::decision::Rule;
 use vitrine_policy::policy::{ELSEWHERE, NONE};
 use vitrine_policy::record::last_part;
 
-use super::{Most, Told};
+use super::Told;
 
 /// The languages; the first one is everybody's who has another.
 const LANGUAGES: [(&str, &str); 7] = [
@@ -97,7 +97,7 @@ impl Texts {
         let say = |message: &str| self.say(message, &variables);
         let (why, instead) = match &told.rule {
             Rule::Ceiling { .. } if ceiling == NONE => ("why-nothing", vec![say("do-ask")]),
-            Rule::Ceiling { .. } => ("why-ceiling", self.smaller(&told.most).unwrap_or_else(|| vec![say("do-ask")])),
+            Rule::Ceiling { .. } => ("why-ceiling", self.smaller(told).unwrap_or_else(|| vec![say("do-ask")])),
             Rule::Vault { .. } => ("why-vault", vec![say("do-ask-vault")]),
             Rule::Coverage { .. } => ("why-area", vec![say("do-ask")]),
             Rule::ObjectsPerDay { .. } => ("why-objects", vec![say("do-tomorrow")]),
@@ -113,7 +113,8 @@ impl Texts {
     }
 
     /// How small a copy has to be; none where nobody says.
-    fn smaller(&self, most: &Most) -> Option<Vec<String>> {
+    fn smaller(&self, told: &Told) -> Option<Vec<String>> {
+        let most = &told.most;
         let limit = |message: &str, name: &str, most: f64| self.say(message, &[(name, Word::Number(most))]);
         let limits: Vec<String> = [
             most.megapixels.map(|most| limit("limit-megapixels", "megapixels", most)),
@@ -124,7 +125,14 @@ impl Texts {
         .flatten()
         .collect();
         let limits = limits.join(&self.say("limit-separator", &[]));
-        (!limits.is_empty()).then(|| vec![self.say("do-smaller", &[("limits", Word::Text(&limits))])])
+        if limits.is_empty() {
+            return None;
+        }
+        let mut instead = vec![self.say("do-smaller", &[("limits", Word::Text(&limits))])];
+        if let Some(command) = export(told) {
+            instead.push(self.say("do-export", &[("command", Word::Text(&command))]));
+        }
+        Some(instead)
     }
 }
 
@@ -146,6 +154,19 @@ fn place(told: &Told) -> String {
         (_, Some(host)) => host.to_owned(),
         _ => String::new(),
     }
+}
+
+/// The command that makes what may go there; none where a name cannot be typed as it is shown, or is no file here.
+fn export(told: &Told) -> Option<String> {
+    let place = place(told);
+    let is_typed = |text: &str| !text.is_empty() && !text.contains(['\\', '\'']) && plain(text, NAME * 2 / 5) == text;
+    let word = |text: &str| {
+        let is_bare = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-".contains(letter));
+        if is_bare { text.to_owned() } else { format!("'{text}'") }
+    };
+    let is_file = told.target.as_ref().is_some_and(|target| target.starts_with('/')) && told.file.starts_with('/');
+    (is_file && is_typed(&told.file) && is_typed(&place) && !place.starts_with('-'))
+        .then(|| format!("vitrine export {} --to {}", word(&told.file), word(&place)))
 }
 
 /// Text of others as one line that does nothing but show itself: controls, and what joins, hides or turns characters
