@@ -10,6 +10,7 @@ mod gate;
 mod history;
 mod inside;
 mod life;
+mod notify;
 mod rest;
 mod watch;
 mod world;

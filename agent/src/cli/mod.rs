@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod fingerprint;
 pub(crate) mod index;
+pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod status;
 pub(crate) mod why;
@@ -98,6 +99,15 @@ enum Command {
         /// Print JSON, one attempt a line.
         #[arg(long)]
         json: bool,
+    },
+    /// Shows on the desktop what is refused to you; starts with every session.
+    #[command(after_help = "Examples:\n  vitrine notify\n  vitrine notify --every 60")]
+    Notify {
+        #[command(flatten)]
+        place: Place,
+        /// Seconds between two notifications; what is refused meanwhile is told together.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        every: u64,
     },
     /// Makes the derivative of a picture that a place may receive, and puts it there.
     #[command(
@@ -197,6 +207,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::ExportWorker { megapixels, scale, file, made } => {
             Ok(export::worker(&megapixels, &scale, &file, &made))
         }
+        Command::Notify { place, every } => notify::run(&place.read()?.state, std::time::Duration::from_secs(every)),
         Command::Index(command) => index::run(command),
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),
