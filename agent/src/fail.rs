@@ -39,6 +39,7 @@ pub(crate) enum Failure {
     RecordRejected,
     CollectorAway,
     CollectorRefused,
+    DeskClosed,
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
@@ -58,7 +59,7 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 33] = [
+    pub(crate) const ALL: [Failure; 34] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -89,6 +90,7 @@ impl Failure {
         Failure::RecordRejected,
         Failure::CollectorAway,
         Failure::CollectorRefused,
+        Failure::DeskClosed,
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
@@ -130,6 +132,7 @@ impl Failure {
             Failure::RecordRejected   => ("record-rejected",   Lifecycle, Medium,        "the collector keeps it apart; the next ones go on"),
             Failure::CollectorAway    => ("collector-away",    Lifecycle, Low,           "records wait in the spool"),
             Failure::CollectorRefused => ("collector-refused", Lifecycle, High,          "records wait in the spool"),
+            Failure::DeskClosed       => ("desk-closed",       Lifecycle, Low,           "it is answered and recorded as ever; nobody is told why"),
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),

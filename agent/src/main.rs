@@ -3,6 +3,7 @@
 mod cli;
 mod collection;
 mod config;
+mod desk;
 mod fail;
 mod guard;
 mod history;

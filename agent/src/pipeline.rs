@@ -29,7 +29,7 @@ use crate::identify::program::Programs;
 use crate::policy_file::read_good;
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{collection, inspect, tiles, upload};
+use crate::{collection, desk, inspect, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -84,6 +84,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
     tokio::spawn(inspect::run(workstation.clone(), arrived));
     tokio::spawn(tiles::run(workstation.clone()));
+    attend_users(&workstation);
     let keeper = Keeper {
         index: index.clone(),
         policy: policy_changes,
@@ -255,6 +256,29 @@ fn save(workstation: &Workstation, labels: &Path) {
         let what = format!("the labels of local copies cannot be kept for the next start: {error}");
         workstation.spool.push(Failure::IndexFailed.notice(Some(labels.as_os_str().as_bytes()), what));
     }
+}
+
+/// Users may ask what was refused to them, also by an earlier run.
+fn attend_users(workstation: &Arc<Workstation>) {
+    let socket = desk::socket(&workstation.config.state);
+    let closed = |error: &dyn std::fmt::Display| {
+        let what = format!("users cannot ask why something was refused: {error}");
+        workstation.spool.push(Failure::DeskClosed.notice(Some(socket.as_os_str().as_bytes()), what));
+    };
+    match desk::server::open(&socket) {
+        Ok(listener) => {
+            let asked = workstation.clone();
+            let slowly: desk::server::Slowly = Arc::new(move |asker, asks| desk::question::answer(&asked, asker, asks));
+            tokio::spawn(desk::server::serve(listener, workstation.desk.clone(), slowly));
+        }
+        Err(error) => closed(&error),
+    }
+    let recalling = workstation.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = recalling.desk.recall(&recalling.config.state, &recalling.snapshot().policy) {
+            tracing::warn!("users cannot ask what was refused before this start: {error}");
+        }
+    });
 }
 
 /// The guard follows the masters.

@@ -15,6 +15,7 @@ use vitrine_policy::explain;
 use vitrine_policy::facts::{self, Attempt, Facts};
 use vitrine_policy::record::{self, Disposition, Event, Operation, Transfer, printable};
 
+use crate::desk::Desk;
 use crate::fail::Failure;
 use crate::identify::label::Known;
 use crate::identify::process::Login;
@@ -64,11 +65,11 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Starts the thread. It ends when the last `Recorder` is dropped.
-    pub(crate) fn start(spool: Spool, index: Arc<Index>) -> Recorder {
+    pub(crate) fn start(spool: Spool, index: Arc<Index>, desk: Arc<Desk>) -> Recorder {
         let (queue, messages) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let recorder = Recorder { queue, lost: lost.clone() };
-        std::thread::spawn(move || run(&messages, &lost, &spool, &index));
+        std::thread::spawn(move || run(&messages, &lost, &spool, &index, &desk));
         recorder
     }
 
@@ -102,7 +103,7 @@ struct Repeated {
     transfer: Transfer,
 }
 
-fn run(messages: &Receiver<Message>, lost: &AtomicU64, spool: &Spool, index: &Index) {
+fn run(messages: &Receiver<Message>, lost: &AtomicU64, spool: &Spool, index: &Index, desk: &Desk) {
     let mut recent: HashMap<Key, Repeated> = HashMap::new();
     loop {
         match messages.recv_timeout(Duration::from_secs(1)) {
@@ -115,7 +116,9 @@ fn run(messages: &Receiver<Message>, lost: &AtomicU64, spool: &Spool, index: &In
                 match recent.get_mut(&key) {
                     Some(repeated) => repeated.again += 1,
                     None => {
+                        let snapshot = seen.snapshot.clone();
                         let transfer = transfer(*seen, spool, index);
+                        desk.tell(&transfer, &snapshot.policy);
                         spool.push(Event::Transfer(Box::new(transfer.clone())));
                         if recent.len() < MAX_SAME {
                             recent.insert(key, Repeated { first: Instant::now(), again: 0, transfer });

@@ -9,6 +9,7 @@ use vitrine_fingerprint::Index;
 use vitrine_policy::Policy;
 
 use crate::config::Config;
+use crate::desk::Desk;
 use crate::fail::Failure;
 use crate::history::{self, History};
 use crate::identify::destination::Destinations;
@@ -41,6 +42,7 @@ pub(crate) struct Workstation {
     pub(crate) recorder: Recorder,
     /// Tiles that have reached a destination.
     pub(crate) tiles: Tiles,
+    pub(crate) desk: Arc<Desk>,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -65,12 +67,14 @@ impl Workstation {
             let spool = spool.clone();
             Arc::new(move |event| spool.push(event))
         };
+        let desk = Desk::new();
         Arc::new(Workstation {
             history: History::open(config.state.join(history::FILE), report),
             config,
             labels: Labels::new(index.clone()),
-            recorder: Recorder::start(spool.clone(), index.clone()),
             tiles: Tiles::default(),
+            recorder: Recorder::start(spool.clone(), index.clone(), desk.clone()),
+            desk,
             index,
             spool,
             arrivals,

@@ -36,6 +36,7 @@ pub fn limits() -> Limits {
         max_members: MEMBERS,
         max_unpacked: 16 << 20,
         max_ratio: 200,
+        cells: 800,
         max_time: TIME,
     }
 }

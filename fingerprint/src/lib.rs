@@ -14,6 +14,7 @@
 
 mod container;
 mod decode;
+mod derive;
 mod exact;
 mod index;
 mod local;
@@ -23,6 +24,7 @@ mod tiles;
 
 pub use container::{Container, Inside, Opaque, PREVIEW_NAME};
 pub use decode::Format;
+pub use derive::{Derivative, DeriveError, Kind as Derived, Largest, derive};
 pub use exact::{Digest, Parts};
 pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Problem, Stats};
 pub use local::Area;

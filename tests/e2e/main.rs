@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
 mod enrolled;
+mod desk;
+mod export;
 mod faults;
 mod flow;
 mod gate;
 mod history;
 mod inside;
 mod life;
+mod notify;
 mod rest;
 mod tiles;
 mod watch;

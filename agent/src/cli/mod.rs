@@ -2,10 +2,13 @@
 
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod fingerprint;
 pub(crate) mod index;
+pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod status;
+pub(crate) mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +85,43 @@ enum Command {
         #[arg(long, value_name = "NUMBER")]
         since: Option<u64>,
     },
+    /// Says what was refused to you, why, and what to do instead.
+    #[command(after_help = "Examples:\n  vitrine why\n  vitrine why scan.jpg\n  sudo vitrine why --all")]
+    Why {
+        #[command(flatten)]
+        place: Place,
+        /// The file that was refused, its master, or what was to be written; `last`: whatever was refused last.
+        #[arg(value_name = "FILE|last", default_value = "last")]
+        about: PathBuf,
+        /// What was refused to everybody (root).
+        #[arg(long)]
+        all: bool,
+        /// Print JSON, one attempt a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows on the desktop what is refused to you; starts with every session.
+    #[command(after_help = "Examples:\n  vitrine notify\n  vitrine notify --every 60")]
+    Notify {
+        #[command(flatten)]
+        place: Place,
+        /// Seconds between two notifications; what is refused meanwhile is told together.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        every: u64,
+    },
+    /// Makes the derivative of a picture that a place may receive, and puts it there.
+    #[command(
+        after_help = "Examples:\n  vitrine export KP1_0001.tif --to website\n  vitrine export scan.psd --to /media/courier --out scan.png"
+    )]
+    Export {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        export: export::Export,
+    },
+    /// Makes one derivative; `vitrine export` starts it, nobody else.
+    #[command(name = export::WORKER, hide = true)]
+    ExportWorker { megapixels: String, scale: String, file: PathBuf, made: PathBuf },
     /// Builds and checks an index of masters.
     #[command(subcommand)]
     Index(index::Command),
@@ -162,6 +202,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { place, json } => status::run(&place.read()?.state, json),
         Command::Doctor { place, json } => doctor::run(&place.read()?, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
+        Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
+        Command::Export { place, export } => export::run(&place.read()?.state, &export),
+        Command::ExportWorker { megapixels, scale, file, made } => {
+            Ok(export::worker(&megapixels, &scale, &file, &made))
+        }
+        Command::Notify { place, every } => notify::run(&place.read()?.state, std::time::Duration::from_secs(every)),
         Command::Index(command) => index::run(command),
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),

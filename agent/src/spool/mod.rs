@@ -46,7 +46,7 @@ pub(crate) use schema::is_corrupt;
 use store::Store;
 
 pub(crate) use place::database;
-pub(crate) use read::{Entry, read};
+pub(crate) use read::{Entry, read, read_newest};
 pub(crate) use store::{Batch, told};
 
 /// Longest picture that is kept as evidence, in bytes; the collector takes no longer ones.

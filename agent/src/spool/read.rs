@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Params};
 use vitrine_policy::record::Record;
 
 use super::{SpoolError, place};
@@ -20,14 +20,20 @@ pub(crate) struct Entry {
 /// The records behind the position `after`, oldest first, at most `limit`. Those that cannot be read are left out.
 pub(crate) fn read(state: &Path, after: u64, limit: usize) -> Result<Vec<Entry>, SpoolError> {
     let path = place::database(state);
-    let failed = |source| SpoolError::Database { path: path.clone(), source };
-    entries(&open(&path)?, after, limit).map_err(failed)
+    let oldest = "SELECT position, sequence, acked, body FROM record WHERE position > ? ORDER BY position LIMIT ?";
+    select(&open(&path)?, oldest, (after, limit)).map_err(|source| SpoolError::Database { path, source })
 }
 
-fn entries(connection: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut select = connection
-        .prepare("SELECT position, sequence, acked, body FROM record WHERE position > ? ORDER BY position LIMIT ?")?;
-    let mut rows = select.query((after, limit))?;
+/// The latest records, newest first, at most `limit`. Those that cannot be read are left out.
+pub(crate) fn read_newest(state: &Path, limit: usize) -> Result<Vec<Entry>, SpoolError> {
+    let path = place::database(state);
+    let newest = "SELECT position, sequence, acked, body FROM record ORDER BY position DESC LIMIT ?";
+    select(&open(&path)?, newest, (limit,)).map_err(|source| SpoolError::Database { path, source })
+}
+
+fn select(connection: &Connection, what: &str, parameters: impl Params) -> rusqlite::Result<Vec<Entry>> {
+    let mut select = connection.prepare(what)?;
+    let mut rows = select.query(parameters)?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let sequence: Option<u64> = row.get(1)?;

@@ -39,7 +39,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let stride = (u64::from(size.width) * u64::from(header.bits)).div_ceil(32) * 4;
     afford(stride + u64::from(size.width) * 8, size, limits)?;
     reader.seek(SeekFrom::Start(header.offset)).map_err(|error| Reason::Damaged(error.to_string()).at(size))?;
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let mut add = |row: u32, layout: &Layout, samples: &[u8], rgb: &mut Vec<u8>| {
         rgb.clear();
         layout.to_rgb(samples, rgb);

@@ -88,15 +88,15 @@ impl Canvas {
     }
 
     /// The picture as it is now, on white.
-    pub(super) fn reduce(&self) -> Reduced {
-        reduce(&self.rgba, self.width, &Layout::Rgba { samples: 4 })
+    pub(super) fn reduce(&self, limits: &Limits) -> Reduced {
+        reduce(&self.rgba, self.width, &Layout::Rgba { samples: 4 }, limits)
     }
 }
 
 /// Reduces a whole picture whose rows follow each other.
-pub(super) fn reduce(samples: &[u8], width: usize, layout: &Layout) -> Reduced {
+pub(super) fn reduce(samples: &[u8], width: usize, layout: &Layout, limits: &Limits) -> Reduced {
     let row = (width * layout.samples()).max(1);
-    let mut reducer = Reducer::new(width as u32, (samples.len() / row) as u32);
+    let mut reducer = Reducer::new(width as u32, (samples.len() / row) as u32, limits);
     let mut rgb = Vec::new();
     for (y, row) in (0u32..).zip(samples.chunks_exact(row)) {
         rgb.clear();

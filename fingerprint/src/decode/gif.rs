@@ -15,7 +15,7 @@ const PASSES: [(u32, usize); 4] = [(0, 8), (4, 8), (2, 4), (1, 2)];
 pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduced), Failure> {
     let mut decoder = open(source, limits)?;
     let (size, place, frame) = first(&mut decoder, limits)?;
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let white = vec![255; size.width as usize * 3];
     for y in (0..place.top).chain(place.top + place.height..size.height) {
         reducer.add(0, y, 1, &white);
@@ -64,7 +64,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, 
         );
         let drawn = rows(&mut decoder, &frame, |y, row| canvas.draw(place.left, place.top + y, row, true));
         if number > 1 {
-            let found = drawn.map(|()| (size, canvas.reduce())).map_err(|reason| reason.at(size));
+            let found = drawn.map(|()| (size, canvas.reduce(limits))).map_err(|reason| reason.at(size));
             let failed = found.is_err();
             if report(each, Format::Gif, format!("frame {number}"), found).is_break() || failed {
                 break;

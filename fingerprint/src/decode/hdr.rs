@@ -21,7 +21,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let mut reader = source.reader();
     header(&mut reader)?;
     let white = exposure.white();
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut rgb) = (Vec::new(), Vec::new());
     rows(&mut reader, size, &mut |y, row| {
         samples.clear();

@@ -7,9 +7,6 @@ use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
 use crate::exact::Digest;
 use crate::measure::{Limits, Reason, Size};
 
-/// Scaled decoding leaves at least as many pixels as a square of this side has: what a reduced picture keeps.
-const SIDE: u64 = 800;
-
 /// What the frame header (SOFn, ISO/IEC 10918-1 B.2.2) says.
 pub(crate) struct Frame {
     pub(crate) size: Size,
@@ -62,7 +59,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     if size.bit_depth != 8 {
         return Err(Reason::Unsupported(format!("JPEG with {} bits per channel", size.bit_depth)).at(size));
     }
-    let denominator = if frame.lossless { 1 } else { denominator(size) };
+    let denominator = if frame.lossless { 1 } else { denominator(size, limits) };
     let scaled = |length: u32| length.div_ceil(denominator);
     let pixels = u64::from(size.width) * u64::from(size.height);
     let output = u64::from(scaled(size.width)) * u64::from(scaled(size.height)) * 4;
@@ -87,7 +84,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
         Err(turbojpeg::Error::TurboJpegError(message)) if is_warning(&message) => {}
         Err(error) => return Err(failed(error)),
     }
-    let mut reducer = Reducer::new(width as u32, height as u32);
+    let mut reducer = Reducer::new(width as u32, height as u32, limits);
     let mut rgb = Vec::new();
     for (y, row) in (0u32..).zip(image.pixels.chunks_exact(pitch)) {
         rgb.clear();
@@ -149,9 +146,10 @@ pub(super) fn raw(tables: &[u8], bytes: &[u8], transform: Transform, limits: &Li
 }
 
 /// The strongest scaling that leaves enough to look at.
-fn denominator(size: Size) -> u32 {
+fn denominator(size: Size, limits: &Limits) -> u32 {
+    let side = u64::from(limits.cells);
     let pixels = |by: u32| u64::from(size.width / by) * u64::from(size.height / by);
-    [8, 4, 2].into_iter().find(|&by| pixels(by) >= SIDE * SIDE).unwrap_or(1)
+    [8, 4, 2].into_iter().find(|&by| pixels(by) >= side * side).unwrap_or(1)
 }
 
 fn is_warning(message: &str) -> bool {
@@ -176,6 +174,14 @@ fn classify(error: turbojpeg::Error) -> Reason {
 pub(crate) fn encode(rgb: &[u8], width: u32, height: u32, quality: i32) -> Result<Vec<u8>, String> {
     let (width, height) = (width as usize, height as usize);
     compress(rgb, width, height, PixelFormat::RGB, Subsamp::Sub2x2, quality)
+}
+
+/// The same with all of its colours.
+///
+/// # Errors
+/// The encoder's message.
+pub(crate) fn encode_full(rgb: &[u8], width: u32, height: u32, quality: i32) -> Result<Vec<u8>, String> {
+    compress(rgb, width as usize, height as usize, PixelFormat::RGB, Subsamp::None, quality)
 }
 
 /// The same of grey pixels.

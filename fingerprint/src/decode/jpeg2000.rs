@@ -5,7 +5,7 @@ use memchr::memmem;
 
 use super::{Failure, Layout, Reduced, Reducer, Source, admit, afford};
 use crate::exact::Digest;
-use crate::measure::{Limits, Reason, Size};
+use crate::measure::{CELLS, Limits, Reason, Size};
 
 /// The least resolution that is decoded, on each axis, in pixels.
 const ENOUGH: u32 = 512;
@@ -17,7 +17,11 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     admit(size, limits)?;
     drop(whole);
     let longer = f64::from(size.width.max(size.height));
-    let shrink = (f64::from(ENOUGH) / longer).min(1.0);
+    let mut shrink = (f64::from(ENOUGH) / longer).min(1.0);
+    if limits.cells > CELLS {
+        let middle = (f64::from(size.width) * f64::from(size.height)).sqrt();
+        shrink = shrink.max(f64::from(limits.cells) / middle).min(1.0);
+    }
     let target = |length: u32| ((f64::from(length) * shrink).ceil() as u32).max(1);
     let settings =
         DecodeSettings { target_resolution: Some((target(size.width), target(size.height))), ..Default::default() };
@@ -36,7 +40,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
         count if count == layout.samples() => layout,
         count => Layout::Grey { samples: count },
     };
-    let mut reducer = Reducer::new(width, height);
+    let mut reducer = Reducer::new(width, height, limits);
     let mut rgb = Vec::new();
     for (y, row) in (0u32..).zip(samples.chunks_exact((width as usize * layout.samples()).max(1))) {
         rgb.clear();

@@ -94,7 +94,7 @@ fn frame(image: &mut JxlImage, index: usize, size: Size, limits: &Limits) -> Res
         let bytes = u64::from(size.width) * u64::from(GROUP) * PIXEL * 2;
         return Err(Reason::TooMuchMemory { bytes, limit: limits.max_memory });
     }
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     for top in (0..size.height).step_by(rows as usize) {
         let height = rows.min(size.height - top);
         image.set_image_region(CropInfo { left: 0, top, width: size.width, height });

@@ -24,7 +24,7 @@ pub(crate) mod samples;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tiff;
+pub(crate) mod tiff;
 mod webp;
 
 pub(crate) use pixels::Layout;

@@ -30,7 +30,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     rows(source, &part, &mut |_, _, row| exposure.add(row)).map_err(failed)?;
     let white = exposure.white();
     let layout = if part.colours.len() == 3 { Layout::Rgb { samples: 3 } } else { Layout::Grey { samples: 1 } };
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut rgb) = (Vec::new(), Vec::new());
     rows(source, &part, &mut |x, y, row| {
         samples.clear();

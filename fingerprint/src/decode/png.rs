@@ -30,7 +30,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
         ColorType::Rgb => Layout::Rgb { samples: 3 },
         ColorType::Rgba => Layout::Rgba { samples: 4 },
     };
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let mut rgb = Vec::new();
     let passes: &[[u32; 4]] = if reader.info().interlaced { &ADAM7 } else { &[[0, 1, 0, 1]] };
     // A pass without columns has no rows either.
@@ -105,7 +105,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, 
         if number == 1 && drawn.is_ok() {
             continue;
         }
-        let found = drawn.map(|()| (size, canvas.reduce()));
+        let found = drawn.map(|()| (size, canvas.reduce(limits)));
         let failed = found.is_err();
         if report(each, Format::Png, format!("frame {number}"), found).is_break() || failed {
             break;

@@ -66,7 +66,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
         reader = source.reader();
         header(&mut reader)?;
     }
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut rgb) = (Vec::new(), Vec::new());
     rows(&mut reader, &head, &mut |y, row| {
         samples.clear();

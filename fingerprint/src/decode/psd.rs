@@ -63,7 +63,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let rows = u64::from(size.height) * needed as u64 * 4 + u64::from(size.width) * 16 * needed as u64;
     afford(rows, size, limits)?;
     let planes = document.planes(needed, counts).map_err(failed)?;
-    document.reduce(planes, size, &layout).map(|reduced| (size, reduced)).map_err(failed)
+    document.reduce(planes, size, &layout, limits).map(|reduced| (size, reduced)).map_err(failed)
 }
 
 /// The layers that have pixels.
@@ -146,9 +146,9 @@ impl<'a> Document<'a> {
     }
 
     /// Reads these planes row by row, and reduces what they show.
-    fn reduce(&self, planes: Vec<Plane>, size: Size, layout: &Layout) -> Result<Reduced, Reason> {
+    fn reduce(&self, planes: Vec<Plane>, size: Size, layout: &Layout, limits: &Limits) -> Result<Reduced, Reason> {
         let mut rows = Rows::new(self.source, planes, (size.width, size.height), self.depth)?;
-        let mut reducer = Reducer::new(size.width, size.height);
+        let mut reducer = Reducer::new(size.width, size.height, limits);
         let (mut samples, mut rgb) = (Vec::new(), Vec::new());
         for y in 0..size.height {
             rows.next(self.is_light(), &mut samples)?;

@@ -2,10 +2,8 @@
 
 use super::pixel_digest::Pixels;
 use crate::exact::Digest;
+use crate::measure::Limits;
 
-/// A reduced picture has at least as many cells as a square of this side, unless the picture itself has fewer
-/// pixels, and less than four times as many. What the local features look at.
-const CELLS: u32 = 800;
 /// No side has fewer, unless the picture itself has: what the hash of the whole picture looks at, which
 /// scales each side by itself.
 const SIDE: u32 = 256;
@@ -26,11 +24,14 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    /// For a picture of `width` by `height` pixels, neither of them 0.
-    pub(crate) fn new(width: u32, height: u32) -> Reducer {
-        let step = (u64::from(width) * u64::from(height)).isqrt() / u64::from(CELLS);
+    /// For a picture of `width` by `height` pixels, neither of them 0. It keeps at least as many cells as a square of
+    /// the side `limits.cells`, unless the picture itself has fewer pixels, and less than four times as many.
+    pub(crate) fn new(width: u32, height: u32, limits: &Limits) -> Reducer {
+        let cells = limits.cells.max(1);
+        let step = (u64::from(width) * u64::from(height)).isqrt() / u64::from(cells);
         let step = u32::try_from(step).unwrap_or(u32::MAX);
-        let along = |length: u32| step.min(length / SIDE).max(length / LONGEST).max(1);
+        let longest = LONGEST.max(cells.saturating_mul(4));
+        let along = |length: u32| step.min(length / SIDE).max(length / longest).max(1);
         let (step_x, step_y) = (along(width), along(height));
         let (across, down) = (width.div_ceil(step_x) as usize, height.div_ceil(step_y) as usize);
         let pixels = Pixels::new(width, height);
@@ -210,7 +211,7 @@ mod tests {
 
     /// A ramp from black to white, left to right.
     fn ramp(width: u32, height: u32) -> Reducer {
-        let mut reducer = Reducer::new(width, height);
+        let mut reducer = Reducer::new(width, height, &Limits::default());
         let row: Vec<u8> = (0..width).flat_map(|x| [(x * 255 / (width - 1)) as u8; 3]).collect();
         (0..height).for_each(|y| reducer.add(0, y, 1, &row));
         reducer
@@ -221,16 +222,16 @@ mod tests {
         let (width, height) = (1501, 1207);
         let pixel = |x: u32, y: u32| [(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8];
         let run = |x: u32, y: u32, n: u32| (x..x + n).flat_map(|x| pixel(x, y)).collect::<Vec<u8>>();
-        let mut rows = Reducer::new(width, height);
+        let mut rows = Reducer::new(width, height, &Limits::default());
         (0..height).for_each(|y| rows.add(0, y, 1, &run(0, y, width)));
-        let mut tiles = Reducer::new(width, height);
+        let mut tiles = Reducer::new(width, height, &Limits::default());
         for top in (0..height).step_by(256) {
             for left in (0..width).step_by(256) {
                 // Tiles at the edges reach beyond the picture, as TIFF's do.
                 (top..top + 256).for_each(|y| tiles.add(left, y, 1, &run(left, y, 256)));
             }
         }
-        let mut interlaced = Reducer::new(width, height);
+        let mut interlaced = Reducer::new(width, height, &Limits::default());
         for y in 0..height {
             let every_second = |x0: u32| (x0..width).step_by(2).flat_map(|x| pixel(x, y)).collect::<Vec<u8>>();
             interlaced.add(0, y, 2, &every_second(0));
@@ -250,14 +251,14 @@ mod tests {
 
     #[test]
     fn a_single_pixel_is_a_picture() {
-        let mut reducer = Reducer::new(1, 1);
+        let mut reducer = Reducer::new(1, 1, &Limits::default());
         reducer.add(0, 0, 1, &[10, 20, 30]);
         assert_eq!(reducer.finish().resample(2, 2), [10, 20, 30].repeat(4));
     }
 
     #[test]
     fn the_brightest_cell_does_not_overflow() {
-        let mut reducer = Reducer::new(1, 4_000_000);
+        let mut reducer = Reducer::new(1, 4_000_000, &Limits::default());
         (0..4_000_000).for_each(|y| reducer.add(0, y, 1, &[255; 3]));
         assert!(reducer.finish().rgb.iter().all(|&sample| sample == 255));
     }

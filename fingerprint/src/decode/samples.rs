@@ -15,7 +15,7 @@ pub(crate) fn decode(size: Size, layout: &Layout, data: &[u8], limits: &Limits) 
     if data.len() < row {
         return Err(Reason::Truncated("it ends in the first row".to_owned()).at(size));
     }
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut rgb) = (Vec::new(), Vec::new());
     for (y, row) in (0..size.height).zip(data.chunks_exact(row)) {
         samples.clear();

@@ -33,6 +33,17 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     Ok((main.size.unwrap_or(size), reduced))
 }
 
+/// What the main picture says of itself: its orientation (tag 274) and its colour profile (34675, ICC.1:2022 annex B.3).
+pub(crate) fn marks(source: Source<'_>, limits: &Limits) -> Option<(u16, Vec<u8>)> {
+    let mut file = File::open(source, limits).ok()?;
+    // EXIF has no picture: its first directory says it.
+    let offset = main_picture(&mut file, limits).map_or(file.first, |main| main.offset);
+    let directory = file.directory(offset).ok()?;
+    let orientation = file.value(&directory, 274).ok().flatten();
+    let profile = file.bytes(&directory, 34675).unwrap_or_default();
+    Some((orientation.and_then(|value| u16::try_from(value).ok()).unwrap_or(0), profile))
+}
+
 /// The pages, reduced versions and sub-directories beside the main picture.
 pub(super) fn further(
     format: Format,
@@ -215,7 +226,7 @@ fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Resul
     } else {
         None
     };
-    let mut reducer = Reducer::new(size.width, size.height);
+    let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut pixels, mut rgb) = (Vec::new(), Vec::new(), Vec::new());
     reading.rows(&mut |left, y, planes, little| {
         pixels.clear();

@@ -19,7 +19,7 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let length = decoder.output_buffer_size().ok_or_else(|| Reason::Damaged("it has no size".to_owned()).at(size))?;
     let mut buffer = vec![0; length];
     decoder.read_image(&mut buffer).map_err(|error| classify(error).at(size))?;
-    Ok((size, reduce(&buffer, width as usize, &layout)))
+    Ok((size, reduce(&buffer, width as usize, &layout, limits)))
 }
 
 fn classify(error: DecodingError) -> Reason {
@@ -54,7 +54,7 @@ pub(super) fn further(source: Source<'_>, limits: &Limits, budget: &mut Budget, 
         if number == 1 && read.is_ok() {
             continue;
         }
-        let found = read.map(|_| (size, reduce(&buffer, width as usize, &layout)));
+        let found = read.map(|_| (size, reduce(&buffer, width as usize, &layout, limits)));
         let failed = found.is_err();
         if report(each, Format::WebP, format!("frame {number}"), found).is_break() || failed {
             break;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Cells a side of a picture that is fingerprinted.
+pub(crate) const CELLS: u32 = 800;
+
 /// What decoding one file may cost. The header is checked against these before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -24,6 +27,9 @@ pub struct Limits {
     pub max_unpacked: u64,
     /// Most bytes that are unpacked for each byte of the file; the first 256 MiB are free.
     pub max_ratio: u64,
+    /// How finely a picture is looked at: it is averaged down to at least a square of this many cells a side, and less
+    /// than four times as many. What the local features are made for is 800.
+    pub cells: u32,
     /// How long is looked into one file.
     pub max_time: Duration,
 }
@@ -42,6 +48,7 @@ impl Default for Limits {
             max_members: 20_000,
             max_unpacked: 16 << 30,
             max_ratio: 200,
+            cells: CELLS,
             max_time: Duration::from_secs(60),
         }
     }

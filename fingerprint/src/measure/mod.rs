@@ -3,6 +3,7 @@
 mod limits;
 mod picture;
 
+pub(crate) use limits::CELLS;
 pub use limits::Limits;
 pub use picture::Picture;
 

@@ -165,7 +165,7 @@ fn decode(
         let (_, offset, length) = channel.ok_or_else(|| failed(Reason::Damaged(format!("no channel {number}"))))?;
         planes.push(plane(document, *offset, *length, size.height).map_err(failed)?);
     }
-    document.reduce(planes, size, &layout).map(|reduced| (size, reduced)).map_err(failed)
+    document.reduce(planes, size, &layout, limits).map(|reduced| (size, reduced)).map_err(failed)
 }
 
 fn plane(document: &mut Document<'_>, offset: u64, length: u64, rows: u32) -> Result<Plane, Reason> {

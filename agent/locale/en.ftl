@@ -1,0 +1,48 @@
+# What Vitrine tells people at the workstation. A translation is a file like this one, with the same messages and the
+# same $variables. Names of tiers, destinations and programs come from the policy and are not translated.
+
+# A file that was made from a master, or is one, was to go to a place that may not receive it.
+title-transfer = { $file } may not go to { $place }
+# A program was to open a master.
+title-open = { $file } may not be opened by { $program }
+
+# $tier and $ceiling are names of resolution classes, as “public” or “master”.
+why-ceiling = It shows { $master } at the resolution “{ $tier }”; { $place } may receive “{ $ceiling }” at most.
+why-nothing = It shows { $master }, and nothing that was made from a master may go to { $place }.
+why-vault = The masters of “{ $collection }” are opened by few programs alone, and { $program } is none of them.
+why-area = With it, more of { $master } would have gone to { $place } than may.
+why-objects = With it, more objects would have gone to { $place } today than may.
+why-reason = It may go to { $place } only for a reason that is recorded, and none was given.
+why-other = The policy says so.
+# The policy only watches: nothing is refused, for now.
+why-audit = For now this is only recorded: it went through.
+
+# $limits is a list of the three that begin with “limit”.
+do-smaller = Save a copy of { $limits } on this workstation first, and copy that one.
+# $command is what is typed in a terminal.
+do-export = Or let Vitrine do it: { $command }
+limit-megapixels = at most { $megapixels } megapixels
+limit-scale = at most { $percent } % of the master’s width
+limit-depth = at most { $bits } bits per channel
+limit-separator = { ", " }
+do-ask = Ask whoever looks after Vitrine whether { $place } may receive it.
+do-ask-vault = Open it with a program that may, or ask whoever looks after Vitrine.
+do-tomorrow = Try again tomorrow, or ask whoever looks after Vitrine.
+
+# Behind the name of a file: others were refused in the same seconds.
+and-more =
+    { $count ->
+        [one] { $title } (and one more)
+       *[other] { $title } (and { $count } more)
+    }
+
+# How `vitrine why` names what it prints.
+label-file = File
+label-master = Master
+label-program = Program
+label-target = To
+label-why = Why
+label-do = Instead
+label-record = On record
+none = Nothing was refused to you since the agent began to keep count.
+none-of-file = Nothing was refused to you with { $file }.

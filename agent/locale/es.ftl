@@ -1,0 +1,37 @@
+title-transfer = { $file } no puede ir a { $place }
+title-open = { $program } no puede abrir { $file }
+
+why-ceiling = Muestra { $master } con la resolución «{ $tier }»; { $place } puede recibir como máximo «{ $ceiling }».
+why-nothing = Muestra { $master }, y nada de lo hecho a partir de un original digitalizado puede ir a { $place }.
+why-vault = Solo unos pocos programas abren los originales de «{ $collection }», y { $program } no es uno de ellos.
+why-area = Con este archivo, { $place } habría recibido una parte de { $master } mayor de la permitida.
+why-objects = Con este archivo, { $place } habría recibido hoy más objetos de los permitidos.
+why-reason = Solo puede ir a { $place } con un motivo, que queda registrado, y no se dio ninguno.
+why-other = Así lo dispone la política.
+why-audit = Por ahora solo queda registrado: la operación se realizó.
+
+do-smaller = Guarde primero en este equipo una copia de { $limits } y copie esa.
+do-export = O deje que lo haga Vitrine: { $command }
+limit-megapixels = como máximo { $megapixels } megapíxeles
+limit-scale = como máximo el { $percent } % del ancho del original
+limit-depth = como máximo { $bits } bits por canal
+limit-separator = { ", " }
+do-ask = Pregunte a los responsables de Vitrine si { $place } puede recibirlo.
+do-ask-vault = Ábralo con un programa autorizado o pregunte a los responsables de Vitrine.
+do-tomorrow = Inténtelo mañana o pregunte a los responsables de Vitrine.
+
+and-more =
+    { $count ->
+        [one] { $title } (y uno más)
+       *[other] { $title } (y { $count } más)
+    }
+
+label-file = Archivo
+label-master = Original
+label-program = Programa
+label-target = Destino
+label-why = Por qué
+label-do = En su lugar
+label-record = Registrado
+none = No se le ha denegado nada desde que el agente lleva la cuenta.
+none-of-file = No se le ha denegado nada con { $file }.

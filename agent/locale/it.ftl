@@ -1,0 +1,37 @@
+title-transfer = { $file } non può andare a { $place }
+title-open = { $program } non può aprire { $file }
+
+why-ceiling = Mostra { $master } alla risoluzione «{ $tier }»; { $place } può ricevere al massimo «{ $ceiling }».
+why-nothing = Mostra { $master }, e niente di ciò che deriva da un originale digitalizzato può andare a { $place }.
+why-vault = Gli originali di «{ $collection }» sono aperti solo da pochi programmi, e { $program } non è tra questi.
+why-area = Con questo file, { $place } avrebbe ricevuto una parte di { $master } maggiore del consentito.
+why-objects = Con questo file, { $place } avrebbe ricevuto oggi più oggetti del consentito.
+why-reason = Può andare a { $place } solo con una motivazione, che viene registrata, e non ne è stata data nessuna.
+why-other = Così prevede la regola in vigore.
+why-audit = Per ora viene solo registrato: l’operazione è riuscita.
+
+do-smaller = Salvare prima su questa postazione una copia di { $limits } e copiare quella.
+do-export = Oppure lasciar fare a Vitrine: { $command }
+limit-megapixels = al massimo { $megapixels } megapixel
+limit-scale = al massimo il { $percent } % della larghezza dell’originale
+limit-depth = al massimo { $bits } bit per canale
+limit-separator = { ", " }
+do-ask = Chiedere ai responsabili di Vitrine se { $place } può riceverlo.
+do-ask-vault = Aprirlo con un programma autorizzato o chiedere ai responsabili di Vitrine.
+do-tomorrow = Riprovare domani o chiedere ai responsabili di Vitrine.
+
+and-more =
+    { $count ->
+        [one] { $title } (e un altro)
+       *[other] { $title } (e altri { $count })
+    }
+
+label-file = File
+label-master = Originale
+label-program = Programma
+label-target = Verso
+label-why = Perché
+label-do = Invece
+label-record = Registrato
+none = Non è stato rifiutato nulla da quando l’agente tiene il conto.
+none-of-file = Non è stato rifiutato nulla con { $file }.

@@ -1,0 +1,36 @@
+title-transfer = { $file } を { $place } へ送ることはできません
+title-open = { $program } で { $file } を開くことはできません
+
+why-ceiling = このファイルは { $master } を解像度「{ $tier }」で含みます。{ $place } が受け取れるのは「{ $ceiling }」までです。
+why-nothing = このファイルは { $master } から作られています。マスター画像から作られたものは { $place } へ送れません。
+why-vault = 「{ $collection }」のマスター画像を開けるのは限られたプログラムだけで、{ $program } は含まれていません。
+why-area = これを送ると、{ $place } に渡った { $master } の範囲が許可された割合を超えます。
+why-objects = これを送ると、本日 { $place } に渡った作品数が許可された数を超えます。
+why-reason = { $place } へ送るには記録用の理由が必要ですが、理由が示されていません。
+why-other = ポリシーで定められています。
+why-audit = 現在は記録のみで、操作は実行されました。
+
+do-smaller = まずこの端末に{ $limits }の縮小版を保存し、それをコピーしてください。
+do-export = または Vitrine に任せてください： { $command }
+limit-megapixels = { $megapixels } メガピクセル以下
+limit-scale = マスター画像の幅の { $percent } % 以下
+limit-depth = 1 チャンネル { $bits } ビット以下
+limit-separator = 、
+do-ask = { $place } へ送ってよいか、Vitrine の担当者にお尋ねください。
+do-ask-vault = 許可されたプログラムで開くか、Vitrine の担当者にお尋ねください。
+do-tomorrow = 明日もう一度お試しいただくか、Vitrine の担当者にお尋ねください。
+
+and-more =
+    { $count ->
+       *[other] { $title }（ほか { $count } 件）
+    }
+
+label-file = ファイル
+label-master = マスター
+label-program = プログラム
+label-target = 送り先
+label-why = 理由
+label-do = 代わりに
+label-record = 記録
+none = エージェントが記録を始めてから、あなたの操作で拒否されたものはありません。
+none-of-file = { $file } について拒否された操作はありません。
