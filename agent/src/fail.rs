@@ -15,6 +15,7 @@ pub(crate) enum Failure {
     PolicyLoaded,
     PolicyRefused,
     PolicyMissing,
+    PolicyNotKept,
     GuardDegraded,
     GuardLost,
     GuardTouched,
@@ -58,13 +59,14 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 33] = [
+    pub(crate) const ALL: [Failure; 34] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
         Failure::PolicyLoaded,
         Failure::PolicyRefused,
         Failure::PolicyMissing,
+        Failure::PolicyNotKept,
         Failure::GuardDegraded,
         Failure::GuardLost,
         Failure::GuardTouched,
@@ -106,6 +108,7 @@ impl Failure {
             Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
             Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),
             Failure::PolicyMissing    => ("policy-missing",    Policy,    Critical,      "nothing is blocked until a policy can be read"),
+            Failure::PolicyNotKept    => ("policy-not-kept",   Policy,    High,          "judged by the new policy; the next start may know only the one before"),
             Failure::GuardDegraded    => ("guard-degraded",    Lifecycle, High,          "the next weaker guard takes over"),
             Failure::GuardLost        => ("guard-lost",        Tamper,    Critical,      "the agent ends, and whoever starts it again starts the guard"),
             Failure::GuardTouched     => ("guard-touched",     Tamper,    High,          "it goes on"),
