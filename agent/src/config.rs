@@ -15,6 +15,9 @@ pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
 pub(crate) struct Config {
     /// The policy file.
     pub(crate) policy: PathBuf,
+    /// The minisign public key that policies must be signed with, in base64 or as the path of a `.pub` file; none:
+    /// they need no signature.
+    pub(crate) policy_key: Option<String>,
     /// The directory of index, spool and quarantine.
     pub(crate) state: PathBuf,
     /// The guard to use; `auto` takes the best that this machine has.
@@ -90,6 +93,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             policy: "/etc/vitrine/policy.toml".into(),
+            policy_key: None,
             state: default_state(),
             guard: GuardChoice::Auto,
             deadline_ms: 100,

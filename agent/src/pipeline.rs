@@ -26,7 +26,7 @@ use crate::guard::support::Guard;
 use crate::identify::FileId;
 use crate::identify::destination::Destinations;
 use crate::identify::program::Programs;
-use crate::policy_file::read_good;
+use crate::policy_file::{self, Good};
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
 use crate::{collection, desk, inspect, tiles, upload};
@@ -45,8 +45,8 @@ const LABELS: &str = "labels.json";
 const SAVE: Duration = Duration::from_secs(5);
 /// The index of masters, below the state directory.
 pub(crate) const INDEX: &str = "index.db";
-/// The last policy that was good, below the state directory.
-const GOOD: &str = "policy.good.toml";
+/// How long a policy that is refused may wait for its signature, which is copied behind it.
+const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// Runs the agent until it is told to stop (SIGTERM, SIGINT).
 ///
@@ -55,7 +55,8 @@ const GOOD: &str = "policy.good.toml";
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
-    let first = first_snapshot(&config, &spool)?;
+    let mut looked = policy_file::stamp(&config);
+    let (first, mut last_error) = first_snapshot(&config, &spool)?;
     let report: collection::Report = {
         let spool = spool.clone();
         Arc::new(move |event| spool.push(event))
@@ -118,9 +119,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
     println!("guarding with {}: {}", guard.name(), guarding.why);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let mut looked = policy_stamp(&config.policy);
+    let mut edited = None::<std::time::Instant>;
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mut last_error = None;
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
@@ -137,10 +137,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             saved = (workstation.labels.version(), std::time::Instant::now());
             save(&workstation, &labels);
         }
-        let stamp = policy_stamp(&config.policy);
+        let stamp = policy_file::stamp(&config);
         if stamp != looked {
             looked = stamp;
-            last_error = reload(&workstation).err();
+            edited = Some(std::time::Instant::now());
+        }
+        if let Some(since) = edited
+            && let Some(read) = settled(&config, since)
+        {
+            edited = None;
+            last_error = reload(&workstation, read).err();
             // Other files may be masters now.
             if let Err(error) = guarding.policy_changed() {
                 spool.push(Failure::MarkFailed.notice(None, error));
@@ -165,6 +171,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             guard: guard.name().to_owned(),
             why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
+            policy_serial: workstation.snapshot().policy.serial,
             policy: config.policy.display().to_string(),
             policy_digest: workstation.snapshot().digest.clone(),
             policy_error: last_error.clone(),
@@ -219,35 +226,34 @@ fn host(config: &Config) -> anyhow::Result<Host> {
 }
 
 /// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
-/// says so loudly.
-fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<Snapshot> {
-    let subject = config.policy.as_os_str().as_bytes();
-    let (policy, digest) = match read_good(&config.policy) {
+/// says so loudly. With it why the file is not in force.
+fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<(Snapshot, Option<String>)> {
+    let subject = Some(config.policy.as_os_str().as_bytes());
+    let (good, refused) = match policy_file::read_trusted(config) {
         Ok(good) => {
-            keep_good(config);
-            good
+            keep(config, &good, spool);
+            (Some(good), None)
         }
-        Err(why) => match read_good(&config.state.join(GOOD)) {
-            Ok(earlier) => {
-                spool.push(Failure::PolicyRefused.notice(Some(subject), why));
-                earlier
-            }
-            Err(_) => {
-                spool.push(Failure::PolicyMissing.notice(Some(subject), why));
-                (Policy::fallback(), String::new())
-            }
-        },
+        Err(why) => {
+            let earlier = policy_file::last_good(&config.state);
+            let failure = if earlier.is_some() { Failure::PolicyRefused } else { Failure::PolicyMissing };
+            spool.push(failure.notice(subject, &why));
+            (earlier, Some(why))
+        }
     };
+    let (policy, digest) =
+        good.map_or_else(|| (Policy::fallback(), String::new()), |Good { policy, digest, .. }| (policy, digest));
     let (programs, events) = Programs::pin(&policy, &Programs::default());
     events.into_iter().for_each(|event| spool.push(event));
     let policy = Arc::new(policy);
     let destinations = Destinations::read(policy.clone()).context("/proc/self/mountinfo cannot be read")?;
-    Ok(Snapshot { policy, digest, destinations: Arc::new(destinations), programs: Arc::new(programs) })
+    Ok((Snapshot { policy, digest, destinations: Arc::new(destinations), programs: Arc::new(programs) }, refused))
 }
 
-fn keep_good(config: &Config) {
-    if let Err(error) = std::fs::copy(&config.policy, config.state.join(GOOD)) {
-        tracing::warn!("the good policy cannot be kept for the next start: {error}");
+fn keep(config: &Config, good: &Good, spool: &Spool) {
+    if let Err(error) = policy_file::keep(config, good) {
+        let what = format!("the good policy cannot be kept for the next start: {error}");
+        spool.push(Failure::PolicyNotKept.notice(Some(config.state.as_os_str().as_bytes()), what));
     }
 }
 
@@ -294,26 +300,30 @@ fn registered(workstation: &Workstation, change: Change) {
     }
 }
 
-/// What tells that a policy file was edited.
-fn policy_stamp(path: &Path) -> Option<crate::sys::stat::Stat> {
-    crate::sys::stat::Stat::at(path).ok()
+/// The policy that was edited at `since`; none while it has no good signature and that may still be on its way.
+fn settled(config: &Config, since: std::time::Instant) -> Option<Result<Good, String>> {
+    let read = policy_file::read_trusted(config);
+    let may_mend = config.policy_key.is_some() && since.elapsed() < SIGNATURE_ON_ITS_WAY;
+    (read.is_ok() || !may_mend).then_some(read)
 }
 
-/// Reads the edited policy. A bad one changes nothing; what is wrong with it is recorded and returned.
-fn reload(workstation: &Workstation) -> Result<(), String> {
+/// Puts the edited policy in force. A bad one changes nothing; what is wrong with it is recorded and returned.
+fn reload(workstation: &Workstation, read: Result<Good, String>) -> Result<(), String> {
     let config = &workstation.config;
     let subject = Some(config.policy.as_os_str().as_bytes());
     let before = workstation.snapshot();
-    let (policy, digest) = read_good(&config.policy).inspect_err(|why| {
+    let good = read.inspect_err(|why| {
         workstation.spool.push(Failure::PolicyRefused.notice(subject, why));
     })?;
+    keep(config, &good, &workstation.spool);
+    let Good { policy, digest, .. } = good;
     let (programs, events) = Programs::pin(&policy, &before.programs);
     events.into_iter().for_each(|event| workstation.spool.push(event));
     let policy = Arc::new(policy);
     let destinations = Destinations::read(policy.clone()).map(Arc::new).unwrap_or_else(|_| before.destinations.clone());
-    let what = format!("policy {digest} is in force, in mode {}", mode(&policy));
+    let serial = policy.serial.map_or_else(String::new, |serial| format!(" of serial {serial}"));
+    let what = format!("policy {digest}{serial} is in force, in mode {}", mode(&policy));
     workstation.adopt(Snapshot { policy, digest, destinations, programs: Arc::new(programs) });
-    keep_good(config);
     workstation.spool.push(Failure::PolicyLoaded.notice(subject, what));
     Ok(())
 }

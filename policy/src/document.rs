@@ -19,6 +19,7 @@ pub(crate) const VERSION: u32 = 1;
 /// A whole file.
 #[derive(Debug)]
 pub(crate) struct Document {
+    pub(crate) serial: Option<u32>,
     pub(crate) mode: Mode,
     pub(crate) collections: Vec<Collection>,
     pub(crate) tiers: Vec<Tier>,
@@ -122,10 +123,11 @@ pub(crate) fn read(text: &str, mistakes: &mut Mistakes) -> Document {
         }
         mistakes.add(mistake);
     }
-    let keys = ["version", "mode", "collection", "tier", "destination", "elsewhere", "program", "test"];
+    let keys = ["version", "serial", "mode", "collection", "tier", "destination", "elsewhere", "program", "test"];
     let root = Section::open(root.get_ref(), 0..0, "the policy", &keys, errors.is_empty(), mistakes);
     version(&root, mistakes);
     Document {
+        serial: root.integer("serial", 0..=u32::MAX, mistakes).map(|serial| serial.value),
         mode: mode(&root, mistakes),
         collections: collections(&root, mistakes),
         tiers: tiers(&root, mistakes),

@@ -22,6 +22,8 @@ pub const ELSEWHERE: &str = "elsewhere";
 /// An immutable policy. It is replaced as a whole, never changed.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// The number that rises with every edit, by which an older policy is told from a newer one; none: not counted.
+    pub serial: Option<u32>,
     /// Whether its answers are given or only recorded.
     pub mode: Mode,
     /// Where masters lie.
@@ -176,6 +178,7 @@ impl Policy {
     #[must_use]
     pub fn fallback() -> Policy {
         Policy {
+            serial: None,
             mode: Mode::Audit,
             collections: Vec::new(),
             tiers: Vec::new(),

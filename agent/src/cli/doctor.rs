@@ -69,6 +69,7 @@ fn fail(name: &'static str, meaning: impl Into<String>, mend: impl Into<String>)
 pub(crate) fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let (mut checks, can_run) = guards(config.guard);
     checks.push(policy(&config.policy));
+    checks.push(signature(config));
     checks.push(state(&config.state));
     checks.push(collector(config.collector.as_ref()));
     tell(&checks, json, &mut io::stdout().lock())?;
@@ -256,6 +257,23 @@ fn policy(path: &Path) -> Check {
         }
     }
     pass(name, format!("{file} has no mistake, and nobody but its owner can write it"))
+}
+
+fn signature(config: &Config) -> Check {
+    let name = "policy signature";
+    if config.policy_key.is_none() {
+        let meaning = "no key is pinned: whoever becomes root can put another policy in force";
+        let mend = "vitrine policy keygen --out museum, then policy-key = \"…\" in /etc/vitrine/agent.toml";
+        return warn(name, meaning, mend);
+    }
+    match policy_file::read_trusted(config) {
+        Ok(_) => pass(name, format!("{} is signed with the pinned key, and no older one", shown(&config.policy))),
+        Err(why) => {
+            let meaning = format!("{}: the last good policy stays in force, or none", why.replace('\n', " "));
+            let mend = format!("vitrine policy sign '{}' --key SECRET-KEY", shown(&config.policy));
+            fail(name, meaning, mend)
+        }
+    }
 }
 
 fn state(directory: &Path) -> Check {

@@ -7,6 +7,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod notify;
 pub(crate) mod policy;
+mod signing;
 pub(crate) mod status;
 pub(crate) mod why;
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{measure, pipeline};
+use crate::{measure, pipeline, policy_file};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -193,6 +194,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { place, guard, .. } => {
+            policy_file::no_others_write(&place.config)?;
             let mut config = place.read()?;
             if let Some(guard) = guard {
                 config.guard = guard;

@@ -15,6 +15,7 @@ use vitrine_policy::{Diagnostics, Policy};
 
 use super::FOUND;
 use super::index::misuse;
+use super::signing::{self, Keygen, Sign, Verify};
 use crate::policy_file::{PolicyFile, read};
 
 /// Checks, explains and tests a policy file.
@@ -35,6 +36,18 @@ pub(crate) enum Command {
                       Examples:\n  vitrine policy test policy.toml && sudo cp policy.toml /etc/vitrine/policy.toml"
     )]
     Test(File),
+    /// Makes a key pair to sign policies with: NAME.key, to be kept secret, and NAME.pub, for the workstations.
+    #[command(after_help = "Examples:\n  vitrine policy keygen --out /root/keys/museum\n\n\
+                      Name the public key on every workstation as `policy-key` in /etc/vitrine/agent.toml.")]
+    Keygen(Keygen),
+    /// Signs a policy file: FILE.minisig is written beside it.
+    #[command(after_help = "Exit status: 0 signed, 1 the policy has mistakes or no serial, 2 misuse.\n\n\
+                      Examples:\n  vitrine policy sign policy.toml --key /root/keys/museum.key")]
+    Sign(Sign),
+    /// Checks the signature of a policy file; `minisign -V` does too.
+    #[command(after_help = "Exit status: 0 signed with this key, 1 not, 2 misuse.\n\n\
+                      Examples:\n  vitrine policy verify policy.toml --public-key museum.pub")]
+    Verify(Verify),
 }
 
 /// One policy file.
@@ -83,6 +96,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(file) => check(&file, &mut out),
         Command::Explain(explain) => explain.run(&mut out),
         Command::Test(file) => test(&file, &mut out),
+        Command::Keygen(keygen) => signing::keygen(&keygen, &mut out),
+        Command::Sign(sign) => signing::sign(&sign, &mut out),
+        Command::Verify(verify) => signing::verify(&verify, &mut out),
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Status {
     pub(crate) mode: String,
     /// The policy file.
     pub(crate) policy: String,
+    /// Serial of the policy in force, where it has one.
+    #[serde(default)]
+    pub(crate) policy_serial: Option<u32>,
     /// BLAKE3 of the policy in force.
     pub(crate) policy_digest: String,
     /// Why the file as it is now is not in force.
@@ -163,7 +166,8 @@ fn describe(status: &Status) -> String {
     };
     row("mode", means.to_owned());
     let digest = status.policy_digest.get(..16).unwrap_or(&status.policy_digest);
-    row("policy", format!("{} (BLAKE3 {digest}…)", status.policy));
+    let serial = status.policy_serial.map_or_else(String::new, |serial| format!("serial {serial}, "));
+    row("policy", format!("{} ({serial}BLAKE3 {digest}…)", status.policy));
     if let Some(error) = &status.policy_error {
         row("", format!("NOT in force as the file is now:\n{error}"));
     }
