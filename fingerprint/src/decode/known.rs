@@ -7,23 +7,6 @@ use crate::measure::{Limits, Reason, Size};
 /// Most bytes in which the size is looked for.
 const HEAD: u64 = 256 * 1024;
 
-/// The format of an ISO base media file (ISO/IEC 14496-12) by its brands, if it is a picture.
-pub(super) fn media(bytes: &[u8]) -> Option<Format> {
-    let length = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    if bytes.get(4..8)? != b"ftyp" || !(16..=4096).contains(&length) {
-        return None;
-    }
-    let brands = bytes.get(8..length.min(bytes.len()))?.chunks_exact(4);
-    // The second word is the version of the first.
-    let mut brands = brands.enumerate().filter(|(index, _)| *index != 1).map(|(_, brand)| brand);
-    brands.find_map(|brand| match brand {
-        b"avif" | b"avis" => Some(Format::Avif),
-        b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" => Some(Format::Heif),
-        b"crx " => Some(Format::Raw),
-        _ => None,
-    })
-}
-
 /// Camera raw files that are no TIFF by their first bytes (those that are one are read as such).
 pub(super) fn is_raw(bytes: &[u8]) -> bool {
     let starts = |magic: &[u8]| bytes.starts_with(magic);

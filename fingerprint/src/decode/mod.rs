@@ -2,9 +2,11 @@
 //! averaged as they come, so that memory does not grow with the picture.
 
 mod bmp;
+mod boxes;
 mod canvas;
 mod gif;
 mod hdr;
+mod heif;
 pub(crate) mod jpeg;
 mod jpeg2000;
 mod jxl;
@@ -73,9 +75,9 @@ pub enum Format {
     Exr,
     /// Radiance RGBE.
     Hdr,
-    /// AVIF; known, not decoded.
+    /// AVIF: HEIF with AV1.
     Avif,
-    /// HEIC and the other pictures of HEIF with HEVC; known, not decoded.
+    /// HEIC: HEIF (ISO/IEC 23008-12) with HEVC.
     Heif,
     /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
     Raw,
@@ -117,7 +119,7 @@ impl Format {
             Some(Format::Exr)
         } else if starts(b"#?RADIANCE\n") || starts(b"#?RGBE\n") {
             Some(Format::Hdr)
-        } else if let Some(format) = known::media(bytes) {
+        } else if let Some(format) = boxes::media(bytes) {
             Some(format)
         } else if bmp::is_bmp(bytes) {
             Some(Format::Bmp)
@@ -240,8 +242,9 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
             Format::Gif => gif::further(source, limits, &mut budget, &mut watched)?,
             Format::Psd | Format::Psb => psd::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Jxl => jxl::further(source, limits, &mut budget, &mut watched)?,
+            Format::Avif | Format::Heif => heif::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
-            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw | Format::Bare => {}
+            Format::Exr | Format::Hdr | Format::Raw | Format::Bare => {}
         }
         Ok(())
     });
@@ -288,7 +291,8 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Jxl => jxl::decode(source, limits),
         Format::Exr => openexr::decode(source, limits),
         Format::Hdr => hdr::decode(source, limits),
-        Format::Avif | Format::Heif | Format::Raw => known::decode(format, source, limits),
+        Format::Avif | Format::Heif => heif::decode(source, limits),
+        Format::Raw => known::decode(format, source, limits),
         Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     })?;
     Ok(Decoded { format, size, reduced })
