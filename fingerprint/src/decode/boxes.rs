@@ -18,7 +18,6 @@ pub(super) fn media(bytes: &[u8]) -> Option<Format> {
     let coded = brands.iter().find_map(|brand| match *brand {
         b"avif" | b"avis" => Some(Format::Avif),
         b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" => Some(Format::Heif),
-        b"crx " => Some(Format::Raw),
         _ => None,
     });
     // Pictures of HEIF, however they are coded.

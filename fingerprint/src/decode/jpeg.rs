@@ -19,6 +19,20 @@ pub(crate) struct Frame {
     lossless: bool,
 }
 
+impl Frame {
+    /// Whether a camera shows it: what its sensor saw has more bits, or is lossless.
+    pub(super) fn is_preview(&self) -> bool {
+        self.size.bit_depth == 8 && !self.lossless && matches!(self.components, 1 | 3)
+    }
+
+    /// The size of what a sensor saw and a camera has put into a lossless JPEG: two or four columns of it are
+    /// components of one (dcraw, `lossless_jpeg_load_raw`); three are colours.
+    pub(super) fn sensor(&self) -> Option<Size> {
+        let columns = if self.components == 3 { 1 } else { u32::from(self.components) };
+        self.lossless.then_some(Size { width: self.size.width.saturating_mul(columns), ..self.size })
+    }
+}
+
 /// Finds the first frame header. Bounded: it steps over segments by their lengths.
 pub(crate) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
     for segment in segments(bytes) {

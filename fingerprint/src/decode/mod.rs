@@ -10,7 +10,6 @@ mod heif;
 pub(crate) mod jpeg;
 mod jpeg2000;
 mod jxl;
-mod known;
 mod light;
 pub(crate) mod markers;
 mod openexr;
@@ -21,6 +20,7 @@ mod png;
 mod pnm;
 mod predictor;
 mod psd;
+mod raw;
 mod reduce;
 pub(crate) mod samples;
 mod source;
@@ -79,7 +79,7 @@ pub enum Format {
     Avif,
     /// HEIC: HEIF (ISO/IEC 23008-12) with HEVC.
     Heif,
-    /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
+    /// The raw data of a camera in a file of its own kind (others are TIFF files); its largest preview is decoded.
     Raw,
     /// Samples without a format of their own, in a document.
     Bare,
@@ -91,7 +91,7 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         const JP2: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
         let starts = |magic: &[u8]| bytes.starts_with(magic);
-        if known::is_raw(bytes) {
+        if raw::is_raw(bytes) {
             Some(Format::Raw)
         } else if starts(b"II*\0") || starts(b"MM\0*") {
             Some(Format::Tiff)
@@ -292,7 +292,7 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Exr => openexr::decode(source, limits),
         Format::Hdr => hdr::decode(source, limits),
         Format::Avif | Format::Heif => heif::decode(source, limits),
-        Format::Raw => known::decode(format, source, limits),
+        Format::Raw => raw::decode(source, limits),
         Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     })?;
     Ok(Decoded { format, size, reduced })
