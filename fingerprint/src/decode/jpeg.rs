@@ -17,6 +17,8 @@ pub(crate) struct Frame {
     /// Holds the coefficients of the whole picture while it is decoded.
     buffered: bool,
     lossless: bool,
+    /// A small picture and what larger ones differ from it by.
+    hierarchical: bool,
 }
 
 impl Frame {
@@ -47,6 +49,7 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
                     components: header[5],
                     buffered: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
                     lossless: matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf),
+                    hierarchical: matches!(marker, 0xc5..=0xc7 | 0xcd..=0xcf),
                 });
             }
             SOS | EOI => return Err(Reason::Damaged("no frame header before the picture data".to_owned())),
@@ -73,8 +76,13 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let frame = frame(&bytes)?;
     let size = frame.size;
     admit(size, limits)?;
+    if frame.hierarchical {
+        return Err(Reason::Unsupported("hierarchical JPEG".to_owned()).at(size));
+    }
+    // libjpeg-turbo could, by functions that its safe interface has not.
     if size.bit_depth != 8 {
-        return Err(Reason::Unsupported(format!("JPEG with {} bits per channel", size.bit_depth)).at(size));
+        let kind = if frame.lossless { "lossless JPEG" } else { "JPEG" };
+        return Err(Reason::Unsupported(format!("{kind} with {} bits per channel", size.bit_depth)).at(size));
     }
     let denominator = if frame.lossless { 1 } else { denominator(size) };
     let scaled = |length: u32| length.div_ceil(denominator);
