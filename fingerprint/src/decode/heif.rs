@@ -63,6 +63,13 @@ pub(super) fn further(
     Ok(())
 }
 
+/// The colour profile of the main picture (ISO/IEC 23008-12, 6.5.5).
+pub(super) fn profile(source: Source<'_>, limits: &Limits) -> Option<Vec<u8>> {
+    let items = Items::read(source, limits).ok()?;
+    let mut said = items.said_of(items.primary?).filter(|(kind, _)| *kind == b"colr");
+    said.find_map(|(_, body)| body.strip_prefix(b"prof").or_else(|| body.strip_prefix(b"rICC"))).map(<[u8]>::to_vec)
+}
+
 /// With the size that the file names, where its coded data did not say.
 fn told(failure: Failure, items: &Items<'_>, id: u32) -> Failure {
     Failure { size: failure.size.or_else(|| named(items, id)), ..failure }

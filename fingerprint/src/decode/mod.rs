@@ -19,6 +19,7 @@ mod pixels;
 mod png;
 mod pnm;
 mod predictor;
+mod profile;
 mod psd;
 mod raw;
 mod reduce;
@@ -278,7 +279,7 @@ fn guarded<T>(decoding: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failur
 
 /// Decodes and reduces one picture. A decoder that panics is a reason like any other.
 pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<Decoded, Failure> {
-    let (size, reduced) = guarded(|| match format {
+    let (size, mut reduced) = guarded(|| match format {
         Format::Tiff | Format::BigTiff => tiff::decode(source, limits),
         Format::Jpeg => jpeg::decode(source, limits),
         Format::Png => png::decode(source, limits),
@@ -295,6 +296,7 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Raw => raw::decode(source, limits),
         Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     })?;
+    profile::apply(format, source, limits, &mut reduced);
     Ok(Decoded { format, size, reduced })
 }
 

@@ -77,6 +77,15 @@ pub(super) fn further(
     Ok(())
 }
 
+/// The colour profile of the main picture (ICC.1:2022, B.2).
+pub(super) fn profile(source: Source<'_>, limits: &Limits) -> Option<Vec<u8>> {
+    const ICC_PROFILE: u16 = 34675;
+    let mut file = File::open(source, limits).ok()?;
+    let main = main_picture(&mut file, limits).ok()?;
+    let directory = file.directory(main.offset).ok()?;
+    file.bytes(&directory, ICC_PROFILE).ok()
+}
+
 /// The first numbers of tags in the first directory, of files too that are a TIFF by another name.
 pub(super) fn numbers<const N: usize>(source: Source<'_>, tags: [u16; N], limits: &Limits) -> [Option<u64>; N] {
     let opened = File::open(source, limits).and_then(|mut file| Ok((file.directory(file.first)?, file)));
