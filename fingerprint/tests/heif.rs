@@ -1,5 +1,5 @@
 //! AVIF and HEIC: grids, turns and the pictures beside the main one, and files that were made to hurt. Those in
-//! `fixtures` were written by avifenc and heif-enc.
+//! `fixtures` were written by avifenc and heif-enc; the grid of HEVC was put together from four of the latter's.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it cannot go on")]
 
@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use making::{base, content, content_within, difference, look, picture, pictures, run, unscanned};
 use vitrine_fingerprint::{Content, Format, Limits, Reason, measure};
 
-const SAMPLES: [(&str, Format); 4] = [
+const SAMPLES: [(&str, Format); 5] = [
     ("sample.avif", Format::Avif),
     ("grid.avif", Format::Avif),
     ("sample.heic", Format::Heif),
     ("thumbnail.heic", Format::Heif),
+    ("grid.heic", Format::Heif),
 ];
 
 fn sample(name: &str) -> Vec<u8> {
@@ -85,6 +86,7 @@ fn grids_and_turns_show_the_picture() {
 #[test]
 fn thumbnails_are_looked_at_and_tiles_are_none() {
     assert_eq!(inside(&sample("grid.avif")), []);
+    assert_eq!(inside(&sample("grid.heic")), []);
     let found = inside(&sample("thumbnail.heic"));
     assert!(matches!(found.as_slice(), [(_, Some((96, 76..=78)))]), "{found:?}");
 }
@@ -95,6 +97,17 @@ fn sound_files_are_measured() {
         let Content::Picture(found) = content(&sample(name)) else { panic!("{name} is no picture") };
         let small = name.starts_with("sample");
         assert_eq!((found.format, found.width, found.height > 60), (format, if small { 97 } else { 160 }, true));
+    }
+}
+
+#[test]
+fn a_grid_is_the_same_picture_however_it_is_coded() {
+    let grids = ["grid.avif", "grid.heic", "thumbnail.heic"].map(|name| match content(&sample(name)) {
+        Content::Picture(picture) => picture,
+        _ => panic!("{name} is no picture"),
+    });
+    for other in &grids[1..] {
+        assert!(difference(&grids[0], other) < 8.0, "{:.2} away", difference(&grids[0], other));
     }
 }
 
