@@ -1,5 +1,5 @@
 //! Every picture format beside TIFF, as real encoders write it: the copy shows the picture and is recognised.
-//! Needs `../../shared/pictures`, `vips` and ImageMagick with OpenEXR; says so and passes where they are not there.
+//! Needs `../../shared/pictures`, `vips`, `avifenc`, `heif-enc` and ImageMagick with OpenEXR; says so and passes where they are not there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it cannot go on")]
 
@@ -49,13 +49,25 @@ const COPIES: &[(&str, Format, u8, f64)] = &[
     ("convert-im6.q16 BASE -colorspace RGB -compress zip -alpha set OUT.exr", Format::Exr, 16, 2.0),
     // ImageMagick writes brightness where light is due, unless it is asked: pale, and recognised all the same.
     ("convert-im6.q16 BASE -compress none OUT.exr", Format::Exr, 16, 45.0),
+    ("avifenc -s 8 BASE OUT.avif", Format::Avif, 8, 4.0),
+    ("avifenc -s 8 -y 420 -r limited --cicp 1/13/1 BASE OUT.avif", Format::Avif, 8, 4.0),
+    ("avifenc -s 8 -y 422 -d 10 --cicp 9/16/9 BASE OUT.avif", Format::Avif, 10, 4.0),
+    ("avifenc -s 8 -y 444 -d 12 --min 0 --max 10 BASE OUT.avif", Format::Avif, 12, 2.0),
+    ("avifenc -s 8 -l BASE OUT.avif", Format::Avif, 8, 0.1),
+    ("avifenc -s 8 -y 400 BASE OUT.avif", Format::Avif, 8, 40.0),
+    ("avifenc -s 8 --tilerowslog2 1 --tilecolslog2 1 BASE OUT.avif", Format::Avif, 8, 4.0),
+    ("heif-enc -A BASE -o OUT.avif", Format::Avif, 8, 4.0),
+    ("heif-enc BASE -o OUT.heic", Format::Heif, 8, 4.0),
+    ("heif-enc -q 90 -p chroma=444 BASE -o OUT.heic", Format::Heif, 8, 2.0),
+    ("heif-enc -p chroma=422 --matrix_coefficients 1 --full_range_flag 0 BASE -o OUT.heic", Format::Heif, 8, 4.0),
+    ("heif-enc -L -p chroma=444 --matrix_coefficients 0 BASE -o OUT.heic", Format::Heif, 8, 1.0),
     ("vips copy BASE OUT.hdr", Format::Hdr, 32, 2.0),
     ("convert-im6.q16 BASE -colorspace RGB OUT.hdr", Format::Hdr, 32, 2.0),
 ];
 
 #[test]
 fn a_copy_in_every_format_is_recognised() {
-    let Some(pictures) = pictures("formats", &["vips", "convert-im6.q16"]) else { return };
+    let Some(pictures) = pictures("formats", &["vips", "convert-im6.q16", "avifenc", "heif-enc"]) else { return };
     let directory = tempfile::tempdir().unwrap();
     let (master, base) = base(&pictures, directory.path());
     let reference = look(&base);

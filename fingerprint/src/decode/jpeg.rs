@@ -14,6 +14,22 @@ pub(crate) struct Frame {
     /// Holds the coefficients of the whole picture while it is decoded.
     buffered: bool,
     lossless: bool,
+    /// A small picture and what larger ones differ from it by.
+    hierarchical: bool,
+}
+
+impl Frame {
+    /// Whether a camera shows it: what its sensor saw has more bits, or is lossless.
+    pub(super) fn is_preview(&self) -> bool {
+        self.size.bit_depth == 8 && !self.lossless && matches!(self.components, 1 | 3)
+    }
+
+    /// The size of what a sensor saw and a camera has put into a lossless JPEG: two or four columns of it are
+    /// components of one (dcraw, `lossless_jpeg_load_raw`); three are colours.
+    pub(super) fn sensor(&self) -> Option<Size> {
+        let columns = if self.components == 3 { 1 } else { u32::from(self.components) };
+        self.lossless.then_some(Size { width: self.size.width.saturating_mul(columns), ..self.size })
+    }
 }
 
 /// Finds the first frame header. Bounded: it steps over segments by their lengths.
@@ -30,6 +46,7 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Frame, Reason> {
                     components: header[5],
                     buffered: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
                     lossless: matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf),
+                    hierarchical: matches!(marker, 0xc5..=0xc7 | 0xcd..=0xcf),
                 });
             }
             SOS | EOI => return Err(Reason::Damaged("no frame header before the picture data".to_owned())),
@@ -56,8 +73,13 @@ pub(super) fn decode(source: Source<'_>, limits: &Limits) -> Result<(Size, Reduc
     let frame = frame(&bytes)?;
     let size = frame.size;
     admit(size, limits)?;
+    if frame.hierarchical {
+        return Err(Reason::Unsupported("hierarchical JPEG".to_owned()).at(size));
+    }
+    // libjpeg-turbo could, by functions that its safe interface has not.
     if size.bit_depth != 8 {
-        return Err(Reason::Unsupported(format!("JPEG with {} bits per channel", size.bit_depth)).at(size));
+        let kind = if frame.lossless { "lossless JPEG" } else { "JPEG" };
+        return Err(Reason::Unsupported(format!("{kind} with {} bits per channel", size.bit_depth)).at(size));
     }
     let denominator = if frame.lossless { 1 } else { denominator(size, limits) };
     let scaled = |length: u32| length.div_ceil(denominator);

@@ -2,13 +2,14 @@
 //! averaged as they come, so that memory does not grow with the picture.
 
 mod bmp;
+mod boxes;
 mod canvas;
 mod gif;
 mod hdr;
+mod heif;
 pub(crate) mod jpeg;
 mod jpeg2000;
 mod jxl;
-mod known;
 mod light;
 pub(crate) mod markers;
 mod openexr;
@@ -18,7 +19,9 @@ mod pixels;
 mod png;
 mod pnm;
 mod predictor;
+mod profile;
 mod psd;
+mod raw;
 mod reduce;
 pub(crate) mod samples;
 mod source;
@@ -73,11 +76,11 @@ pub enum Format {
     Exr,
     /// Radiance RGBE.
     Hdr,
-    /// AVIF; known, not decoded.
+    /// AVIF: HEIF with AV1.
     Avif,
-    /// HEIC and the other pictures of HEIF with HEVC; known, not decoded.
+    /// HEIC: HEIF (ISO/IEC 23008-12) with HEVC.
     Heif,
-    /// The raw data of a camera in a file of its own kind (others are TIFF files); known, not decoded.
+    /// The raw data of a camera in a file of its own kind (others are TIFF files); its largest preview is decoded.
     Raw,
     /// Samples without a format of their own, in a document.
     Bare,
@@ -89,7 +92,7 @@ impl Format {
     pub fn of(bytes: &[u8]) -> Option<Format> {
         const JP2: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
         let starts = |magic: &[u8]| bytes.starts_with(magic);
-        if known::is_raw(bytes) {
+        if raw::is_raw(bytes) {
             Some(Format::Raw)
         } else if starts(b"II*\0") || starts(b"MM\0*") {
             Some(Format::Tiff)
@@ -117,7 +120,7 @@ impl Format {
             Some(Format::Exr)
         } else if starts(b"#?RADIANCE\n") || starts(b"#?RGBE\n") {
             Some(Format::Hdr)
-        } else if let Some(format) = known::media(bytes) {
+        } else if let Some(format) = boxes::media(bytes) {
             Some(format)
         } else if bmp::is_bmp(bytes) {
             Some(Format::Bmp)
@@ -240,8 +243,9 @@ pub(crate) fn further(format: Format, source: Source<'_>, limits: &Limits, each:
             Format::Gif => gif::further(source, limits, &mut budget, &mut watched)?,
             Format::Psd | Format::Psb => psd::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Jxl => jxl::further(source, limits, &mut budget, &mut watched)?,
+            Format::Avif | Format::Heif => heif::further(format, source, limits, &mut budget, &mut watched)?,
             Format::Jpeg | Format::Jp2 | Format::J2k | Format::Bmp | Format::Pnm => {}
-            Format::Exr | Format::Hdr | Format::Avif | Format::Heif | Format::Raw | Format::Bare => {}
+            Format::Exr | Format::Hdr | Format::Raw | Format::Bare => {}
         }
         Ok(())
     });
@@ -275,7 +279,7 @@ fn guarded<T>(decoding: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failur
 
 /// Decodes and reduces one picture. A decoder that panics is a reason like any other.
 pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Result<Decoded, Failure> {
-    let (size, reduced) = guarded(|| match format {
+    let (size, mut reduced) = guarded(|| match format {
         Format::Tiff | Format::BigTiff => tiff::decode(source, limits),
         Format::Jpeg => jpeg::decode(source, limits),
         Format::Png => png::decode(source, limits),
@@ -288,9 +292,11 @@ pub(crate) fn decode(format: Format, source: Source<'_>, limits: &Limits) -> Res
         Format::Jxl => jxl::decode(source, limits),
         Format::Exr => openexr::decode(source, limits),
         Format::Hdr => hdr::decode(source, limits),
-        Format::Avif | Format::Heif | Format::Raw => known::decode(format, source, limits),
+        Format::Avif | Format::Heif => heif::decode(source, limits),
+        Format::Raw => raw::decode(source, limits),
         Format::Bare => Err(Reason::Unsupported("bare samples are a part of a document".to_owned()).into()),
     })?;
+    profile::apply(format, source, limits, &mut reduced);
     Ok(Decoded { format, size, reduced })
 }
 

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use self::directory::{Directory, File, read_failed};
 use self::image::{Image, Outline, interchange, is_likely, is_sensor, outline};
 use self::rows::Range;
+use super::raw::stands_for;
 use super::{Budget, Each, Failure, Format, LEAST_SIDE, Reduced, Reducer, Source, afford, guarded, jpeg, report};
 use crate::measure::{Limits, Reason, Size};
 
@@ -73,7 +74,7 @@ pub(super) fn further(
             }
             Ok(None) => {
                 if let Ok(Some((_, frame))) = embedded(file, &directory, limits) {
-                    budget.spend(frame, each)?;
+                    budget.spend(frame.size, each)?;
                 }
             }
             Err(_) => {}
@@ -85,6 +86,22 @@ pub(super) fn further(
         let _ = each("further directories".to_owned(), Err(reason.into()));
     }
     Ok(())
+}
+
+/// The colour profile of the main picture (ICC.1:2022, B.2).
+pub(super) fn profile(source: Source<'_>, limits: &Limits) -> Option<Vec<u8>> {
+    const ICC_PROFILE: u16 = 34675;
+    let mut file = File::open(source, limits).ok()?;
+    let main = main_picture(&mut file, limits).ok()?;
+    let directory = file.directory(main.offset).ok()?;
+    file.bytes(&directory, ICC_PROFILE).ok()
+}
+
+/// The first numbers of tags in the first directory, of files too that are a TIFF by another name.
+pub(super) fn numbers<const N: usize>(source: Source<'_>, tags: [u16; N], limits: &Limits) -> [Option<u64>; N] {
+    let opened = File::open(source, limits).and_then(|mut file| Ok((file.directory(file.first)?, file)));
+    let Ok((directory, mut file)) = opened else { return [None; N] };
+    tags.map(|tag| file.value(&directory, tag).ok().flatten())
 }
 
 /// Where the main picture lies.
@@ -99,7 +116,7 @@ fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
     let directory = file.directory(first)?;
     let size = match outline(file, &directory)? {
         Some(outline) if !outline.reduced && !is_sensor(file, &directory) => {
-            return Ok(Main { offset: first, size: None });
+            return Ok(Main { offset: first, size: sensor(file, &directory, outline.size, limits)? });
         }
         found => found.map(|outline| outline.size),
     };
@@ -125,35 +142,56 @@ fn main_picture(file: &mut File<'_>, limits: &Limits) -> Result<Main, Failure> {
     });
     match (readable, largest) {
         (Some((offset, found)), Some(largest)) if area(largest) > area(found) => {
-            Ok(Main { offset, size: Some(largest) })
+            Ok(Main { offset, size: Some(stands_for(found, largest)) })
         }
         (Some((offset, _)), _) => Ok(Main { offset, size: None }),
         (None, _) => Ok(Main { offset: first, size: None }),
     }
 }
 
+/// The size of what a sensor saw, where the first picture of the file is a preview of it and does not say so.
+fn sensor(file: &mut File<'_>, first: &Directory, preview: Size, limits: &Limits) -> Result<Option<Size>, Failure> {
+    let area = |size: Size| u64::from(size.width) * u64::from(size.height);
+    // No other files need to be walked through for that.
+    if interchange(file, first)?.is_none() && file.value(first, image::SUB_IFDS)?.is_none() {
+        return Ok(None);
+    }
+    let mut largest = preview;
+    walk(file, &mut |file, _, _, directory| {
+        let Ok(directory) = directory else { return ControlFlow::Continue(()) };
+        let found = match embedded(file, &directory, limits) {
+            Ok(Some((_, frame))) => frame.sensor(),
+            _ if is_sensor(file, &directory) => outline(file, &directory).ok().flatten().map(|found| found.size),
+            _ => None,
+        };
+        largest = found.filter(|found| area(*found) > area(largest)).unwrap_or(largest);
+        ControlFlow::Continue(())
+    });
+    Ok((largest != preview).then(|| stands_for(preview, largest)))
+}
+
 /// The size of a picture that is likely to be decoded, judged by headers alone.
 fn readable_size(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Option<Size> {
     if let Ok(Some((_, frame))) = embedded(file, directory, limits) {
-        return (frame.bit_depth == 8).then_some(frame);
+        return frame.is_preview().then_some(frame.size);
     }
     let size = outline(file, directory).ok()??.size;
     is_likely(file, directory).then_some(size)
 }
 
-/// A JPEG file that the directory points to instead of strips, and its size.
+/// A JPEG file that the directory points to instead of strips, and its header.
 fn embedded<'a>(
     file: &mut File<'a>,
     directory: &Directory,
     limits: &Limits,
-) -> Result<Option<(Source<'a>, Size)>, Reason> {
+) -> Result<Option<(Source<'a>, jpeg::Frame)>, Reason> {
     let Some((offset, length)) = interchange(file, directory)? else { return Ok(None) };
     let part = file.source.part(offset, length);
     let head = part.head(JPEG_HEAD.min(limits.max_memory), limits).map_err(|failure| failure.reason)?;
     if !head.starts_with(&[0xff, 0xd8, 0xff]) {
         return Ok(None);
     }
-    Ok(Some((part, jpeg::frame(&head)?.size)))
+    Ok(Some((part, jpeg::frame(&head)?)))
 }
 
 /// What is called for a directory: a name for people, its offset, and itself.
@@ -199,7 +237,7 @@ fn walk<'a>(file: &mut File<'a>, visit: Visit<'a, '_>) -> Option<bool> {
 fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Result<(Size, Reduced), Failure> {
     if let Some((part, frame)) = embedded(file, directory, limits)? {
         return match outline(file, directory)? {
-            Some(Outline { size, .. }) if (size.width, size.height) != (frame.width, frame.height) => {
+            Some(Outline { size, .. }) if (size.width, size.height) != (frame.size.width, frame.size.height) => {
                 Err(Reason::Unsupported("TIFF with compression 6 (\"old-style\" JPEG)".to_owned()).at(size))
             }
             _ => jpeg::decode(part, limits),

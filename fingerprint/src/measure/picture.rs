@@ -17,7 +17,7 @@ const QUALITY: i32 = 60;
 pub struct Picture {
     /// Its format.
     pub format: Format,
-    /// Width in pixels, as stored (EXIF orientation is not applied).
+    /// Width in pixels, as stored (EXIF orientation is not applied, the turns of HEIF are).
     pub width: u32,
     /// Height in pixels, as stored.
     pub height: u32,
