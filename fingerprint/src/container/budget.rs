@@ -53,7 +53,8 @@ impl Budget {
         self.stop.borrow().clone().map_or(Ok(()), Err)
     }
 
-    fn unpack(&self, bytes: usize) -> Result<(), Opaque> {
+    /// Counts bytes that were unpacked.
+    pub(super) fn unpack(&self, bytes: usize) -> Result<(), Opaque> {
         self.unpacked.set(self.unpacked.get() + bytes as u64);
         if self.unpacked.get() > self.most_unpacked {
             self.stop(Opaque::TooLarge(self.most_unpacked));

@@ -19,14 +19,14 @@ const FORGIVING: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Walk<'_> {
-    /// Looks at what every long run of base64 in `bytes` stands for.
-    pub(super) fn encoded(&mut self, path: &str, bytes: &[u8], depth: u32) {
+    /// Looks at what every long run of base64 in `bytes` stands for, which lie at byte `base`.
+    pub(super) fn encoded(&mut self, path: &str, bytes: &[u8], base: u64, depth: u32) {
         let mut at = 0;
         while let Some(run) = run(bytes, at) {
             let mut symbols: Vec<u8> = bytes[run.clone()].iter().copied().filter(|byte| is_symbol(*byte)).collect();
             symbols.truncate(symbols.len() / 4 * 4);
             if let Ok(decoded) = FORGIVING.decode(&symbols) {
-                let name = format!("base64 at byte {}", run.start);
+                let name = format!("base64 at byte {}", base + run.start as u64);
                 if self.bytes(join(path, name.as_bytes()), &decoded, depth).is_err() {
                     return; // Whoever asked sees it, too.
                 }

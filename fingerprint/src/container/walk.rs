@@ -50,8 +50,8 @@ impl<'a> Walk<'a> {
         // Readers of archives parse hostile bytes, too.
         let opened = catch_unwind(AssertUnwindSafe(|| self.open(container, path, source, depth)));
         let opened = opened.unwrap_or_else(|_| Err(Opaque::Damaged("its reader panicked".to_owned())));
-        if Container::of(&head).is_none() {
-            self.unknown(path, source, depth); // What lies before an archive.
+        if Container::of(&head).is_none() && opened.is_err() {
+            self.unknown(path, source, depth); // It only looks like an archive.
         }
         match opened.and_then(|()| self.budget.check()) {
             Ok(()) => Content::Container(container),
@@ -161,11 +161,6 @@ impl<'a> Walk<'a> {
         };
         let measurement = Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content };
         (self.found)(Inside { path, measurement });
-    }
-
-    /// Tells of bytes that belong to nothing that was looked at, if they are many.
-    pub(super) fn beside(&mut self, path: &str, what: &str, bytes: u64) -> Result<(), Opaque> {
-        if bytes <= BESIDE { Ok(()) } else { self.picture(join(path, what.as_bytes()), Content::Other) }
     }
 
     /// Tells of a picture that has no bytes of its own in the file: a page, a layer, samples in a document.
