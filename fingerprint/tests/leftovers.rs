@@ -194,3 +194,27 @@ fn old_archives_and_second_members_are_opened() {
     }
     assert!(matches!(lab.look("headless.zip").0.content, Content::Opaque(Opaque::Damaged(_)) | Content::Container(_)));
 }
+
+#[test]
+fn text_that_stands_for_bytes_is_read_however_it_is_written() {
+    let Some(lab) = Lab::new("text") else { return };
+    let cases = [
+        ("slashes.json", "(printf '{\"a\":\"'; base64 -w0 small.jpg | sed 's,/,\\\\/,g'; echo '\"}') > slashes.json"),
+        ("url.txt", "base64 -w0 small.jpg | tr '+/' '-_' > url.txt"),
+        ("quoted.eml", "base64 -w75 small.jpg | sed 's/$/=\\r/' > quoted.eml"),
+        ("wide.txt", "base64 small.jpg | iconv -f ascii -t utf-16 > wide.txt"),
+        ("wide_be.txt", "(printf x; base64 small.jpg | iconv -f ascii -t utf-16be) > wide_be.txt"),
+        ("phase1.txt", "(printf 'a'; base64 -w0 small.jpg) > phase1.txt"),
+        ("phase2.txt", "(printf 'ab'; base64 -w0 small.jpg) > phase2.txt"),
+        ("phase3.txt", "(printf 'abc'; base64 -w0 small.jpg) > phase3.txt"),
+        ("answer.eml", "base64 small.jpg | sed 's/^/> /' > answer.eml"),
+        (
+            "preview.xmp",
+            "(printf '<x>'; base64 -w76 small.jpg | sed -z 's/\\n/\\&#xA;/g'; printf '</x>') > preview.xmp",
+        ),
+        ("digits.txt", "od -An -v -tx1 small.jpg | tr -d ' ' > digits.txt"),
+    ];
+    for (name, command) in cases {
+        lab.sees(name, command);
+    }
+}
