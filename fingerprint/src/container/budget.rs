@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,11 @@ impl Budget {
             self.stop(Opaque::TooSlow(self.time.as_secs()));
         }
         self.stop.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// The same for a loop.
+    pub(super) fn goes_on(&self) -> ControlFlow<()> {
+        if self.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// Counts bytes that were unpacked.

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
+use super::budget::Budget;
 use super::hidden::{boxes_end, png_end};
 use super::walk::Walk;
 use super::{Container, HEAD, PREVIEW_NAME, archive, join, stream};
@@ -85,7 +86,7 @@ impl Walk<'_> {
             if let Some(container) = Container::of_stream(rest).filter(|container| *container != Container::Tar) {
                 self.compressed(container, &name, rest, depth);
                 from = start + 1;
-            } else if let Some(length) = length(rest, self.limits) {
+            } else if let Some(length) = length(rest, self.limits, &self.budget) {
                 let length = length.min(rest.len());
                 if self.bytes(name, &rest[..length], depth).is_err() {
                     return;
@@ -117,7 +118,7 @@ impl Walk<'_> {
 }
 
 /// How long the picture or archive is that `bytes` begin with, if that is one.
-fn length(bytes: &[u8], limits: &Limits) -> Option<usize> {
+fn length(bytes: &[u8], limits: &Limits, budget: &Budget) -> Option<usize> {
     let head = &bytes[..bytes.len().min(HEAD)];
     match Format::of(head) {
         Some(Format::Jpeg) => jpeg_length(bytes),
@@ -133,6 +134,7 @@ fn length(bytes: &[u8], limits: &Limits) -> Option<usize> {
             let mut end = None;
             decode::tiff_extents(Source::Memory(bytes), limits, &mut |start, length, _| {
                 end = end.max(Some(start.saturating_add(length)));
+                budget.goes_on()
             });
             end.map(|end| usize::try_from(end).unwrap_or(usize::MAX))
         }

@@ -99,10 +99,14 @@ impl Walk<'_> {
         }
         let mut accounts = Accounts::default();
         accounts.seen(0, TIFF_HEADER);
-        decode::tiff_extents(source, self.limits, &mut |start, length, extent| match extent {
-            Extent::Pixels => accounts.seen(start, length),
-            Extent::Packed | Extent::Directory => accounts.explained(start, length),
-            Extent::Metadata => {}
+        let budget = &self.budget;
+        decode::tiff_extents(source, self.limits, &mut |start, length, extent| {
+            match extent {
+                Extent::Pixels => accounts.seen(start, length),
+                Extent::Packed | Extent::Directory => accounts.explained(start, length),
+                Extent::Metadata => {}
+            }
+            budget.goes_on()
         });
         // Where the budget is spent the picture it belongs to says so.
         let _ = self.left_over(path, "beside the strips", source, accounts, depth);

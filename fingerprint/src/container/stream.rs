@@ -127,7 +127,7 @@ pub(super) struct Frames<R: Read> {
 }
 
 enum Frame<R: BufRead> {
-    Gzip(flate2::bufread::GzDecoder<R>),
+    Gzip(Box<flate2::bufread::GzDecoder<R>>),
     Bzip2(bzip2::bufread::BzDecoder<R>),
     Xz(Box<lzma_rust2::XzReader<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
@@ -149,7 +149,7 @@ impl<R: Read> Frames<R> {
 impl<R: BufRead> Frame<R> {
     fn new(container: Container, packed: R, memory: u32) -> io::Result<Frame<R>> {
         Ok(match container {
-            Container::Gzip => Frame::Gzip(flate2::bufread::GzDecoder::new(packed)),
+            Container::Gzip => Frame::Gzip(Box::new(flate2::bufread::GzDecoder::new(packed))),
             Container::Bzip2 => Frame::Bzip2(bzip2::bufread::BzDecoder::new(packed)),
             Container::Xz => Frame::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(packed, false, memory))),
             _ => {
