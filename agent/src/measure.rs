@@ -404,7 +404,9 @@ mod tests {
         let failed = runtime.block_on(async {
             let mut child =
                 Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-            let mut count = |_| drop(found.fetch_add(1, Ordering::Relaxed));
+            let mut count = |_| {
+                found.fetch_add(1, Ordering::Relaxed);
+            };
             let said = tokio::time::timeout(patience(&hurried) * 4, answer(&mut child, &hurried, &mut count)).await;
             assert!(child.try_wait().unwrap().is_some(), "{script}: it goes on");
             said.unwrap().unwrap_err()
