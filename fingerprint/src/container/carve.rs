@@ -12,7 +12,7 @@ use super::hidden::{boxes_end, png_end};
 use super::walk::Walk;
 use super::{Container, HEAD, PREVIEW_NAME, archive, join, stream};
 use crate::decode::markers::{EOI, SOI, SOS, segments};
-use crate::decode::{self, Format, Source, jpeg};
+use crate::decode::{self, Extent, Format, Source, jpeg};
 use crate::measure::Limits;
 
 /// Bytes that are searched at once. A picture that lies across is seen in two pieces.
@@ -131,12 +131,14 @@ fn length(bytes: &[u8], limits: &Limits, budget: &Budget) -> Option<usize> {
         // No two bytes of coded data look like the marker of its end (ISO/IEC 15444-1, B.10.1).
         Some(Format::J2k) => Some(memmem::find(bytes, b"\xff\xd9").map_or(bytes.len(), |at| at + 2)),
         Some(Format::Tiff | Format::BigTiff | Format::Raw) if head.starts_with(b"II") || head.starts_with(b"MM") => {
-            let mut end = None;
-            decode::tiff_extents(Source::Memory(bytes), limits, &mut |start, length, _| {
-                end = end.max(Some(start.saturating_add(length)));
+            // Without strips it is EXIF, whose preview is found as what it is.
+            let (mut end, mut has_pixels) = (0, false);
+            decode::tiff_extents(Source::Memory(bytes), limits, &mut |start, length, extent| {
+                end = end.max(start.saturating_add(length));
+                has_pixels |= matches!(extent, Extent::Pixels | Extent::Packed);
                 budget.goes_on()
             });
-            end.map(|end| usize::try_from(end).unwrap_or(usize::MAX))
+            has_pixels.then(|| usize::try_from(end).unwrap_or(usize::MAX))
         }
         Some(Format::Gif) => gif_length(bytes),
         // What lies behind it is searched with it.

@@ -111,6 +111,8 @@ fn padding(source: Source<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one stretch is what is meant")]
+
     use super::*;
 
     #[test]

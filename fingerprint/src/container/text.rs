@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_symbol_is_one_however_it_is_written() {
         let block = "QU/+".repeat(19);
-        let lines = vec![block.clone(); 40];
+        let lines = vec![block; 40];
         let plain: Vec<u8> = lines.concat().into_bytes();
         let ways = [
             lines.join("\n"),

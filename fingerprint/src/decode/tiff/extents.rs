@@ -15,9 +15,9 @@ const STRUCTURE: [u16; 7] = [258, 273, 279, 320, 324, 325, 34675];
 pub(crate) enum Extent {
     /// Pixels that are decoded: of plain ones nothing else, of JPEG all that the strip or tile has.
     Pixels,
-    /// Strips, tiles and previews that are packed otherwise, so that there may be something behind the pixels.
+    /// Strips and tiles that are packed otherwise, so that there may be something behind the pixels.
     Packed,
-    /// Directories and the values by which pixels are found and read.
+    /// Directories, the values by which pixels are found and read, and JPEG files that are found as such.
     Directory,
     /// Values of any other entry.
     Metadata,
@@ -31,7 +31,7 @@ pub(crate) fn extents(source: Source<'_>, limits: &Limits, each: &mut dyn FnMut(
     walk(&mut file, &mut |file, _, offset, found| {
         let Ok(directory) = found else { return ControlFlow::Continue(()) };
         if let Ok(Some((start, length))) = interchange(file, &directory) {
-            each(start, length.min(size.saturating_sub(start)), Extent::Packed)?;
+            each(start, length.min(size.saturating_sub(start)), Extent::Directory)?;
         }
         let Ok(Some(Outline { size: pixels, mask, .. })) = outline(file, &directory) else {
             return ControlFlow::Continue(());
