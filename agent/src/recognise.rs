@@ -1,9 +1,10 @@
 //! What a file shows, and everything inside it: looked up in the index as it is read.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use vitrine_fingerprint::{Content, Index, IndexError, Inside, Kind, Match, Measurement, PREVIEW_NAME};
+use vitrine_fingerprint::{Content, Digest, Index, IndexError, Inside, Kind, Match, Measurement, PREVIEW_NAME};
 use vitrine_policy::Policy;
 use vitrine_policy::facts::{Measure, Tier};
 
@@ -27,6 +28,8 @@ const BESIDE: u64 = 1 << 20;
 /// metadata may have before it is told, and less than a scan takes that is worth protecting.
 const TRIFLES: u64 = 64 << 10;
 const MOST_TRIFLES: usize = 16;
+/// So many things are remembered that were looked up.
+const LOOKED_UP: usize = 1024;
 /// So many places that could not be looked into are told by name.
 const TOLD: usize = 4;
 
@@ -61,6 +64,8 @@ pub(crate) struct Recognition {
     /// Bytes that the pixels of all recognised pictures would take, four channels each.
     pixels: u64,
     previews: usize,
+    /// The masters of what was looked up, by the digest of its bytes: the same file may lie there many times.
+    looked_up: HashMap<Digest, Vec<Match>>,
     /// What may be a trifle, until the picture that it belongs to is known.
     trifles: Vec<Trifle>,
     /// Bytes of those that are.
@@ -77,7 +82,10 @@ impl Sighting {
     /// # Errors
     /// The index cannot be read.
     pub(crate) fn of(index: &Index, place: String, measurement: &Measurement) -> Result<Sighting, IndexError> {
-        let mut matches = index.find(measurement)?;
+        Ok(Sighting::with(index.find(measurement)?, place, measurement))
+    }
+
+    fn with(mut matches: Vec<Match>, place: String, measurement: &Measurement) -> Sighting {
         if !place.is_empty() {
             matches.iter_mut().for_each(|found| found.kind = Kind::Embedded);
         }
@@ -86,7 +94,7 @@ impl Sighting {
             Content::Picture(picture) if picture.thumbnail.len() <= THUMBNAIL => Some(picture.thumbnail.clone()),
             _ => None,
         };
-        Ok(Sighting { place, size, thumbnail, matches })
+        Sighting { place, size, thumbnail, matches }
     }
 
     /// Whether it lies in the metadata of a picture.
@@ -155,6 +163,7 @@ impl Recognition {
             more_hidden: 0,
             pixels: 0,
             previews: 0,
+            looked_up: HashMap::new(),
             trifles: Vec::new(),
             trifling: 0,
             is_mixed: false,
@@ -188,13 +197,18 @@ impl Recognition {
             let told = if place.is_empty() { why } else { format!("{place}: {why}") };
             if self.hidden.len() < TOLD { self.hidden.push(told) } else { self.more_hidden += 1 }
         }
-        let sighting = match Sighting::of(index, place, measurement) {
-            Ok(sighting) => sighting,
+        let known = self.looked_up.get(&measurement.digest).filter(|_| measurement.bytes > 0).cloned();
+        let matches = match known.map_or_else(|| index.find(measurement), Ok) {
+            Ok(matches) => matches,
             Err(error) => {
                 self.failed = Some(error);
                 return;
             }
         };
+        if measurement.bytes > 0 && self.looked_up.len() < LOOKED_UP {
+            self.looked_up.insert(measurement.digest, matches.clone());
+        }
+        let sighting = Sighting::with(matches, place, measurement);
         if !sighting.matches.is_empty() {
             self.pixels = self.pixels.saturating_add(size_of_pixels(&measurement.content));
             let (place, pixels) = (&sighting.place, area(&measurement.content));
@@ -255,22 +269,26 @@ mod tests {
     /// Rectangles whose places nobody could guess.
     fn drawing(x: u32, y: u32) -> u8 {
         let cell = (x / 31 * 7919 + y / 43 * 104_729 + x / 97 * y / 61 * 31) % 251;
-        if (x / 11 + y / 17) % 5 == 0 { (cell / 2) as u8 } else { cell as u8 }
+        if (x / 11 + y / 17).is_multiple_of(5) { (cell / 2) as u8 } else { cell as u8 }
     }
 
-    /// A small copy of a master with these things inside.
-    fn seen(inside: &[(&str, &Measurement)]) -> Recognition {
+    /// An index that knows a master, and a small copy of it.
+    fn with_a_copy() -> (Index, Measurement) {
         let index = Index::in_memory().unwrap();
         let master = picture(600, drawing);
         let (path, collection, size) = (PathBuf::from("/m/a.pgm"), "masters".to_owned(), master.bytes);
         let entry =
             Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement: master };
         index.insert(&entry).unwrap();
-        let small = picture(400, drawing);
+        (index, picture(400, drawing))
+    }
+
+    /// The copy with these things inside.
+    fn seen((index, small): &(Index, Measurement), inside: &[(&str, &Measurement)]) -> Recognition {
         let mut seen = Recognition::new();
-        inside.iter().for_each(|(place, measurement)| seen.add(&index, (*place).to_owned(), measurement));
-        seen.add(&index, String::new(), &small);
-        seen.measured = Ok(small);
+        inside.iter().for_each(|(place, measurement)| seen.add(index, (*place).to_owned(), measurement));
+        seen.add(index, String::new(), small);
+        seen.measured = Ok(small.clone());
         assert_eq!(seen.sightings.len(), 1);
         seen
     }
@@ -281,6 +299,8 @@ mod tests {
         let other = picture(100, |x, y| drawing(y * 7 % 600, x));
         let (trailer, long) = (measured(&[7; 25_000]), measured(&[7; 70_000]));
         let behind = "behind the picture";
+        let copy = with_a_copy();
+        let seen = |inside: &[(&str, &Measurement)]| seen(&copy, inside);
         assert!(seen(&[]).is_known_whole());
         assert!(seen(&[(behind, &gain_map)]).is_known_whole());
         assert!(seen(&[(behind, &gain_map), ("metadata", &trailer)]).is_known_whole());

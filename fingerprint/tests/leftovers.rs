@@ -218,3 +218,19 @@ fn text_that_stands_for_bytes_is_read_however_it_is_written() {
         lab.sees(name, command);
     }
 }
+
+#[test]
+fn the_same_picture_is_measured_once_however_often_it_lies_there() {
+    let Some(lab) = Lab::new("the same picture") else { return };
+    lab.run("exiftool -q -overwrite_original '-ThumbnailImage<=thumb.jpg' small.jpg && mkdir same");
+    lab.run(
+        "for i in $(seq 40); do cp small.jpg same/$i.jpg; done && zip -qr0 same.zip same && zip -qr9 packed.zip same",
+    );
+    for name in ["same.zip", "packed.zip"] {
+        let (_, inside) = lab.look(name);
+        let pictures = inside.iter().filter(|found| matches!(found.measurement.content, Content::Picture(_)));
+        // What it hides is told with the first of them.
+        assert_eq!(pictures.count(), 41, "{name}");
+        assert_eq!(lab.told(name).iter().filter(|(path, ..)| path.ends_with(".jpg")).count(), 40, "{name}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Walking through everything that is inside one file.
 
+use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -16,17 +17,21 @@ const PEEK: usize = 512;
 /// So many bytes beside what was looked at are headers, profiles and fonts; more may hide anything.
 pub(super) const BESIDE: u64 = 256 << 10;
 
+/// So many pictures are remembered, the last ones: the same file may lie in an archive many times.
+const RECENT: usize = 64;
+
 /// One walk through one file.
 pub(crate) struct Walk<'a> {
     pub(super) limits: &'a Limits,
     pub(super) budget: Rc<Budget>,
     found: &'a mut dyn FnMut(Inside),
+    recent: VecDeque<(exact::Digest, Content)>,
 }
 
 impl<'a> Walk<'a> {
     /// Through a file of `bytes` bytes; `found` gets everything that is inside.
     pub(crate) fn new(limits: &'a Limits, bytes: u64, found: &'a mut dyn FnMut(Inside)) -> Walk<'a> {
-        Walk { limits, budget: Budget::new(limits, bytes), found }
+        Walk { limits, budget: Budget::new(limits, bytes), found, recent: VecDeque::new() }
     }
 
     /// What `source` is, which lies at `path` (empty: the file itself), packed `depth` times.
@@ -89,16 +94,26 @@ impl<'a> Walk<'a> {
         deeper.ok()
     }
 
+    /// The same, once for a picture with this digest: another time it is what it was, and what it hides was told.
+    fn content_of(&mut self, path: &str, source: Source<'_>, digest: exact::Digest, depth: u32) -> Content {
+        if let Some((_, content)) = self.recent.iter().find(|(known, _)| *known == digest) {
+            return content.clone();
+        }
+        let content = self.content(path, source, depth);
+        if matches!(content, Content::Picture(_)) {
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front((digest, content.clone()));
+        }
+        content
+    }
+
     /// Looks at what lies in the file as it is, without being unpacked.
     pub(super) fn lying(&mut self, path: String, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         self.budget.member()?;
         let reader = Metered { inner: source.reader(), budget: self.budget.clone() };
         let whole = exact::read(reader, source.size(), self.limits.keep_bytes);
-        let content = if whole.is_kept() {
-            self.content(&path, Source::Memory(&whole.kept), depth)
-        } else {
-            self.content(&path, source, depth)
-        };
+        let source = if whole.is_kept() { Source::Memory(&whole.kept) } else { source };
+        let content = self.content_of(&path, source, whole.digest, depth);
         self.tell(path, whole, content);
         self.budget.check()
     }
@@ -125,7 +140,7 @@ impl<'a> Walk<'a> {
         let Some(container) = stream.filter(|_| peeked.is_ok()) else {
             let whole = exact::read(reader, expected, self.limits.keep_bytes);
             let content = if whole.is_kept() {
-                self.content(&path, Source::Memory(&whole.kept), depth)
+                self.content_of(&path, Source::Memory(&whole.kept), whole.digest, depth)
             } else {
                 too_large(&whole.kept, whole.bytes, self.limits)
             };
