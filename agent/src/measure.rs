@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,10 @@ const ORDERS: &str = "VITRINE_MEASURE";
 /// Longest line of a worker's answer: a fingerprint and a thumbnail fit many times, and so do the parts of a file of
 /// 4 GB.
 const LONGEST_LINE: u64 = 4 * 1024 * 1024;
-/// Most that a worker says of one file and everything in it.
-const LONGEST_ANSWER: u64 = 4 * 1024 * 1024 * 1024;
+/// Most that a worker says of one file and everything in it: of 20,000 pictures 100 KB each.
+const LONGEST_ANSWER: u64 = 2 * 1024 * 1024 * 1024;
+/// Most lines: of as many things inside as the worker looks at, of the file by its bytes, and of the file.
+const MOST_LINES: u64 = 20_002;
 
 /// Why a file was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,15 +142,13 @@ async fn run(
     let _place = place.map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
     let mut child = start(file, limits, background, found.is_some())
         .map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
-    // The processor's clock stops the worker first where it computes; this one where it waits.
-    let patience = Duration::from_secs(limits.seconds.saturating_add(2));
     let mut by_bytes = None;
     let mut tell = |inside: Inside| match &mut found {
         Some(_) if inside.path.is_empty() => by_bytes = Some(inside),
         Some(found) => found(inside),
         None => {}
     };
-    let answer = match tokio::time::timeout(patience, answer(&mut child, limits, &mut tell)).await {
+    let answer = match tokio::time::timeout(patience(limits), answer(&mut child, limits, &mut tell)).await {
         Ok(answer) => answer,
         Err(_) => {
             let _ = child.kill().await; // it is gone already, then
@@ -244,6 +244,11 @@ pub(crate) fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measur
     Ok(Measurement { digest, bytes, parts: Parts::default(), content })
 }
 
+/// How long a worker is waited for. The processor's clock stops it first where it computes; this one where it waits.
+fn patience(limits: &MeasureLimits) -> Duration {
+    Duration::from_secs(limits.seconds.saturating_add(2))
+}
+
 fn start(file: File, limits: &MeasureLimits, background: bool, inside: bool) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     #[cfg(not(test))]
@@ -261,25 +266,42 @@ fn start(file: File, limits: &MeasureLimits, background: bool, inside: bool) -> 
         .spawn()
 }
 
+/// What a worker says, until it ends. It is trusted in nothing: one that says more than a sound worker would, or for
+/// longer, is ended.
 async fn answer(
     child: &mut Child,
     limits: &MeasureLimits,
     found: &mut (dyn FnMut(Inside) + Send),
 ) -> Result<Measurement, MeasureFailed> {
     let nonsense = |error: &dyn std::fmt::Display| MeasureFailed::Nonsense(error.to_string());
+    // A timeout alone would wait for whoever never stops talking.
+    let until = Instant::now() + patience(limits);
     let mut last = None;
     if let Some(stdout) = child.stdout.take() {
-        let mut said = BufReader::new(stdout.take(LONGEST_ANSWER));
+        let mut said = BufReader::new(stdout);
+        let (mut lines, mut bytes) = (0, 0);
         loop {
             let mut line = Vec::new();
             let read = (&mut said).take(LONGEST_LINE + 1).read_until(b'\n', &mut line).await;
             read.map_err(|error| nonsense(&error))?;
-            if line.len() as u64 > LONGEST_LINE {
-                let _ = child.kill().await; // it is gone already, then
-                return Err(MeasureFailed::Nonsense(format!("a line of more than {LONGEST_LINE} bytes")));
-            }
             if line.is_empty() {
                 break;
+            }
+            lines += 1;
+            bytes += line.len() as u64;
+            let beyond = match line.len() as u64 {
+                longer if longer > LONGEST_LINE => Some(format!("a line of more than {LONGEST_LINE} bytes")),
+                _ if bytes > LONGEST_ANSWER => Some(format!("more than {LONGEST_ANSWER} bytes")),
+                _ if lines > MOST_LINES => Some(format!("more than {MOST_LINES} lines")),
+                _ => None,
+            };
+            if let Some(beyond) = beyond {
+                let _ = child.kill().await; // it is gone already, then
+                return Err(MeasureFailed::Nonsense(beyond));
+            }
+            if Instant::now() > until {
+                let _ = child.kill().await; // it is gone already, then
+                return Err(MeasureFailed::TooSlow(limits.seconds));
             }
             #[cfg(test)]
             let Some(line) = tests::without_harness(&line) else { continue };
@@ -311,6 +333,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
     use std::process::ExitCode;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A test program is started as a worker by asking it for the one test that never comes back.
     pub(super) const WORKER_ARGUMENTS: [&str; 4] = ["measure::tests::a_worker", "--exact", "--ignored", "--nocapture"];
@@ -371,6 +394,46 @@ mod tests {
             answer(&mut child, &limits(), &mut |_| {}).await.unwrap_err()
         });
         assert_eq!((failed.failure(), failed), (Failure::WorkerFailed, MeasureFailed::Crashed("SIGKILL".to_owned())));
+    }
+
+    /// What comes of a worker that was taken over and says what `script` says, and how many things it was believed.
+    fn hostile(script: &str) -> (MeasureFailed, usize) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let hurried = MeasureLimits { seconds: 1, ..limits() };
+        let found = AtomicUsize::new(0);
+        let failed = runtime.block_on(async {
+            let mut child =
+                Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+            let mut count = |_| {
+                found.fetch_add(1, Ordering::Relaxed);
+            };
+            let said = tokio::time::timeout(patience(&hurried) * 4, answer(&mut child, &hurried, &mut count)).await;
+            assert!(child.try_wait().unwrap().is_some(), "{script}: it goes on");
+            said.unwrap().unwrap_err()
+        });
+        (failed, found.into_inner())
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_over_is_ended_when_it_says_too_much() {
+        let measurement =
+            Measurement { digest: Digest::of(b""), bytes: 0, parts: Parts::default(), content: Content::Other };
+        let inside = Answer::Inside(Inside { path: "x".to_owned(), measurement });
+        let line = serde_json::to_string(&inside).unwrap();
+        let (failed, found) = hostile(&format!("yes '{line}'"));
+        assert_eq!(
+            (failed.failure(), &failed),
+            (Failure::WorkerFailed, &MeasureFailed::Nonsense("more than 20002 lines".to_owned()))
+        );
+        assert!(found as u64 <= MOST_LINES, "{found}");
+        let (failed, _) = hostile("yes | tr -d '\\n'");
+        assert_eq!(failed, MeasureFailed::Nonsense("a line of more than 4194304 bytes".to_owned()));
+        let (failed, _) = hostile(&format!("while :; do echo '{line}'; sleep 0.1; done"));
+        assert_eq!(failed, MeasureFailed::TooSlow(1));
+        let (failed, found) = hostile("echo '{\"Measured\":{}}'; echo '{\"Inside\":7}'");
+        assert!(matches!(failed, MeasureFailed::Nonsense(_)) && found == 0, "{failed}");
+        let (failed, _) = hostile(&format!("echo '{line}'; kill -9 $$"));
+        assert_eq!(failed, MeasureFailed::Crashed("SIGKILL".to_owned()));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a file shows, and everything inside it: looked up in the index as it is read.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use vitrine_fingerprint::{Content, Index, IndexError, Inside, Kind, Match, Measurement, PREVIEW_NAME};
+use vitrine_fingerprint::{Content, Digest, Index, IndexError, Inside, Kind, Match, Measurement, PREVIEW_NAME};
 use vitrine_policy::Policy;
 use vitrine_policy::facts::{Measure, Tier};
 
@@ -22,6 +23,13 @@ const THUMBNAILS: usize = 100;
 const PLACE: usize = 2 << 10;
 /// So many bytes more than the pixels of its pictures would take, a file may hold anything.
 const BESIDE: u64 = 1 << 20;
+/// A picture may carry so many bytes that show nothing (a blank gain map, mask or depth map, what a telephone appends), if
+/// each of them has fewer pixels than the picture, which was recognised. So much may be hidden in them: a quarter of what
+/// metadata may have before it is told, and less than a scan takes that is worth protecting.
+const TRIFLES: u64 = 64 << 10;
+const MOST_TRIFLES: usize = 16;
+/// So many things are remembered that were looked up.
+const LOOKED_UP: usize = 1024;
 /// So many places that could not be looked into are told by name.
 const TOLD: usize = 4;
 
@@ -37,6 +45,14 @@ pub(crate) struct Sighting {
     pub(crate) matches: Vec<Match>,
 }
 
+/// Something small beside a picture that shows nothing.
+struct Trifle {
+    /// The place of the picture.
+    beside: String,
+    bytes: u64,
+    pixels: u64,
+}
+
 /// A file, and what it shows.
 pub(crate) struct Recognition {
     pub(crate) measured: Result<Measurement, MeasureFailed>,
@@ -48,6 +64,12 @@ pub(crate) struct Recognition {
     /// Bytes that the pixels of all recognised pictures would take, four channels each.
     pixels: u64,
     previews: usize,
+    /// The masters of what was looked up, by the digest of its bytes: the same file may lie there many times.
+    looked_up: HashMap<Digest, Vec<Match>>,
+    /// What may be a trifle, until the picture that it belongs to is known.
+    trifles: Vec<Trifle>,
+    /// Bytes of those that are.
+    trifling: u64,
     /// Something in it is neither a picture that was recognised nor a container.
     is_mixed: bool,
     /// The index could not be asked.
@@ -60,7 +82,10 @@ impl Sighting {
     /// # Errors
     /// The index cannot be read.
     pub(crate) fn of(index: &Index, place: String, measurement: &Measurement) -> Result<Sighting, IndexError> {
-        let mut matches = index.find(measurement)?;
+        Ok(Sighting::with(index.find(measurement)?, place, measurement))
+    }
+
+    fn with(mut matches: Vec<Match>, place: String, measurement: &Measurement) -> Sighting {
         if !place.is_empty() {
             matches.iter_mut().for_each(|found| found.kind = Kind::Embedded);
         }
@@ -69,7 +94,7 @@ impl Sighting {
             Content::Picture(picture) if picture.thumbnail.len() <= THUMBNAIL => Some(picture.thumbnail.clone()),
             _ => None,
         };
-        Ok(Sighting { place, size, thumbnail, matches })
+        Sighting { place, size, thumbnail, matches }
     }
 
     /// Whether it lies in the metadata of a picture.
@@ -98,7 +123,54 @@ impl Sighting {
     }
 }
 
+impl Trifle {
+    /// What is at `place`, if it shows nothing.
+    fn of(place: &str, measurement: &Measurement) -> Option<Trifle> {
+        if place.is_empty() {
+            return None;
+        }
+        let (beside, _) = place.rsplit_once(" > ").unwrap_or_default();
+        let (bytes, pixels) = match &measurement.content {
+            Content::Picture(picture) if !picture.fingerprint.is_recognisable() => match measurement.bytes {
+                // A page or layer without bytes of its own.
+                0 => (size_of_pixels(&measurement.content), area(&measurement.content)),
+                bytes => (bytes, area(&measurement.content)),
+            },
+            // What has no bytes stands for too many of them.
+            Content::Other if measurement.bytes > 0 => (measurement.bytes, 0),
+            _ => return None,
+        };
+        (bytes <= TRIFLES).then(|| Trifle { beside: beside.to_owned(), bytes, pixels })
+    }
+}
+
+/// Pixels of a picture; 0 where that is not known.
+fn area(content: &Content) -> u64 {
+    content.size().map_or(0, |size| u64::from(size.width) * u64::from(size.height))
+}
+
+/// Bytes that the pixels of a picture would take, four channels each.
+fn size_of_pixels(content: &Content) -> u64 {
+    area(content) * 4 * content.size().map_or(0, |size| u64::from(size.bit_depth.div_ceil(8)))
+}
+
 impl Recognition {
+    fn new() -> Recognition {
+        Recognition {
+            measured: Err(MeasureFailed::Changed),
+            sightings: Vec::new(),
+            hidden: Vec::new(),
+            more_hidden: 0,
+            pixels: 0,
+            previews: 0,
+            looked_up: HashMap::new(),
+            trifles: Vec::new(),
+            trifling: 0,
+            is_mixed: false,
+            failed: None,
+        }
+    }
+
     /// The sighting with the highest tier, the first one among equals.
     pub(crate) fn highest(&self, policy: &Policy) -> Option<(&Sighting, Tier)> {
         let rated = self.sightings.iter().filter_map(|sighting| Some((sighting, sighting.tier(policy)?)));
@@ -109,7 +181,8 @@ impl Recognition {
     pub(crate) fn is_known_whole(&self) -> bool {
         let holds_no_more = |measurement: &Measurement| measurement.bytes <= self.pixels.saturating_add(BESIDE);
         let is_explained = self.measured.as_ref().is_ok_and(holds_no_more);
-        is_explained && !self.is_mixed && self.hidden.is_empty() && self.failed.is_none()
+        let has_trifles_only = self.trifles.is_empty() && self.trifling <= TRIFLES;
+        is_explained && has_trifles_only && !self.is_mixed && self.hidden.is_empty() && self.failed.is_none()
     }
 
     /// What could not be looked into, in words; none if there is nothing.
@@ -124,18 +197,23 @@ impl Recognition {
             let told = if place.is_empty() { why } else { format!("{place}: {why}") };
             if self.hidden.len() < TOLD { self.hidden.push(told) } else { self.more_hidden += 1 }
         }
-        let sighting = match Sighting::of(index, place, measurement) {
-            Ok(sighting) => sighting,
+        let known = self.looked_up.get(&measurement.digest).filter(|_| measurement.bytes > 0).cloned();
+        let matches = match known.map_or_else(|| index.find(measurement), Ok) {
+            Ok(matches) => matches,
             Err(error) => {
                 self.failed = Some(error);
                 return;
             }
         };
+        if measurement.bytes > 0 && self.looked_up.len() < LOOKED_UP {
+            self.looked_up.insert(measurement.digest, matches.clone());
+        }
+        let sighting = Sighting::with(matches, place, measurement);
         if !sighting.matches.is_empty() {
-            if let Some(size) = measurement.content.size() {
-                let bytes = u64::from(size.width) * u64::from(size.height) * 4 * u64::from(size.bit_depth.div_ceil(8));
-                self.pixels = self.pixels.saturating_add(bytes);
-            }
+            self.pixels = self.pixels.saturating_add(size_of_pixels(&measurement.content));
+            let (place, pixels) = (&sighting.place, area(&measurement.content));
+            let belongs = |trifle: &mut Trifle| trifle.beside == *place && trifle.pixels < pixels;
+            self.trifling += self.trifles.extract_if(.., belongs).map(|trifle| trifle.bytes).sum::<u64>();
             let thumbnail = sighting.thumbnail.filter(|_| self.sightings.len() < THUMBNAILS);
             self.sightings.push(Sighting { thumbnail, ..sighting });
             return;
@@ -145,9 +223,13 @@ impl Recognition {
                 self.previews += 1;
                 self.previews > MOST_PREVIEWS
             }
-            Content::Picture(_) => true,
             Content::Container(_) | Content::Tile(_) => false,
-            Content::Unscanned(_) | Content::Opaque(_) | Content::Other => true,
+            Content::Picture(_) | Content::Unscanned(_) | Content::Opaque(_) | Content::Other => {
+                let trifle = Trifle::of(&sighting.place, measurement).filter(|_| self.trifles.len() < MOST_TRIFLES);
+                let is_none = trifle.is_none();
+                self.trifles.extend(trifle);
+                is_none
+            }
         };
     }
 }
@@ -159,16 +241,7 @@ pub(crate) async fn recognise(
     index: &Arc<Index>,
     also: &mut (dyn FnMut(&Inside) + Send),
 ) -> Recognition {
-    let mut seen = Recognition {
-        measured: Err(MeasureFailed::Changed),
-        sightings: Vec::new(),
-        hidden: Vec::new(),
-        more_hidden: 0,
-        pixels: 0,
-        previews: 0,
-        is_mixed: false,
-        failed: None,
-    };
+    let mut seen = Recognition::new();
     let mut add = |inside: Inside| {
         also(&inside);
         seen.add(index, inside.path, &inside.measurement);
@@ -180,4 +253,70 @@ pub(crate) async fn recognise(
     // The file itself comes first.
     seen.sightings.sort_by_key(|sighting| !sighting.place.is_empty());
     Recognition { measured, ..seen }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::PathBuf;
+    use vitrine_fingerprint::{Entry, Limits};
+
+    fn measured(bytes: &[u8]) -> Measurement {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        vitrine_fingerprint::measure(&file, &Limits::default(), &mut |_| {}).unwrap()
+    }
+
+    /// A grey picture of so many pixels a side.
+    fn picture(side: u32, grey: impl Fn(u32, u32) -> u8) -> Measurement {
+        let pixels = (0..side * side).map(|at| grey(at % side * 600 / side, at / side * 600 / side));
+        measured(&format!("P5 {side} {side} 255\n").into_bytes().into_iter().chain(pixels).collect::<Vec<u8>>())
+    }
+
+    /// Rectangles whose places nobody could guess.
+    fn drawing(x: u32, y: u32) -> u8 {
+        let cell = (x / 31 * 7919 + y / 43 * 104_729 + x / 97 * y / 61 * 31) % 251;
+        if (x / 11 + y / 17).is_multiple_of(5) { (cell / 2) as u8 } else { cell as u8 }
+    }
+
+    /// An index that knows a master, and a small copy of it.
+    fn with_a_copy() -> (Index, Measurement) {
+        let index = Index::in_memory().unwrap();
+        let master = picture(600, drawing);
+        let (path, collection, size) = (PathBuf::from("/m/a.pgm"), "masters".to_owned(), master.bytes);
+        let entry =
+            Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement: master };
+        index.insert(&entry).unwrap();
+        (index, picture(400, drawing))
+    }
+
+    /// The copy with these things inside.
+    fn seen((index, small): &(Index, Measurement), inside: &[(&str, &Measurement)]) -> Recognition {
+        let mut seen = Recognition::new();
+        inside.iter().for_each(|(place, measurement)| seen.add(index, (*place).to_owned(), measurement));
+        seen.add(index, String::new(), small);
+        seen.measured = Ok(small.clone());
+        assert_eq!(seen.sightings.len(), 1);
+        seen
+    }
+
+    #[test]
+    fn a_picture_stays_known_whole_with_a_little_beside_it_that_shows_nothing() {
+        let (gain_map, larger) = (picture(100, |_, _| 128), picture(401, |_, _| 128));
+        let other = picture(100, |x, y| drawing(y * 7 % 600, x));
+        let (trailer, long) = (measured(&[7; 25_000]), measured(&[7; 70_000]));
+        let behind = "behind the picture";
+        let copy = with_a_copy();
+        let seen = |inside: &[(&str, &Measurement)]| seen(&copy, inside);
+        assert!(seen(&[]).is_known_whole());
+        assert!(seen(&[(behind, &gain_map)]).is_known_whole());
+        assert!(seen(&[(behind, &gain_map), ("metadata", &trailer)]).is_known_whole());
+        assert!(!seen(&[(behind, &larger)]).is_known_whole(), "more pixels than the picture");
+        assert!(!seen(&[(behind, &other)]).is_known_whole(), "it shows something");
+        assert!(!seen(&[(behind, &long)]).is_known_whole(), "too many bytes");
+        assert!(!seen(&[(behind, &trailer), ("a", &trailer), ("b", &trailer)]).is_known_whole(), "too many together");
+        assert!(!seen(&[("notes.txt > x", &trailer)]).is_known_whole(), "beside nothing that was recognised");
+        assert!(!seen(&[("beside the strips", &Measurement { bytes: 0, ..trailer })]).is_known_whole());
+    }
 }

@@ -3,91 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod lab;
 
-use vitrine_fingerprint::{Content, Entry, Index, Inside, Kind, Limits, Match, Measurement, Opaque, measure};
-
-const TOOLS: [&str; 12] =
-    ["vips", "zip", "7z", "tar", "gzip", "bzip2", "xz", "zstd", "genisoimage", "qpdf", "img2pdf", "exiftool"];
-
-/// A directory with two masters, an index that knows them, and an unrelated cover.
-struct Lab {
-    dir: tempfile::TempDir,
-    index: Index,
-}
-
-impl Lab {
-    fn new(test: &str) -> Option<Lab> {
-        let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/pictures");
-        let missing = TOOLS.iter().find(|tool| Command::new(tool).arg("--help").output().is_err());
-        if !pictures.join("masters").is_dir() || missing.is_some() {
-            println!("skipped: {test}: needs {} and {TOOLS:?}", pictures.display());
-            return None;
-        }
-        let mut found: Vec<PathBuf> =
-            std::fs::read_dir(pictures.join("masters")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        found.sort();
-        let lab = Lab { dir: tempfile::tempdir().unwrap(), index: Index::in_memory().unwrap() };
-        for (name, picture) in ["scroll", "novel", "cover"].iter().zip(&found) {
-            lab.run(&format!("vips thumbnail '{}' {name}.tif 1600 --height 1600", picture.display()));
-        }
-        lab.run("vips copy novel.tif 'novel.jpg[Q=92,strip]' && rm novel.tif");
-        lab.run("vips thumbnail cover.tif cover.jpg[Q=85] 700 && vips copy cover.jpg 'cover.png[strip]'");
-        lab.run("vips thumbnail scroll.tif small.jpg[Q=85] 800 && vips copy small.jpg small.png");
-        lab.run("vips thumbnail scroll.tif thumb.jpg[Q=70] 200 && echo nothing > notes.txt");
-        for name in ["scroll.tif", "novel.jpg"] {
-            lab.register(name);
-        }
-        Some(lab)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn register(&self, name: &str) {
-        let (measurement, _) = self.look(name);
-        let (path, size) = (PathBuf::from("/masters").join(name), measurement.bytes);
-        let collection = "masters".to_owned();
-        let entry = Entry { path, collection, object: None, device: 0, inode: 0, size, mtime_ns: 0, measurement };
-        self.index.insert(&entry).unwrap();
-    }
-
-    fn run(&self, command: &str) {
-        let output = Command::new("bash").args(["-euc", command]).current_dir(self.dir.path()).output().unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn look_within(&self, name: &str, limits: &Limits) -> (Measurement, Vec<Inside>) {
-        let mut inside = Vec::new();
-        let file = File::open(self.path(name)).unwrap();
-        (measure(&file, limits, &mut |found| inside.push(found)).unwrap(), inside.split_off(1))
-    }
-
-    fn look(&self, name: &str) -> (Measurement, Vec<Inside>) {
-        self.look_within(name, &Limits::default())
-    }
-
-    /// Everything that is found in a file, with the place where it is.
-    fn found(&self, name: &str) -> Vec<(String, Match)> {
-        let (measurement, inside) = self.look(name);
-        let inside = inside.into_iter().map(|inside| (inside.path, inside.measurement));
-        let all = std::iter::once((String::new(), measurement)).chain(inside);
-        let found = all.flat_map(|(path, measurement)| {
-            self.index.find(&measurement).unwrap().into_iter().map(move |found| (path.clone(), found))
-        });
-        found.collect()
-    }
-
-    /// The master, how it is there, and the place where it was found first.
-    fn told(&self, name: &str) -> Vec<(String, String, Kind)> {
-        let found = self.found(name).into_iter();
-        let name_of = |found: &Match| found.master.path.file_name().unwrap().to_str().unwrap().to_owned();
-        found.map(|(path, found)| (path, name_of(&found), found.kind)).collect()
-    }
-}
+use lab::Lab;
+use vitrine_fingerprint::{Content, Kind, Limits, Opaque};
 
 #[test]
 fn what_lies_in_a_container_is_found() {
@@ -139,39 +58,6 @@ fn what_lies_in_a_container_is_found() {
         );
         assert!(told.iter().all(|(_, master, _)| master == "scroll.tif"), "{name}: {told:?}");
     }
-}
-
-#[test]
-fn what_a_picture_hides_is_found() {
-    let Some(lab) = Lab::new("hidden pictures") else { return };
-    let cases = [
-        (
-            "thumb_in_exif.jpg",
-            "cp cover.jpg thumb_in_exif.jpg && exiftool -q -overwrite_original '-ThumbnailImage<=thumb.jpg' thumb_in_exif.jpg",
-        ),
-        ("behind.jpg", "cat cover.jpg small.jpg > behind.jpg"),
-        ("zip_behind.jpg", "zip -q a.zip small.jpg && cat cover.jpg a.zip > zip_behind.jpg"),
-        ("behind.png", "cat cover.png small.png > behind.png"),
-        ("exif.png", "cp cover.png exif.png && exiftool -q -overwrite_original '-ThumbnailImage<=thumb.jpg' exif.png"),
-        (
-            "segments.jpg",
-            "cp cover.jpg segments.jpg && exiftool -q -overwrite_original '-Comment<=small.jpg' segments.jpg",
-        ),
-        (
-            "zip_behind.gif",
-            "convert-im6.q16 cover.jpg cover.gif && zip -q b.zip small.jpg && cat cover.gif b.zip > zip_behind.gif",
-        ),
-        ("zip_behind.tif", "cat cover.tif a.zip > zip_behind.tif"),
-        ("behind.bmp", "convert-im6.q16 cover.jpg cover.bmp && cat cover.bmp small.jpg > behind.bmp"),
-        ("exif.webp", "vips copy thumb_in_exif.jpg exif.webp"),
-    ];
-    for (name, command) in cases {
-        lab.run(command);
-        let told = lab.told(name);
-        assert!(told.iter().any(|(path, master, _)| !path.is_empty() && master == "scroll.tif"), "{name}: {told:?}");
-        assert!(matches!(lab.look(name).0.content, Content::Picture(_)), "{name}");
-    }
-    assert_eq!(lab.told("cover.jpg"), []);
 }
 
 #[test]

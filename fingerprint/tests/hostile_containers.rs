@@ -123,3 +123,34 @@ fn a_damaged_bzip2_file_is_told_and_ends_nobody() {
     let told = inside.iter().any(|found| matches!(found.measurement.content, Content::Opaque(Opaque::Damaged(_))));
     assert!(told || matches!(whole.content, Content::Opaque(Opaque::Damaged(_))), "{:?}", whole.content);
 }
+
+#[test]
+fn a_file_full_of_beginnings_ends_in_time() {
+    const BYTES: usize = 8 << 20;
+    // Members whose end is told behind them, and is not; pictures whose directories all lead through the same chain.
+    let member = [b"PK\x03\x04\x14\0\x08\0".as_slice(), &[0; 18], b"\x01\0\0\0a"].concat();
+    let directory =
+        b"II*\0\x08\0\0\0\x02\0\0\x01\x03\0\x01\0\0\0\xff\xff\0\0\x01\x01\x03\0\x01\0\0\0\xff\xff\0\0\x26\0\0\0";
+    let archive = [b"7z\xbc\xaf\x27\x1c\0\x04".as_slice(), &[0x7f; 24]].concat();
+    let stream = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x63\x60\0\0".to_vec();
+    let beginnings =
+        [member, directory.to_vec(), archive, stream, b"%PDF-".to_vec(), b"GIF89a\xff\xff\xff\xff\0\0\0".to_vec()];
+    let limits = Limits { max_time: Duration::from_secs(1), ..Limits::default() };
+    for beginning in beginnings {
+        let bytes = [b"x".repeat(999), beginning.repeat(BYTES / beginning.len())].concat();
+        let began = Instant::now();
+        let (_, inside) = look(&bytes, &limits);
+        let name = String::from_utf8_lossy(&beginning[..4]).into_owned();
+        assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
+        assert!(inside.len() <= 20_000, "{name}: {}", inside.len());
+    }
+}
+
+#[test]
+fn pieces_of_archives_in_archives_are_not_opened_for_ever() {
+    // A gzip file behind a gzip file, and so on.
+    let stream = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x04\0\x43\xbe\xb7\xe8\x01\0\0\0x".to_vec();
+    let began = Instant::now();
+    let (_, inside) = look(&stream.repeat(100_000), &Limits { max_time: Duration::from_secs(1), ..Limits::default() });
+    assert!(began.elapsed() < Duration::from_secs(20) && inside.len() <= 20_000, "{:?}", began.elapsed());
+}

@@ -222,3 +222,29 @@ fn readers_do_not_wait_for_a_writer() {
     });
     assert_eq!(index.len(), 391);
 }
+
+/// Bytes that no two seeds have in common, and no two places of one.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) << 32 | 0x9e37_79b9;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn copies_of_a_master_do_not_switch_its_parts_off_and_what_many_masters_share_says_nothing() {
+    let index = Index::in_memory().unwrap();
+    let shared = noise(1, 600_000);
+    for number in 0..17 {
+        index.insert(&entry(format!("/m/copy{number}"), number, measured(&noise(2, 600_000)))).unwrap();
+        let other = [shared.as_slice(), &noise(100 + number as u32, 100_000)].concat();
+        index.insert(&entry(format!("/m/other{number}"), 100 + number, measured(&other))).unwrap();
+    }
+    let piece = measured(&noise(2, 600_000)[99_999..499_999]);
+    let found = index.find(&piece).unwrap();
+    assert_eq!(found.len(), 17);
+    assert!(found.iter().all(|found| found.kind == Kind::Fragment), "{found:?}");
+    assert_eq!(index.find(&measured(&shared[99_999..499_999])).unwrap(), []);
+}

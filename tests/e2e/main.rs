@@ -2,8 +2,8 @@
 //! it, and what arrived and what was recorded is looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
-mod enrolled;
 mod desk;
+mod enrolled;
 mod export;
 mod faults;
 mod flow;

@@ -50,7 +50,7 @@ pub(super) fn unpacked<'a>(data: &'a [u8], filters: &[Filter], limit: u64) -> Op
     })
 }
 
-fn is_picture(filter: Filter) -> bool {
+pub(super) fn is_picture(filter: Filter) -> bool {
     matches!(filter, Filter::CcittFaxDecode | Filter::Jbig2Decode | Filter::DctDecode | Filter::JpxDecode)
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,13 @@ impl Budget {
         self.stop.borrow().clone().map_or(Ok(()), Err)
     }
 
-    fn unpack(&self, bytes: usize) -> Result<(), Opaque> {
+    /// The same for a loop.
+    pub(super) fn goes_on(&self) -> ControlFlow<()> {
+        if self.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Counts bytes that were unpacked.
+    pub(super) fn unpack(&self, bytes: usize) -> Result<(), Opaque> {
         self.unpacked.set(self.unpacked.get() + bytes as u64);
         if self.unpacked.get() > self.most_unpacked {
             self.stop(Opaque::TooLarge(self.most_unpacked));

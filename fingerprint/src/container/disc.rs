@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::leftover::Accounts;
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::Source;
@@ -27,11 +28,13 @@ impl Walk<'_> {
         let descriptor = source.peek(DESCRIPTOR * SECTOR, SECTOR as usize);
         let root = descriptor.get(156..190).and_then(record);
         let root = root.ok_or_else(|| Opaque::Damaged("it has no root directory".to_owned()))?;
+        let mut accounts = Accounts::default();
         // Directories of a hostile image may lie within each other.
         let mut seen = HashSet::from([root.start]);
         let mut waiting = vec![(path.to_owned(), root.start, root.size)];
         while let Some((path, start, size)) = waiting.pop() {
             let bytes = source.peek(start, size.min(DIRECTORY) as usize);
+            accounts.explained(start, bytes.len() as u64);
             let mut at = 0;
             while at < bytes.len() {
                 // Most of the records may be of nothing new, and there may be millions of them.
@@ -46,6 +49,7 @@ impl Walk<'_> {
                 let Some(record) = record.filter(|record| !matches!(record.name, [0 | 1])) else { continue };
                 let name = join(&path, record.name.split(|byte| *byte == b';').next().unwrap_or_default());
                 if !record.is_directory {
+                    accounts.seen(record.start, record.size);
                     self.lying(name, source.part(record.start, record.size), depth)?;
                 } else if seen.insert(record.start) {
                     self.budget.member()?;
@@ -53,7 +57,7 @@ impl Walk<'_> {
                 }
             }
         }
-        Ok(())
+        self.left_over(path, "between the files", source, accounts, depth)
     }
 }
 

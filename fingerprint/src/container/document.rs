@@ -5,13 +5,17 @@ use std::borrow::Cow;
 use hayro_syntax::object::stream::{ImageColorSpace, ImageDecodeParams};
 use hayro_syntax::object::{self, Array, Dict, Name, Object, Stream};
 use hayro_syntax::{Filter, LoadPdfError, Pdf};
+use memchr::memmem;
 
-use super::bomb::{has_bomb, is_bomb, unpacked};
+use super::bomb::{has_bomb, is_bomb, is_picture, unpacked};
+use super::leftover::Accounts;
 use super::walk::Walk;
 use super::{Opaque, join};
 use crate::decode::{Failure, Format, Layout, Source, samples};
 use crate::measure::{Content, Picture, Reason, Size, Unscanned};
 
+/// How a document begins (ISO 32000-1, 7.5.2).
+const BEGINNING: &[u8] = b"%PDF-";
 /// Pictures with a longer side below this are icons and rules.
 const SMALLEST: u32 = 64;
 
@@ -25,15 +29,26 @@ impl Walk<'_> {
             LoadPdfError::Decryption(_) => Opaque::Encrypted,
             LoadPdfError::Invalid => Opaque::Damaged("its objects cannot be found".to_owned()),
         })?;
+        let data = pdf.data();
+        let whole: &[u8] = data.as_ref();
+        let mut accounts = Accounts::default();
+        let begin = memmem::find(whole, BEGINNING).unwrap_or_default();
+        accounts.seen(begin as u64, BEGINNING.len() as u64);
         let mut beside = 0;
         for object in pdf.objects() {
             self.budget.check()?;
             let Object::Stream(stream) = object else { continue };
             let kind = |key: &str| stream.dict().get::<Name<'_>>(key);
+            let raw = stream.raw_data();
+            // Where it lies in the file; what is decrypted lies elsewhere.
+            let start = (raw.as_ptr() as usize).checked_sub(whole.as_ptr() as usize).filter(|at| *at < whole.len());
+            let place = start.map_or((0, 0), |start| (start as u64, raw.len() as u64));
             let name = |what: &str| join(path, format!("{what} {}", stream.obj_id().obj_number).as_bytes());
             if kind("Subtype").is_some_and(|kind| kind.as_str() == "Image") {
+                accounts.seen(place.0, place.1);
                 self.image(name("picture"), &stream, depth)?;
             } else if kind("Type").is_some_and(|kind| kind.as_str() == "EmbeddedFile") {
+                accounts.seen(place.0, place.1);
                 let attached = match self.is_bomb(&stream) {
                     true => Err(Opaque::TooLarge(self.limits.max_memory)),
                     false => stream
@@ -45,10 +60,20 @@ impl Walk<'_> {
                     Err(why) => self.picture(name("attachment"), Content::Opaque(why))?,
                 }
             } else {
-                beside += stream.raw_data().len() as u64;
+                beside += raw.len() as u64;
+                let filters = stream.filters();
+                let before = filters.iter().position(|filter| is_picture(*filter)).unwrap_or(filters.len());
+                if let Some(data) = unpacked(&raw, &filters[..before], self.limits.max_memory) {
+                    accounts.seen(place.0, place.1);
+                    self.budget.unpack(data.len())?;
+                    self.search(&name("stream"), Source::Memory(&data), 0, depth);
+                }
             }
         }
-        self.beside(path, "other streams", beside)
+        self.beside(path, "other streams", beside)?;
+        let end = memmem::rfind(whole, b"%%EOF").unwrap_or(whole.len());
+        accounts.explained(0, end as u64);
+        self.left_over(path, "behind the document", Source::Memory(whole), accounts, depth)
     }
 
     fn is_bomb(&self, stream: &Stream<'_>) -> bool {

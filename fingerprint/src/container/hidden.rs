@@ -2,21 +2,32 @@
 //! whatever lies behind its end.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::ops::ControlFlow;
 
+use flate2::read::ZlibDecoder;
+
+use super::budget::Metered;
+use super::leftover::{Accounts, PADDING};
 use super::walk::Walk;
 use super::{Container, join};
 use crate::decode::markers::{EOI, segments};
-use crate::decode::{self, Failure, Format, Source};
+use crate::decode::{self, Extent, Failure, Format, Source};
 use crate::measure::{Content, Picture, Unscanned};
 
-/// So many bytes behind the end of a picture are padding.
-const PADDING: usize = 64;
+/// By so many bytes at its beginning a picture of any other format is known.
+const MARKS: u64 = 12;
+/// The header of a TIFF file, in bytes; that of a BigTIFF has twice as many.
+const TIFF_HEADER: u64 = 8;
 
 /// What the metadata is, piece by piece, and where the picture ends.
 #[derive(Default)]
 struct Anatomy<'a> {
     metadata: Vec<Cow<'a, [u8]>>,
+    /// What the format itself needs, and may hold more than that.
+    own: Vec<Cow<'a, [u8]>>,
+    /// Metadata that is packed (RFC 1950).
+    packed: Vec<&'a [u8]>,
     end: Option<usize>,
 }
 
@@ -50,14 +61,15 @@ impl Walk<'_> {
         let metadata = anatomy.metadata.iter().filter(|piece| !piece.starts_with(b"ICC_PROFILE\0"));
         // Where the budget is spent the picture it belongs to says so.
         let _ = self.beside(path, "metadata", metadata.map(|piece| piece.len() as u64).sum());
-        for piece in &anatomy.metadata {
-            let piece: &[u8] = piece;
-            if Format::of(piece).is_some() || Container::of(piece).is_some() {
-                let _ = self.bytes(join(path, b"metadata"), piece, depth);
-            } else {
-                self.carve(path, piece, depth);
-                self.encoded(path, piece, depth);
-            }
+        for piece in anatomy.metadata.iter().chain(&anatomy.own) {
+            self.metadata(path, piece, depth);
+        }
+        for packed in anatomy.packed {
+            let metered = Metered { inner: ZlibDecoder::new(packed), budget: self.budget.clone() };
+            let mut piece = Vec::new();
+            // What ends with an error is what there is.
+            let _ = metered.take(self.limits.max_memory / 4).read_to_end(&mut piece);
+            self.metadata(path, &piece, depth);
         }
         let behind = anatomy.end.and_then(|end| bytes.get(end..)).unwrap_or_default();
         if behind.len() > PADDING && behind.iter().any(|byte| *byte != behind[0]) {
@@ -67,22 +79,37 @@ impl Walk<'_> {
             let _ = self.bytes(join(path, name.as_bytes()), behind, depth);
         }
     }
-}
 
-impl Walk<'_> {
-    /// Formats whose end nobody tells here: an archive at the end, and pictures anywhere but in the strips of a TIFF, which
-    /// may be pictures of their own.
+    /// Looks at one piece of metadata.
+    fn metadata(&mut self, path: &str, piece: &[u8], depth: u32) {
+        if Format::of(piece).is_some() || Container::of(piece).is_some() {
+            // Where the budget is spent the picture it belongs to says so.
+            let _ = self.bytes(join(path, b"metadata"), piece, depth);
+        } else {
+            self.search(path, Source::Memory(piece), 0, depth);
+        }
+    }
+
+    /// Formats whose end nobody tells here: whatever begins anywhere but in the strips of a TIFF, which may be pictures of
+    /// their own.
     fn elsewhere(&mut self, path: &str, format: Format, source: Source<'_>, depth: u32) {
-        if Container::of_source(&[], source).is_some() {
-            let opened = self.zip(path, source, depth);
-            if let Err(why) = opened {
-                // Where the budget is spent the picture it belongs to says so.
-                let _ = self.picture(join(path, b"archive behind the picture"), Content::Opaque(why));
-            }
-        }
         if !matches!(format, Format::Tiff | Format::BigTiff) {
-            self.unknown(path, source, depth);
+            self.search(path, source.part(MARKS, u64::MAX), MARKS, depth);
+            return;
         }
+        let mut accounts = Accounts::default();
+        accounts.seen(0, TIFF_HEADER);
+        let budget = &self.budget;
+        decode::tiff_extents(source, self.limits, &mut |start, length, extent| {
+            match extent {
+                Extent::Pixels => accounts.seen(start, length),
+                Extent::Packed | Extent::Directory => accounts.explained(start, length),
+                Extent::Metadata => {}
+            }
+            budget.goes_on()
+        });
+        // Where the budget is spent the picture it belongs to says so.
+        let _ = self.left_over(path, "beside the strips", source, accounts, depth);
     }
 }
 
@@ -106,67 +133,121 @@ fn jpeg(bytes: &[u8]) -> Anatomy<'_> {
     anatomy
 }
 
-/// All chunks but the picture's own (W3C PNG, 5.3).
+/// Adds `payload` to the piece before, where that is of the same kind: what is longer than one chunk goes on in the next.
+fn put<'a>(pieces: &mut Vec<Cow<'a, [u8]>>, goes_on: bool, payload: &'a [u8]) {
+    match pieces.last_mut() {
+        Some(piece) if goes_on => piece.to_mut().extend_from_slice(payload),
+        _ => pieces.push(Cow::Borrowed(payload)),
+    }
+}
+
+/// All chunks (W3C PNG, 5.3; of text and profiles 11.3).
 fn png(bytes: &[u8]) -> Anatomy<'_> {
     let mut anatomy = Anatomy::default();
-    let mut at = 8;
+    let (mut at, mut last): (usize, &[u8]) = (8, b"");
     while let Some(header) = bytes.get(at..at + 8) {
         let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let payload = at + 8..(at + 8).saturating_add(length).min(bytes.len());
         let kind = &header[4..8];
         at = payload.end.saturating_add(4);
-        if kind == b"IEND" {
-            anatomy.end = Some(at);
-            break;
+        let payload = bytes.get(payload).unwrap_or_default();
+        // Behind a name, and what else comes before the packed text.
+        let fields = |count: usize| payload.splitn(count + 1, |byte| *byte == 0).nth(count);
+        match kind {
+            b"IEND" => {
+                anatomy.end = Some(at);
+                break;
+            }
+            b"IDAT" => put(&mut anatomy.own, last == kind, payload),
+            b"fdAT" => put(&mut anatomy.own, last == kind, payload.get(4..).unwrap_or_default()),
+            b"iCCP" => {
+                anatomy.own.push(Cow::Borrowed(payload));
+                anatomy.packed.extend(fields(1).and_then(|rest| rest.get(1..)));
+            }
+            _ => put(&mut anatomy.metadata, last == kind, payload),
         }
-        if kind != b"IDAT" && kind != b"fdAT" && kind != b"iCCP" {
-            anatomy.metadata.push(Cow::Borrowed(bytes.get(payload).unwrap_or_default()));
+        match kind {
+            b"zTXt" => anatomy.packed.extend(fields(1).and_then(|rest| rest.get(1..))),
+            // Keyword, then flag and method, of which the flag is 1; language and translated keyword.
+            b"iTXt" if fields(1).is_some_and(|rest| rest.first() == Some(&1)) => {
+                let rest = fields(1).and_then(|rest| rest.get(2..)).unwrap_or_default();
+                anatomy.packed.extend(rest.splitn(3, |byte| *byte == 0).nth(2));
+            }
+            _ => {}
         }
+        last = kind;
     }
     anatomy
 }
 
-/// All chunks but the picture's own (RFC 9649, 2.4).
+/// Where the PNG ends that `bytes` begin with.
+pub(super) fn png_end(bytes: &[u8]) -> usize {
+    png(bytes).end.unwrap_or(bytes.len())
+}
+
+/// All chunks but the pixels, which lie as they are in chunks of their own (RFC 9649, 2.4).
 fn webp(bytes: &[u8]) -> Anatomy<'_> {
     let word = |at: usize| bytes.get(at..at + 4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
     let end = word(4).map_or(bytes.len(), |size| (size as usize + 8).min(bytes.len()));
-    let mut anatomy = Anatomy { metadata: Vec::new(), end: Some(end) };
-    let mut at = 12;
+    let mut anatomy = Anatomy { end: Some(end), ..Anatomy::default() };
+    let (mut at, mut last): (usize, &[u8]) = (12, b"");
     while let (true, Some(length)) = (at < end, word(at + 4)) {
         let payload = at + 8..(at + 8).saturating_add(length as usize).min(end);
-        if matches!(bytes.get(at..at + 4), Some(b"EXIF" | b"XMP ")) {
-            anatomy.metadata.push(Cow::Borrowed(bytes.get(payload.clone()).unwrap_or_default()));
+        let kind = bytes.get(at..at + 4).unwrap_or_default();
+        let bytes = bytes.get(payload.clone()).unwrap_or_default();
+        match kind {
+            b"VP8 " | b"VP8L" | b"VP8X" | b"ALPH" | b"ANIM" | b"ANMF" | b"ICCP" => {
+                put(&mut anatomy.own, last == kind, bytes);
+            }
+            _ => put(&mut anatomy.metadata, last == kind, bytes),
         }
-        at = payload.end.saturating_add(payload.len() % 2);
+        (at, last) = (payload.end.saturating_add(payload.len() % 2), kind);
     }
     anatomy
 }
 
-/// All boxes but those of the picture (ISO/IEC 15444-1 annex I.4).
+/// All boxes but the coded picture (ISO/IEC 15444-1 annex I.4).
 fn jp2(bytes: &[u8]) -> Anatomy<'_> {
-    let mut anatomy = Anatomy { metadata: Vec::new(), end: Some(bytes.len()) };
+    let mut anatomy = Anatomy { end: Some(bytes.len()), ..Anatomy::default() };
     let mut at = 0;
-    while let Some(header) = bytes.get(at..at + 8) {
-        let length = u64::from(u32::from_be_bytes([header[0], header[1], header[2], header[3]]));
-        let long =
-            bytes.get(at + 8..at + 16).and_then(|long| long.first_chunk::<8>()).map(|long| u64::from_be_bytes(*long));
-        let length = match (length, long) {
-            (0, _) => bytes.len() as u64, // Until the end.
-            (1, Some(long)) => long,
-            (length, _) => length,
-        };
-        let end = usize::try_from(length).unwrap_or(usize::MAX).max(8).saturating_add(at).min(bytes.len());
-        match &header[4..8] {
-            b"jp2c" | b"jP  " | b"ftyp" | b"jp2h" => {}
-            kind if kind.iter().all(u8::is_ascii) => {
-                anatomy.metadata.push(Cow::Borrowed(bytes.get(at + 8..end).unwrap_or_default()));
+    while let Some((kind, payload)) = next_box(bytes, at) {
+        at = payload.end;
+        match kind {
+            b"jp2c" | b"jP  " | b"ftyp" => {}
+            b"jp2h" => anatomy.own.push(Cow::Borrowed(&bytes[payload])),
+            kind if kind.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
+                anatomy.metadata.push(Cow::Borrowed(&bytes[payload]));
             }
             _ => {
                 anatomy.end = Some(at);
                 break;
             }
         }
-        at = end;
     }
     anatomy
+}
+
+/// The kind of the box that begins at byte `at`, and where what it holds lies.
+fn next_box(bytes: &[u8], at: usize) -> Option<(&[u8], std::ops::Range<usize>)> {
+    let header = bytes.get(at..at.checked_add(8)?)?;
+    let long = bytes.get(at + 8..).and_then(|long| long.first_chunk::<8>()).map(|long| u64::from_be_bytes(*long));
+    let length = match (u64::from(u32::from_be_bytes([header[0], header[1], header[2], header[3]])), long) {
+        (0, _) => bytes.len() as u64, // Until the end.
+        (1, Some(long)) => long,
+        (length, _) => length,
+    };
+    let end = usize::try_from(length).unwrap_or(usize::MAX).max(8).saturating_add(at).min(bytes.len());
+    Some((&header[4..8], at + 8..end))
+}
+
+/// Where the boxes end that `bytes` begin with: before what names itself by no four letters.
+pub(super) fn boxes_end(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((kind, payload)) = next_box(bytes, at) {
+        if !kind.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+            break;
+        }
+        at = payload.end;
+    }
+    at
 }

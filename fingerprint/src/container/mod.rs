@@ -8,6 +8,7 @@ mod carve;
 mod disc;
 mod document;
 mod hidden;
+mod leftover;
 mod stream;
 mod text;
 mod tiles;
@@ -46,7 +47,7 @@ pub struct Inside {
 pub enum Container {
     /// ZIP, and what is made of it: DOCX, PPTX, ODF, EPUB, CBZ.
     Zip,
-    /// POSIX tar.
+    /// tar, POSIX or older.
     Tar,
     /// 7z.
     SevenZip,
@@ -95,7 +96,7 @@ impl Container {
             Some(Container::Xz)
         } else if starts(b"\x28\xb5\x2f\xfd") {
             Some(Container::Zstd)
-        } else if head.get(257..262) == Some(b"ustar".as_slice()) {
+        } else if head.get(257..262) == Some(b"ustar".as_slice()) || stream::is_tar_header(head) {
             Some(Container::Tar)
         } else {
             None

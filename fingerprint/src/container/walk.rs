@@ -1,5 +1,6 @@
 //! Walking through everything that is inside one file.
 
+use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -19,6 +20,8 @@ pub(super) const BESIDE: u64 = 256 << 10;
 
 /// What may be tiles takes such a part of the memory that a decoder may hold.
 const TILES: u64 = 8;
+/// So many pictures are remembered, the last ones: the same file may lie in an archive many times.
+const RECENT: usize = 64;
 
 /// One walk through one file.
 pub(crate) struct Walk<'a> {
@@ -26,12 +29,14 @@ pub(crate) struct Walk<'a> {
     pub(super) budget: Rc<Budget>,
     pub(super) tiles: Pool,
     found: &'a mut dyn FnMut(Inside),
+    recent: VecDeque<(exact::Digest, Content)>,
 }
 
 impl<'a> Walk<'a> {
     /// Through a file of `bytes` bytes; `found` gets everything that is inside.
     pub(crate) fn new(limits: &'a Limits, bytes: u64, found: &'a mut dyn FnMut(Inside)) -> Walk<'a> {
-        Walk { limits, budget: Budget::new(limits, bytes), tiles: Pool::new(limits.max_memory / TILES), found }
+        let (budget, tiles) = (Budget::new(limits, bytes), Pool::new(limits.max_memory / TILES));
+        Walk { limits, budget, tiles, found, recent: VecDeque::new() }
     }
 
     /// What the file `source` is, with everything that is inside.
@@ -64,8 +69,8 @@ impl<'a> Walk<'a> {
         // Readers of archives parse hostile bytes, too.
         let opened = catch_unwind(AssertUnwindSafe(|| self.open(container, path, source, depth)));
         let opened = opened.unwrap_or_else(|_| Err(Opaque::Damaged("its reader panicked".to_owned())));
-        if Container::of(&head).is_none() {
-            self.unknown(path, source, depth); // What lies before an archive.
+        if Container::of(&head).is_none() && opened.is_err() {
+            self.unknown(path, source, depth); // It only looks like an archive.
         }
         match opened.and_then(|()| self.budget.check()) {
             Ok(()) => Content::Container(container),
@@ -103,16 +108,26 @@ impl<'a> Walk<'a> {
         deeper.ok()
     }
 
+    /// The same, once for a picture with this digest: another time it is what it was, and what it hides was told.
+    fn content_of(&mut self, path: &str, source: Source<'_>, digest: exact::Digest, depth: u32) -> Content {
+        if let Some((_, content)) = self.recent.iter().find(|(known, _)| *known == digest) {
+            return content.clone();
+        }
+        let content = self.content(path, source, depth);
+        if matches!(content, Content::Picture(_)) {
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front((digest, content.clone()));
+        }
+        content
+    }
+
     /// Looks at what lies in the file as it is, without being unpacked.
     pub(super) fn lying(&mut self, path: String, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         self.budget.member()?;
         let reader = Metered { inner: source.reader(), budget: self.budget.clone() };
         let whole = exact::read(reader, source.size(), self.limits.keep_bytes);
-        let content = if whole.is_kept() {
-            self.content(&path, Source::Memory(&whole.kept), depth)
-        } else {
-            self.content(&path, source, depth)
-        };
+        let source = if whole.is_kept() { Source::Memory(&whole.kept) } else { source };
+        let content = self.content_of(&path, source, whole.digest, depth);
         self.tell(path, whole, content);
         self.budget.check()
     }
@@ -139,7 +154,7 @@ impl<'a> Walk<'a> {
         let Some(container) = stream.filter(|_| peeked.is_ok()) else {
             let whole = exact::read(reader, expected, self.limits.keep_bytes);
             let content = if whole.is_kept() {
-                self.content(&path, Source::Memory(&whole.kept), depth)
+                self.content_of(&path, Source::Memory(&whole.kept), whole.digest, depth)
             } else {
                 too_large(&whole.kept, whole.bytes, self.limits)
             };
@@ -175,11 +190,6 @@ impl<'a> Walk<'a> {
         };
         let measurement = Measurement { digest: whole.digest, bytes: whole.bytes, parts: whole.parts, content };
         (self.found)(Inside { path, measurement });
-    }
-
-    /// Tells of bytes that belong to nothing that was looked at, if they are many.
-    pub(super) fn beside(&mut self, path: &str, what: &str, bytes: u64) -> Result<(), Opaque> {
-        if bytes <= BESIDE { Ok(()) } else { self.picture(join(path, what.as_bytes()), Content::Other) }
     }
 
     /// Tells of a picture that has no bytes of its own in the file: a page, a layer, samples in a document.

@@ -33,6 +33,7 @@ mod webp;
 pub(crate) use pixels::Layout;
 pub(crate) use reduce::{Reduced, Reducer, scale};
 pub(crate) use source::Source;
+pub(crate) use tiff::{Extent, extents as tiff_extents};
 
 use std::fmt;
 use std::ops::ControlFlow;

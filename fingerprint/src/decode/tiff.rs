@@ -2,9 +2,12 @@
 //! directory says that it is a reduced version of another, or it is the raw data of a camera.
 
 mod directory;
+mod extents;
 mod image;
 mod rows;
 mod stream;
+
+pub(crate) use extents::{Extent, extents};
 
 use std::collections::HashSet;
 use std::io::Read;

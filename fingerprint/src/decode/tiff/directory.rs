@@ -108,6 +108,12 @@ impl<'a> File<'a> {
         Ok(self.numbers(directory, tag, 1)?.first().copied())
     }
 
+    /// How many bytes the directory itself takes.
+    pub(super) fn bytes_of(&self, directory: &Directory) -> u64 {
+        let (count, entry, next) = if self.big { (8, 20, 8) } else { (2, 12, 4) };
+        count + entry * directory.entries.len() as u64 + next
+    }
+
     fn read(&mut self, entry: &Entry, most: u64) -> Result<Vec<u8>, Reason> {
         let length = width(entry.kind).saturating_mul(entry.count.min(most));
         if length > self.most {
@@ -121,6 +127,13 @@ impl<'a> File<'a> {
             return Err(Reason::Truncated(format!("the values of tag {} lie beyond its end", entry.tag)));
         }
         Ok(bytes)
+    }
+}
+
+impl Directory {
+    /// The values of all entries: tag, first byte and length of each.
+    pub(super) fn values(&self) -> impl Iterator<Item = (u16, u64, u64)> {
+        self.entries.iter().map(|entry| (entry.tag, entry.at, width(entry.kind).saturating_mul(entry.count)))
     }
 }
 

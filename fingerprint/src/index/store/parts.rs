@@ -1,6 +1,7 @@
 //! The parts of masters, by which pieces of them are found in other files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,8 +9,10 @@ use super::super::IndexError;
 use super::Store;
 use crate::exact::Parts;
 
-/// What more masters than this have in common says nothing about any of them.
+/// What more masters than this have in common says nothing about any of them. Copies of one file are one master.
 const COMMON: usize = 16;
+/// Most copies that are told apart from others.
+const COPIES: usize = 256;
 
 /// What a file has of one master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,13 +57,28 @@ impl Store {
             return Ok(shares);
         }
         self.read(|connection| {
-            let sql = format!("SELECT id FROM part WHERE hash = ?1 LIMIT {}", COMMON + 1);
+            let sql = format!("SELECT id FROM part WHERE hash = ?1 LIMIT {COPIES}");
             let mut select = connection.prepare_cached(&sql)?;
+            let mut digest = connection.prepare_cached("SELECT digest FROM master WHERE id = ?1")?;
+            let mut files: HashMap<i64, Vec<u8>> = HashMap::new();
             let mut seen = HashSet::new();
             for part in parts.0.iter().filter(|part| seen.insert(part.hash)) {
                 let ids: Vec<i64> =
                     select.query_map([part.hash as i64], |row| row.get(0))?.collect::<Result<_, _>>()?;
-                for id in ids.iter().filter(|_| ids.len() <= COMMON) {
+                if ids.len() > COMMON {
+                    let mut different = HashSet::new();
+                    for id in &ids {
+                        let file = match files.entry(*id) {
+                            Entry::Occupied(known) => known.into_mut(),
+                            Entry::Vacant(new) => new.insert(digest.query_row([id], |row| row.get(0))?),
+                        };
+                        different.insert(file.clone());
+                    }
+                    if different.len() > COMMON {
+                        continue;
+                    }
+                }
+                for id in &ids {
                     let share: &mut Share = shares.entry(*id).or_default();
                     share.parts += 1;
                     share.bytes += u64::from(part.length);
