@@ -60,7 +60,7 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 34] = [
+    pub(crate) const ALL: [Failure; 35] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,

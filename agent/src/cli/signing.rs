@@ -62,7 +62,7 @@ pub(crate) fn keygen(keygen: &Keygen, out: &mut impl Write) -> anyhow::Result<Ex
         name.push(ending);
         PathBuf::from(name)
     });
-    for taken in [&secret, &public].into_iter().filter(|path| path.symlink_metadata().is_ok()) {
+    if let Some(taken) = [&secret, &public].into_iter().find(|path| path.symlink_metadata().is_ok()) {
         return misuse(format_args!("{} is there already; give another name with --out", shown(taken)));
     }
     match make_keys(keygen, &secret, &public) {

@@ -196,12 +196,12 @@ impl Picture {
             Kind::Coded(coded) => {
                 let frame = coded.decode(limits)?;
                 let size = Size { width: frame.width, height: frame.height, bit_depth: frame.bit_depth };
-                let mut canvas = Canvas::new(size, self.turn, self.coding);
+                let mut canvas = Canvas::new(size, self.turn, self.coding, limits);
                 canvas.draw(0, 0, frame);
                 Ok(canvas.finish())
             }
             Kind::Grid(tiles, columns, tile) => {
-                let mut canvas = Canvas::new(self.size, self.turn, self.coding);
+                let mut canvas = Canvas::new(self.size, self.turn, self.coding, limits);
                 for (number, &id) in (0u32..).zip(tiles) {
                     let coded = Coded::of(items, id, limits).map_err(|failure| failure.reason.at(self.size))?;
                     if (coded.size().width, coded.size().height) != (tile.width, tile.height) {
@@ -227,9 +227,9 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn new(stored: Size, turn: Turn, coding: Option<Coding>) -> Canvas {
+    fn new(stored: Size, turn: Turn, coding: Option<Coding>, limits: &Limits) -> Canvas {
         let shown = turn.shown((stored.width, stored.height));
-        Canvas { stored, shown, turn, coding, reducer: Reducer::new(shown.0, shown.1) }
+        Canvas { stored, shown, turn, coding, reducer: Reducer::new(shown.0, shown.1, limits) }
     }
 
     fn draw(&mut self, left: u32, top: u32, mut frame: Frame) {

@@ -99,7 +99,7 @@ fn a_profile_of_other_colours_or_of_great_length_is_left_out() {
 #[test]
 fn fine_lines_stay_sharp() {
     // Lines of 8 pixels, at half the size lines of 4: their contrast is kept.
-    let lines = |x: u32| if x / 8 % 2 == 0 { [20u8; 3] } else { [235; 3] };
+    let lines = |x: u32| if (x / 8).is_multiple_of(2) { [20u8; 3] } else { [235; 3] };
     let rgb: Vec<u8> = (0..1600u32 * 1200).flat_map(|index| lines(index % 1600)).collect();
     let bytes = jpeg::encode_full(&rgb, 1600, 1200, 95).unwrap();
     let limits = Limits { cells: 2000, ..Limits::default() };

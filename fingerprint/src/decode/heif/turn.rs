@@ -63,7 +63,7 @@ mod tests {
     fn shown(properties: &[(&[u8; 4], u8)]) -> Vec<String> {
         let turn = properties.iter().fold(Turn::default(), |turn, (kind, value)| turn.then(kind, &[*value]));
         let (width, height) = turn.shown((3, 2));
-        let mut reducer = Reducer::new(width, height);
+        let mut reducer = Reducer::new(width, height, &crate::Limits::default());
         for (y, row) in (0u32..).zip([b"abc", b"def"]) {
             let mut rgb: Vec<u8> = row.iter().flat_map(|pixel| [*pixel; 3]).collect();
             turn.add(&mut reducer, (width, height), (0, y), &mut rgb);
