@@ -215,7 +215,9 @@ fn archive(state: &Path, set: &Waiting, gathered: &mut Gathered) -> io::Result<(
         archive.append_data(&mut header, name, bytes.as_slice())?;
         Ok(true)
     };
-    for (kept, name) in &set.taken {
+    // One that has come again is there once: two of a name fit into no set.
+    let again: HashSet<&String> = gathered.tiles.iter().map(|(_, name)| name).collect();
+    for (kept, name) in set.taken.iter().filter(|(_, name)| !again.contains(name)) {
         if let Ok(file) = open_regular(kept) {
             add(&file, name)?;
         }

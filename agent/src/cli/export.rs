@@ -101,7 +101,7 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
     match make(&file, &made, largest)? {
         None => {}
         Some(Ended::Unopened) => {
-            let told = latest(state, &file, |told| matches!(told.rule, Rule::Vault { .. }));
+            let told = soon(|| latest(state, &file, |told| matches!(told.rule, Rule::Vault { .. })));
             return refuse(told.map_or_else(
                 || format!("{} cannot be opened: check its name, and whether you may read it", file.display()),
                 |told| in_sentences(&texts, &told),
@@ -174,6 +174,18 @@ fn latest(state: &Path, path: &Path, is_it: impl Fn(&Told) -> bool) -> Option<To
         _ => None,
     });
     told.filter(|told| super::why::is_about(told, &name) && is_it(told)).last()
+}
+
+/// The kernel is answered first, and users hear of it a moment later.
+fn soon<T>(mut found: impl FnMut() -> Option<T>) -> Option<T> {
+    const MOMENT: Duration = Duration::from_millis(100);
+    let asked = (0..20).find_map(|_| {
+        found().or_else(|| {
+            std::thread::sleep(MOMENT);
+            None
+        })
+    });
+    asked.or_else(found)
 }
 
 fn in_sentences(texts: &Texts, told: &Told) -> String {
