@@ -99,6 +99,14 @@ def build(names: str, room: Path) -> None:
     shutil.rmtree(data)
 
 
+def drawn(number: int) -> list[str]:
+    """Clouds with coloured squares, grainy: a picture that has what a scan is known again by."""
+    size, seed = "1000x700", ["-seed", str(number)]
+    squares = ["(", "-size", "40x28", *seed, "xc:", "+noise", "Random", "-scale", f"{size}!", ")"]
+    blend = ["-compose", "blend", "-define", "compose:args=35", "-composite"]
+    return ["-size", size, *seed, "plasma:fractal", *squares, *blend, "-attenuate", "0.5", "+noise", "Gaussian"]
+
+
 def make_data(tree: Path, data: Path) -> None:
     """Home directories and scans. ImageMagick and ssh-keygen are those of the guest."""
     for directory in [*(Path(name).parent for name in [*SCANS, HOLIDAY]), "home/staff/Nextcloud", "home/staff/.ssh"]:
@@ -109,8 +117,7 @@ def make_data(tree: Path, data: Path) -> None:
     for number, (source, name) in enumerate(zip(sources, [*SCANS, HOLIDAY])):
         if source:
             shutil.copy(source, work / "picture")
-        plasma = ["-size", "1000x700", "-seed", str(number), "plasma:fractal", "-attenuate", "0.5", "+noise", "Gaussian"]
-        given = ["/tmp/making/picture"] if source else plasma
+        given = ["/tmp/making/picture"] if source else drawn(number)
         made = "made" + Path(name).suffix
         run(["chroot", str(tree), "convert", *given, *SCAN, f"/tmp/making/{made}"], "a scan cannot be made")
         shutil.copyfile(work / made, data / name)
