@@ -151,6 +151,8 @@ fn burst(count: u32) {
     }
     world.until_masters(count.into());
     world.until("an empty agenda", || world.progress.pending.load(Ordering::Relaxed) == 0);
+    // Counted a moment after it is in the index.
+    world.until("the count", || world.progress.done.load(Ordering::Relaxed) >= u64::from(count));
     assert_eq!(world.progress.done.load(Ordering::Relaxed), u64::from(count), "each is read once");
 }
 
