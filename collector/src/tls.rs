@@ -105,7 +105,7 @@ impl Authority {
     fn serve(&self, addresses: &[IpAddr]) -> Result<CertifiedKey, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Certificate(error.to_string());
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
-        let host = nix_hostname();
+        let host = hostname();
         let mut params = params(NAME, SERVER).map_err(|error| failed(&error))?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in [Some(NAME.to_owned()), Some("localhost".to_owned()), host].into_iter().flatten() {
@@ -237,6 +237,6 @@ fn make(path: &Path) -> Result<String, StartError> {
     Ok(text)
 }
 
-fn nix_hostname() -> Option<String> {
+fn hostname() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
 }
