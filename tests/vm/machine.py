@@ -16,6 +16,8 @@ from kernel import Kernel
 MEMORY = 2048
 # Without what only costs time where it is emulated.
 PROCESSOR = "max,la57=off,smap=off,smep=off,pcid=off"
+# How long an emulated kernel may take to its first process, beside another one.
+BOOT = 120
 BOOT_LINE = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off audit=0"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -24,6 +26,10 @@ LIBC = ctypes.CDLL(None)
 def die_with_parent() -> None:
     """Runs in a child before its program: a run that is killed leaves no machine behind (prctl(2))."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class NotBooted(VmError):
+    """The guest's kernel did not come to its first program: nothing of ours has run yet."""
 
 
 class Machine:
@@ -52,13 +58,17 @@ class Machine:
         self.errors = room / "qemu"
 
     def lines(self, seconds: float) -> Iterator[dict]:
-        """What the guest tells, until it says `done`."""
+        """What the guest tells, until it says `done`. It has told that it is up before anything else."""
         end = time.monotonic() + seconds
+        booted = time.monotonic() + BOOT
+        is_up = False
         rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while True:
-                left = end - time.monotonic()
+                left = (end if is_up else booted) - time.monotonic()
+                if left <= 0 and not is_up:
+                    raise NotBooted(f"the guest did not boot within {BOOT} seconds")
                 if left <= 0:
                     raise VmError(f"the guest was not ready within {seconds:.0f} seconds")
                 if not selector.select(left):
@@ -66,10 +76,16 @@ class Machine:
                 chunk = self.process.stdout.read1()
                 if not chunk:
                     self.process.wait()
-                    raise VmError(f"the guest ended before its work was done: {self.errors.read_text(errors='replace').strip()}")
+                    said = self.errors.read_text(errors="replace").strip()
+                    if not is_up:
+                        raise NotBooted(f"the guest ended before it was up: {said}")
+                    raise VmError(f"the guest ended before its work was done: {said}")
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     told = json.loads(line)
+                    if told["kind"] == "up":
+                        is_up = True
+                        continue
                     if told["kind"] == "done":
                         return
                     if told["kind"] == "failed":

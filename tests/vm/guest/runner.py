@@ -250,6 +250,7 @@ def play(path: Path, agent: Agent | None) -> None:
 
 
 def main() -> None:
+    port.tell("up")
     collector = Collector() if LAB["guard"] != "none" else None
     fuse = FuseDisk()
     fuse.mount()
