@@ -22,15 +22,10 @@ const WHOLE: usize = 8;
 /// votes and features in agreement first.
 const FITTED: usize = 40;
 const COMPARED: usize = 16;
-/// A match has at least this evidence and this correlation.
-const EVIDENCE: f64 = 14.0;
-const CORRELATION: f64 = 0.76;
-/// With this much evidence, this correlation is enough: most of the picture agrees, and something lies over it.
-const OVERLAID: (f64, f64) = (100.0, 0.5);
 /// Of two masters found at one place of a picture, the second one counts only with this share of the evidence
 /// of the first, and if no more than so many times as much (and this much) is missing from its correlation: pages
 /// of one book share their lines and scrolls their paper, but one picture is only one of them.
-const RIVAL: f64 = 0.5;
+const RIVAL: f64 = 0.6;
 const MISSING: (f64, f64) = (1.5, 0.02);
 /// A place of the query is taken by a master that agrees with this share of the blocks there.
 const TAKEN: f64 = 0.6;
@@ -193,12 +188,10 @@ impl Found {
 
     /// None if the agreement is no match.
     fn new(id: i64, agreement: Agreement, to_view: &Transform) -> Option<Found> {
-        let Agreement { evidence, correlation, transform, dissent, held } = agreement;
-        let agrees = evidence >= EVIDENCE && correlation >= CORRELATION;
-        let overlaid = evidence >= OVERLAID.0 && correlation >= OVERLAID.1;
-        if !agrees && !overlaid {
+        if !agreement.is_match() {
             return None;
         }
+        let Agreement { evidence, correlation, transform, dissent, held } = agreement;
         let transform = to_view.then(&transform);
         let held = held.into_iter().map(|(point, agrees)| (to_view.apply(point), agrees)).collect();
         Some(Found { id, evidence, correlation, dissent, held, transform, coverage: Coverage::of(&transform)? })

@@ -35,6 +35,11 @@ pub(super) struct Overlay {
 impl Overlay {
     /// `transform` leads from the master to the query. None if they have hardly anything in common.
     pub(super) fn new(master: &Grey, query: &Grey, transform: &Transform) -> Option<Overlay> {
+        Overlay::without(&[], master, query, transform)
+    }
+
+    /// The same without the pixels of the master that are true in `covered`.
+    pub(super) fn without(covered: &[bool], master: &Grey, query: &Grey, transform: &Transform) -> Option<Overlay> {
         let (width, height) = (master.width, master.height);
         let (mut mask, mut warped) = (vec![0f32; width * height], vec![0f32; width * height]);
         let edge = MARGIN as f32 + 0.5;
@@ -47,6 +52,7 @@ impl Overlay {
                 let (u, v) = transform.apply((x as f64 + 0.5, y as f64 + 0.5));
                 let (u, v) = (u as f32, v as f32);
                 if inside(u, v)
+                    && !covered.get(y * width + x).is_some_and(|covered| *covered)
                     && let Some(level) = query.at(u, v)
                 {
                     mask[y * width + x] = 1.0;

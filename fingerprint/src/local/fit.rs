@@ -115,8 +115,13 @@ fn agrees(seed: &Likeness, other: &Likeness) -> bool {
     let (x, y) = (other.from.0 - seed.from.0, other.from.1 - seed.from.1);
     let (u, v) = (other.to.0 - seed.to.0, other.to.1 - seed.to.1);
     let predicted = (a * x - b * y, b * x + a * y);
-    let error = (predicted.0 - u).hypot(predicted.1 - v);
-    error <= 3.0 * (seed.grain + other.grain) + 0.15 * predicted.0.hypot(predicted.1)
+    let tolerance = 3.0 * (seed.grain + other.grain) + 0.15 * length(predicted);
+    length((predicted.0 - u, predicted.1 - v)) <= tolerance
+}
+
+/// Without the care of `hypot` for numbers that overflow: coordinates do not.
+fn length((x, y): (f64, f64)) -> f64 {
+    (x * x + y * y).sqrt()
 }
 
 /// How many features of the master agree with `seed`.
@@ -130,7 +135,7 @@ fn consensus(seed: &Likeness, likenesses: &[Likeness]) -> usize {
 
 fn error(transform: &Transform, likeness: &Likeness) -> f64 {
     let to = transform.apply(likeness.from);
-    (to.0 - likeness.to.0).hypot(to.1 - likeness.to.1) / likeness.grain
+    length((to.0 - likeness.to.0, to.1 - likeness.to.1)) / likeness.grain
 }
 
 /// From the similarity of a few to the homography of all that follow it.

@@ -101,8 +101,32 @@ impl Grey {
 
     /// The mean of the square of `2 * radius + 1` pixels around each pixel, as far as it lies inside.
     pub(crate) fn blurred(&self, radius: usize) -> Grey {
-        let rows = average(&self.pixels, self.width, radius);
-        let both = average(&rows, self.height, radius);
+        let mut rows = Vec::with_capacity(self.pixels.len());
+        for row in self.pixels.chunks_exact(self.width) {
+            let mut sum: f32 = row.iter().take(radius).sum();
+            rows.extend((0..self.width).map(|x| {
+                let (first, last) = window(x, self.width, radius);
+                let enters = row.get(x + radius).unwrap_or(&0.0);
+                let leaves = if x > radius { row[x - radius - 1] } else { 0.0 };
+                sum += enters - leaves;
+                sum / (last - first) as f32
+            }));
+        }
+        let row = |y: usize| &rows[y * self.width..(y + 1) * self.width];
+        let mut sums = vec![0f32; self.width];
+        let mut both = Vec::with_capacity(self.pixels.len());
+        (0..radius.min(self.height)).for_each(|y| sums.iter_mut().zip(row(y)).for_each(|(sum, level)| *sum += level));
+        for y in 0..self.height {
+            let (first, last) = window(y, self.height, radius);
+            if y + radius < self.height {
+                sums.iter_mut().zip(row(y + radius)).for_each(|(sum, level)| *sum += level);
+            }
+            if y > radius {
+                sums.iter_mut().zip(row(y - radius - 1)).for_each(|(sum, level)| *sum -= level);
+            }
+            let share = 1.0 / (last - first) as f32;
+            both.extend(sums.iter().map(|sum| sum * share));
+        }
         Grey::new(self.width, self.height, both)
     }
 
@@ -129,22 +153,9 @@ fn fit(size: (f64, f64), side: f64) -> (usize, usize) {
     (length(size.0), length(size.1))
 }
 
-/// Averages along each row of `length` and transposes, so that twice is both axes.
-fn average(pixels: &[f32], length: usize, radius: usize) -> Vec<f32> {
-    let lines = pixels.len() / length;
-    let mut averaged = vec![0f32; pixels.len()];
-    for (line, row) in pixels.chunks_exact(length).enumerate() {
-        let mut sum: f32 = row.iter().take(radius).sum();
-        for x in 0..length {
-            sum += row.get(x + radius).unwrap_or(&0.0);
-            if x > radius {
-                sum -= row[x - radius - 1];
-            }
-            let count = (x + radius).min(length - 1) + 1 - x.saturating_sub(radius);
-            averaged[x * lines + line] = sum / count as f32;
-        }
-    }
-    averaged
+/// What lies within `radius` of `at` on a line, and the end behind it.
+fn window(at: usize, length: usize, radius: usize) -> (usize, usize) {
+    (at.saturating_sub(radius), (at + radius + 1).min(length))
 }
 
 /// The sum of all pixels above and left of each corner between pixels.

@@ -8,6 +8,7 @@ mod agreement;
 mod align;
 mod area;
 mod corners;
+mod cover;
 mod features;
 mod fit;
 mod grey;
