@@ -59,7 +59,7 @@ async fn what_people_do_stands_in_it() {
         ["user", "ines", "export", "alerts.csv", "state=all&user=wen"],
         ["user", "ines", "triage", "alert 1", "closed: benign"],
         ["user", "ines", "log-in-failed", "password", ""],
-        ["stranger", "", "log-in-failed", "name", ""],
+        ["stranger", "", "log-in-failed", "name", ", the 1. time"],
         ["user", "ines", "log-in", "", "password"],
         ["user", "ines", "user", "mei", "added as viewer"],
         ["user", "mei", "user", "mei", "chose a password"],
@@ -174,4 +174,16 @@ async fn whoever_cannot_be_recorded_gets_nothing() {
     assert_eq!(triage.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.alerts().await[0]["state"], "open");
     assert_eq!(world.log_in("ines", PASSWORD).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn whoever_tries_many_names_does_not_fill_the_disk() {
+    let world = World::new().await;
+    let admin = world.set_up().await;
+    for number in 0..20 {
+        world.log_in(&format!("name{number}"), "wrong").await;
+    }
+    let page = world.page("/audit?kind=log-in-failed", &admin).await;
+    assert_eq!(page.matches("<th scope=\"row\"").count(), 5);
+    assert!(page.contains("the 16. time") && !page.contains("name1"));
 }

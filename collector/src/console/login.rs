@@ -14,7 +14,7 @@ use super::password::{self, LONGEST};
 use super::session::{self, Known, SameOrigin};
 use super::{PageError, page as render};
 use crate::server::{Collector, Peer};
-use crate::store::{Admission, Code};
+use crate::store::{Admission, Code, StoreError};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -64,12 +64,14 @@ pub(crate) async fn log_in(
     }
     let from = peer.address.ip().to_string();
     let key = format!("{from}|{name}");
+    // Held from here to the count of the failure: guesses at the same time would not wait for each other.
+    let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
     let wait = collector.store.login_wait(key.clone()).await?;
     if wait > 0 {
         return must_wait(&page(waiting(wait)), wait);
     }
     let kept = collector.store.password(name.clone()).await?;
-    if !password::verify(&collector, kept, password).await? {
+    if !password::verify(kept, password).await? {
         collector.store.login_failed(key, name.clone(), from).await?;
         return wrong();
     }

@@ -37,9 +37,9 @@ pub(super) async fn keep(collector: &Collector, password: String) -> Result<Stri
     })
 }
 
-/// Whether the password is right. An unknown user costs the same time, so that names cannot be probed.
-pub(super) async fn verify(collector: &Collector, kept: Option<String>, password: String) -> Result<bool, StoreError> {
-    let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
+/// Whether the password is right. An unknown user costs the same time, so that names cannot be probed. The caller
+/// holds a permit to hash.
+pub(super) async fn verify(kept: Option<String>, password: String) -> Result<bool, StoreError> {
     let verifying = tokio::task::spawn_blocking(move || match kept {
         Some(kept) => PasswordHash::new(&kept)
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),

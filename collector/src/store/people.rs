@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::audit::{self, Actor, Kind};
 use super::sessions;
 use super::tokens::{hash, secret};
-use super::{Store, StoreError, now};
+use super::{Store, StoreError, now, totp};
 
 /// How long an invitation is good for, in milliseconds.
 const INVITATION: i64 = 3 * 24 * 60 * 60 * 1000;
@@ -248,6 +248,7 @@ impl Store {
             connection.execute("UPDATE users SET password = NULL WHERE name = ?", [&name])?;
             connection.execute("DELETE FROM totp WHERE user = ?", [&name])?;
             connection.execute("DELETE FROM recovery_codes WHERE user = ?", [&name])?;
+            connection.execute("DELETE FROM login_failures WHERE key = ?", [totp::key(&name)])?;
             audit::append(connection, &by, Kind::User, &name, "reset")?;
             invite(connection, &name)
         })

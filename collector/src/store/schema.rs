@@ -273,3 +273,32 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         step.commit()?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{MIGRATIONS, migrate};
+
+    #[test]
+    fn the_user_of_a_database_without_roles_becomes_its_admin() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        let before = "INSERT INTO users VALUES ('ines', '$argon2id$', 7);
+                      INSERT INTO sessions VALUES (x'00', 'ines', 'csrf', 9);";
+        connection.execute_batch(before).unwrap();
+        migrate(&mut connection).unwrap();
+        let found: (String, String, String, i64) = connection
+            .query_row("SELECT name, role, password, created FROM users WHERE disabled IS NULL", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .unwrap();
+        assert_eq!(found, ("ines".into(), "admin".into(), "$argon2id$".into(), 7));
+        connection.execute_batch("INSERT INTO sessions VALUES (x'01', 'ines', 'csrf', 9)").unwrap();
+        connection.execute_batch("INSERT INTO sessions VALUES (x'02', 'eve', 'csrf', 9)").unwrap_err();
+    }
+}

@@ -59,9 +59,18 @@ impl Store {
             let known: bool =
                 connection
                     .query_row("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?)", [&name], |row| row.get(0))?;
-            // People type passwords into the field of the name: what is nobody's name is not kept.
-            let (actor, subject) = if known { (Actor::User(name), "password") } else { (Actor::Stranger, "name") };
-            audit::append(connection, &actor, Kind::LogInFailed, subject, &format!("from {from}"))
+            if known {
+                let detail = format!("from {from}");
+                return audit::append(connection, &Actor::User(name), Kind::LogInFailed, "password", &detail);
+            }
+            // People type passwords into the field of the name: what is nobody's name is not kept. And whoever tries
+            // name after name must not fill the disk: an entry for every doubling says as much.
+            let names = failed(connection, &format!("stranger|{from}"))?;
+            if !names.is_power_of_two() {
+                return Ok(());
+            }
+            let detail = format!("from {from}, the {names}. time");
+            audit::append(connection, &Actor::Stranger, Kind::LogInFailed, "name", &detail)
         })
         .await
     }
@@ -152,8 +161,8 @@ pub(super) fn wait(connection: &Connection, key: &str) -> Result<i64, StoreError
     Ok(until.map_or(0, |until| (until - now()).clamp(0, LONGEST_WAIT)))
 }
 
-/// Counts a failure; each one beyond the third doubles the wait.
-pub(super) fn failed(connection: &Connection, key: &str) -> Result<(), StoreError> {
+/// Counts a failure, and says which it is; each one beyond the third doubles the wait.
+pub(super) fn failed(connection: &Connection, key: &str) -> Result<u32, StoreError> {
     let now = now();
     connection.execute("DELETE FROM login_failures WHERE until < ?", [now - FORGOTTEN])?;
     let failures: u32 = connection.query_row(
@@ -167,5 +176,5 @@ pub(super) fn failed(connection: &Connection, key: &str) -> Result<(), StoreErro
         beyond => (1000_i64 << beyond.min(10)).min(LONGEST_WAIT),
     };
     connection.execute("UPDATE login_failures SET until = ? WHERE key = ?", params![now + wait, key])?;
-    Ok(())
+    Ok(failures)
 }

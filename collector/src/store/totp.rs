@@ -158,7 +158,7 @@ impl Store {
 
 /// Whoever guesses codes knows the password already: all of a user's tries are counted together, wherever they come
 /// from (RFC 4226, 7.3).
-fn key(user: &str) -> String {
+pub(super) fn key(user: &str) -> String {
     format!("code|{user}")
 }
 
