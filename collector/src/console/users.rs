@@ -14,6 +14,7 @@ use super::session::{Admin, SameOrigin, SignedIn, check_form};
 use super::view::Time;
 use super::{Bar, PageError, page as render};
 use crate::alert::text::line;
+use crate::config::is_this_machine;
 use crate::refusal::Refusal;
 use crate::server::Collector;
 use crate::store::{Actor, StoreError, User, UserRole};
@@ -192,12 +193,11 @@ async fn conflict(collector: &Collector, signed_in: SignedIn, error: StoreError)
     }
 }
 
-/// The console's address as the admin's browser knows it, which behind a proxy is not this server's own.
+/// The console's address as the admin's browser knows it. Without TLS only this machine is listened to: another name
+/// is that of a proxy before it, which speaks TLS.
 fn origin(collector: &Collector, headers: &HeaderMap) -> String {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = if collector.secure { "https" } else { "http" };
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (Some(origin), _) => origin.to_owned(),
-        (None, host) => format!("{scheme}://{}", host.unwrap_or_default()),
-    }
+    let authority = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let scheme = if collector.secure || !is_this_machine(host) { "https" } else { "http" };
+    format!("{scheme}://{authority}")
 }
