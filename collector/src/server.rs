@@ -62,6 +62,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/logout", post(console::login::log_out))
         .route("/join", get(console::join::page).post(console::join::join))
         .route("/account", get(console::account::page))
+        .route("/account/password", post(console::account::change_password))
         .route("/account/totp", post(console::account::begin))
         .route("/account/totp/confirm", post(console::account::confirm))
         .route("/account/totp/remove", post(console::account::remove))

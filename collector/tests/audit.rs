@@ -59,7 +59,7 @@ async fn what_people_do_stands_in_it() {
         ["user", "ines", "export", "alerts.csv", "state=all&user=wen"],
         ["user", "ines", "triage", "alert 1", "closed: benign"],
         ["user", "ines", "log-in-failed", "password", ""],
-        ["stranger", "", "log-in-failed", "name", ", the 1. time"],
+        ["stranger", "", "log-in-failed", "name", ", attempt 1 under a name that nobody has"],
         ["user", "ines", "log-in", "", "password"],
         ["user", "ines", "user", "mei", "added as viewer"],
         ["user", "mei", "user", "mei", "chose a password"],
@@ -185,5 +185,5 @@ async fn whoever_tries_many_names_does_not_fill_the_disk() {
     }
     let page = world.page("/audit?kind=log-in-failed", &admin).await;
     assert_eq!(page.matches("<th scope=\"row\"").count(), 5);
-    assert!(page.contains("the 16. time") && !page.contains("name1"));
+    assert!(page.contains("attempt 16 under") && !page.contains("name1"));
 }

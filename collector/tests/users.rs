@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use vitrine_policy::record::Event;
 use world::{NOON, PASSWORD, World, cookie, csrf, invitation, record, refused};
 
+const NEW: &str = "a scroll under the lantern";
 const ROLES: [&str; 4] = ["viewer", "analyst", "policy-admin", "admin"];
 
 #[tokio::test]
@@ -114,7 +115,7 @@ async fn every_route_asks_for_the_role_that_it_needs() {
         }
     }
     // Nobody but the sessions above has changed anything, and what they may not do was not done.
-    for path in ["/users", "/users/step", "/triage", "/views", "/account/totp", "/account/totp/confirm"] {
+    for path in ["/users", "/users/step", "/triage", "/views", "/account/password", "/account/totp"] {
         let response = world.client.post(world.url(path)).form(&[("csrf", "")]).send().await.unwrap();
         assert_eq!(
             (response.status(), &response.headers()["location"]),
@@ -135,6 +136,7 @@ async fn forms_of_users_are_bound_to_their_session() {
             ("/users", vec![("name", "eve"), ("role", "admin")]),
             ("/users/step", vec![("name", "lin"), ("step", "disable")]),
             ("/users/step", vec![("name", "lin"), ("step", "reset")]),
+            ("/account/password", vec![("current", PASSWORD), ("password", NEW), ("repeated", NEW)]),
             ("/account/totp", vec![]),
             ("/account/totp/confirm", vec![("code", "000000")]),
             ("/account/totp/remove", vec![("code", "000000")]),
@@ -151,6 +153,7 @@ async fn forms_of_users_are_bound_to_their_session() {
         refused(request.send().await.unwrap(), StatusCode::FORBIDDEN).await;
     }
     let page = world.page("/users", &admin).await;
+    assert_eq!(world.log_in("ines", PASSWORD).await.status(), StatusCode::SEE_OTHER);
     assert!(!page.contains("eve") && !page.contains("disabled") && !page.contains("invited"));
 }
 
@@ -184,6 +187,36 @@ async fn whoever_is_disabled_or_reset_is_out_at_once() {
     assert_eq!(world.join(&path).await.status(), StatusCode::FORBIDDEN, "a disabled user cannot join");
     let unknown = world.post(&admin, "/users/step", &[("name", "nobody"), ("step", "disable")]).await;
     assert_eq!(unknown.status(), StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_new_password_asks_for_the_old_one_and_ends_other_sessions() {
+    let world = World::new().await;
+    let session = world.set_up().await;
+    let other = cookie(&world.log_in("ines", PASSWORD).await);
+    let change = async |current: &str, password: &str, repeated: &str| {
+        let form = [("current", current), ("password", password), ("repeated", repeated)];
+        world.post(&session, "/account/password", &form).await
+    };
+    for (current, password, repeated, why) in [
+        ("wrong", NEW, NEW, "current password is wrong"),
+        (PASSWORD, "short", "short", "at least 12 characters"),
+        (PASSWORD, NEW, PASSWORD, "passwords differ"),
+    ] {
+        let response = change(current, password, repeated).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert!(response.text().await.unwrap().contains(why), "{why}");
+    }
+    assert_eq!(change(PASSWORD, NEW, NEW).await.status(), StatusCode::OK);
+    assert!(world.page("/audit", &session).await.contains("changed the password"));
+    let ended = world.client.get(world.url("/")).header("cookie", &other).send().await.unwrap();
+    assert_eq!(ended.status(), StatusCode::SEE_OTHER);
+    assert_eq!(world.log_in("ines", PASSWORD).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(world.log_in("ines", NEW).await.status(), StatusCode::SEE_OTHER);
+    for _ in 0..4 {
+        change("wrong", NEW, NEW).await;
+    }
+    assert_eq!(change(NEW, PASSWORD, PASSWORD).await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]

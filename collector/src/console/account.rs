@@ -1,22 +1,23 @@
-//! One's own account: taking up a second factor, and giving it up.
+//! One's own account: a new password, taking up a second factor, and giving it up.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
-use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::http::StatusCode;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::Deserialize;
 
 use super::login::{WRONG_CODE, must_wait, refused, waiting};
-use super::session::{Known, SameOrigin, check_form, lacks_factor};
+use super::password::{self, Checked};
+use super::session::{Known, SameOrigin, check_form, lacks_factor, secret};
 use super::{PageError, page as render};
 use crate::refusal::Refusal;
-use crate::server::Collector;
+use crate::server::{Collector, Peer};
 use crate::store::{Code, Session, TotpEnrolment};
 
 #[derive(Template)]
@@ -32,6 +33,7 @@ struct AccountPage {
     /// Recovery codes that were just made.
     recovery: Vec<String>,
     error: Option<String>,
+    notice: Option<&'static str>,
 }
 
 struct Enrolment {
@@ -68,6 +70,7 @@ impl AccountPage {
             enrolment: enrolment.map(Enrolment::new).transpose()?,
             recovery: Vec::new(),
             error: None,
+            notice: None,
         })
     }
 }
@@ -85,11 +88,56 @@ pub(crate) struct CodeForm {
     code: String,
 }
 
+/// The form of a new password.
+#[derive(Deserialize)]
+pub(crate) struct NewPassword {
+    csrf: String,
+    current: String,
+    password: String,
+    repeated: String,
+}
+
 pub(crate) async fn page(
     State(collector): State<Arc<Collector>>,
     Known(session): Known,
 ) -> Result<Html<String>, PageError> {
     render(&AccountPage::new(&collector, session).await?)
+}
+
+pub(crate) async fn change_password(
+    State(collector): State<Arc<Collector>>,
+    Extension(peer): Extension<Peer>,
+    _: SameOrigin,
+    Known(session): Known,
+    headers: HeaderMap,
+    form: Result<Form<NewPassword>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(NewPassword { csrf, current, password, repeated }) = form?;
+    check_form(&session, &csrf)?;
+    let name = session.user.clone();
+    let mut page = AccountPage::new(&collector, session).await?;
+    if let Some(mistake) = password::mistake(&password, &repeated) {
+        page.error = Some(mistake.into());
+        return refused(&page);
+    }
+    let from = peer.address.ip().to_string();
+    match password::check(&collector, &name, current, &from).await? {
+        Checked::Right => {}
+        Checked::Wrong => {
+            page.error = Some("The current password is wrong.".into());
+            return refused(&page);
+        }
+        Checked::Wait(wait) => {
+            page.error = Some(waiting(wait));
+            return must_wait(&page, wait);
+        }
+    }
+    let kept = password::keep(&collector, password).await?;
+    let cookie = secret(&headers, collector.secure).unwrap_or_default();
+    let key = password::key(&from, &name);
+    collector.store.change_password(name, kept, &cookie, key).await?;
+    page.notice = Some("The password was changed. Your other sessions have ended.");
+    Ok(render(&page)?.into_response())
 }
 
 pub(crate) async fn begin(

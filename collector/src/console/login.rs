@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, http::HeaderValue};
 use serde::Deserialize;
 
-use super::password::{self, LONGEST};
+use super::password::{self, Checked, LONGEST};
 use super::session::{self, Known, SameOrigin};
 use super::{PageError, page as render};
 use crate::server::{Collector, Peer};
-use crate::store::{Admission, Code, StoreError};
+use crate::store::{Admission, Code};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -63,18 +63,12 @@ pub(crate) async fn log_in(
         return wrong();
     }
     let from = peer.address.ip().to_string();
-    let key = format!("{from}|{name}");
-    // Held from here to the count of the failure: guesses at the same time would not wait for each other.
-    let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
-    let wait = collector.store.login_wait(key.clone()).await?;
-    if wait > 0 {
-        return must_wait(&page(waiting(wait)), wait);
+    match password::check(&collector, &name, password, &from).await? {
+        Checked::Right => {}
+        Checked::Wrong => return wrong(),
+        Checked::Wait(wait) => return must_wait(&page(waiting(wait)), wait),
     }
-    let kept = collector.store.password(name.clone()).await?;
-    if !password::verify(kept, password).await? {
-        collector.store.login_failed(key, name.clone(), from).await?;
-        return wrong();
-    }
+    let key = password::key(&from, &name);
     match collector.store.log_in(name.clone(), key, from).await? {
         Admission::Session(secret) => Ok(signed_in(&collector, secret)),
         Admission::Pending(login) => Ok(render(&CodePage { login, error: None })?.into_response()),

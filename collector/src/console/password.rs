@@ -37,9 +37,43 @@ pub(super) async fn keep(collector: &Collector, password: String) -> Result<Stri
     })
 }
 
-/// Whether the password is right. An unknown user costs the same time, so that names cannot be probed. The caller
-/// holds a permit to hash.
-pub(super) async fn verify(kept: Option<String>, password: String) -> Result<bool, StoreError> {
+/// What came of a password.
+pub(super) enum Checked {
+    Right,
+    Wrong,
+    /// It was not looked at; milliseconds to wait.
+    Wait(i64),
+}
+
+/// Under what wrong passwords are counted.
+pub(super) fn key(from: &str, name: &str) -> String {
+    format!("{from}|{name}")
+}
+
+/// Looks at a user's password, and counts it if it is wrong.
+pub(super) async fn check(
+    collector: &Collector,
+    name: &str,
+    password: String,
+    from: &str,
+) -> Result<Checked, StoreError> {
+    // Held until the failure is counted: guesses at the same time would not wait for each other.
+    let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
+    let key = key(from, name);
+    match collector.store.login_wait(key.clone()).await? {
+        0 => {}
+        wait => return Ok(Checked::Wait(wait)),
+    }
+    let kept = collector.store.password(name.to_owned()).await?;
+    if verify(kept, password).await? {
+        return Ok(Checked::Right);
+    }
+    collector.store.login_failed(key, name.to_owned(), from.to_owned()).await?;
+    Ok(Checked::Wrong)
+}
+
+/// Whether the password is right. An unknown user costs the same time, so that names cannot be probed.
+async fn verify(kept: Option<String>, password: String) -> Result<bool, StoreError> {
     let verifying = tokio::task::spawn_blocking(move || match kept {
         Some(kept) => PasswordHash::new(&kept)
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),

@@ -276,6 +276,25 @@ impl Store {
         })
         .await
     }
+
+    /// Gives a user another password, which he has chosen; all his sessions but that of `cookie` end.
+    pub(crate) async fn change_password(
+        &self,
+        name: String,
+        password: String,
+        cookie: &str,
+        key: String,
+    ) -> Result<(), StoreError> {
+        let this = hash(cookie);
+        self.write(move |connection| {
+            connection.execute("UPDATE users SET password = ? WHERE name = ?", params![password, name])?;
+            connection.execute("DELETE FROM sessions WHERE user = ? AND hash <> ?", params![name, this])?;
+            connection.execute("DELETE FROM pending_logins WHERE user = ?", [&name])?;
+            connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
+            audit::append(connection, &Actor::User(name.clone()), Kind::User, &name, "changed the password")
+        })
+        .await
+    }
 }
 
 fn invite(connection: &Connection, name: &str) -> Result<String, StoreError> {

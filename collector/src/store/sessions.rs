@@ -69,7 +69,7 @@ impl Store {
             if !names.is_power_of_two() {
                 return Ok(());
             }
-            let detail = format!("from {from}, the {names}. time");
+            let detail = format!("from {from}, attempt {names} under a name that nobody has");
             audit::append(connection, &Actor::Stranger, Kind::LogInFailed, "name", &detail)
         })
         .await
