@@ -70,6 +70,7 @@ async fn what_people_do_stands_in_it() {
         ["command line", &root, "token", "siem", "revoked"],
         ["command line", &root, "backup", &to, "begun"],
         ["user", "ines", "log-out", "", ""],
+        ["command line", &root, "export", "audit export", ""],
     ];
     assert_eq!(found, expected);
     assert_eq!(world.run(&["audit", "verify"]).0, 0);

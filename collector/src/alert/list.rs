@@ -13,7 +13,7 @@ use crate::console::session::check_role;
 use crate::enroll::Reader;
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{Actor, AlertFilter, Kind, UserRole};
+use crate::store::{Actor, AlertFilter, UserRole};
 
 /// Alerts in one answer.
 const MAX: u32 = 1000;
@@ -51,7 +51,7 @@ pub(crate) async fn list(
         // By a browser this is one more file with the list.
         check_role(&session, UserRole::Analyst)?;
         let actor = Actor::User(session.user);
-        collector.store.record(actor, Kind::Export, "/v1/alerts".into(), String::new()).await?;
+        collector.store.record_export(actor, "/v1/alerts", String::new()).await?;
     }
     Ok(Json(json!({"alerts": collector.store.alerts(filter).await?})))
 }

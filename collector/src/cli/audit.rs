@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use vitrine_collector::store::{AuditFilter, Head, Store};
+use vitrine_collector::store::{Actor, AuditFilter, Head, Store};
 
 use super::FOUND;
 
@@ -55,6 +55,7 @@ pub(super) async fn run(command: AuditCommand) -> Result<u8> {
         },
         AuditCommand::Export { data } => {
             let store = Store::open_existing(&data)?;
+            store.record_export(Actor::command_line(), "audit export", String::new()).await?;
             let mut out = BufWriter::new(std::io::stdout());
             let mut after = 0;
             loop {
@@ -62,6 +63,7 @@ pub(super) async fn run(command: AuditCommand) -> Result<u8> {
                 let entries = store.audit(filter).await?;
                 let Some(last) = entries.last() else {
                     out.flush()?;
+                    store.close().await;
                     return Ok(0);
                 };
                 after = last.number;

@@ -125,7 +125,7 @@ pub(crate) async fn ndjson(
     let Query(parameters) = parameters.unwrap_or_default();
     let filter = AuditFilter { after: Some(parameters.after.unwrap_or(0)), ..parameters.filter(MOST) };
     let actor = Actor::User(signed_in.0.user);
-    collector.store.record(actor, Kind::Export, "audit.ndjson".into(), address(&filter, None)).await?;
+    collector.store.record_export(actor, "audit.ndjson", address(&filter, None)).await?;
     let mut text = String::new();
     for entry in collector.store.audit(filter).await? {
         text.push_str(&serde_json::to_string(&entry).map_err(StoreError::from)?);

@@ -14,7 +14,7 @@ use super::session::{Analyst, SignedIn};
 use super::{PageError, words};
 use crate::alert::Alert;
 use crate::server::Collector;
-use crate::store::{Actor, Key, Kind};
+use crate::store::{Actor, Key};
 
 /// Alerts in one file.
 const MOST: u32 = 10_000;
@@ -73,7 +73,7 @@ async fn alerts(
     let Query(filter) = parameters.unwrap_or_default();
     let filter = filter.bounded();
     let actor = Actor::User(signed_in.0.user);
-    collector.store.record(actor, Kind::Export, file.into(), filter.address(&[])).await?;
+    collector.store.record_export(actor, file, filter.address(&[])).await?;
     Ok(collector.store.list(filter.query(), Key::Newest, MOST).await?)
 }
 

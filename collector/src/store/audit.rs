@@ -247,8 +247,16 @@ fn head(connection: &Connection) -> Result<Head, StoreError> {
 }
 
 impl Store {
+    /// Records that somebody takes data out as a file, before it is handed out.
+    ///
+    /// # Errors
+    /// The store fails, and then nothing should be handed out.
+    pub async fn record_export(&self, by: Actor, file: &str, filter: String) -> Result<(), StoreError> {
+        self.record(by, Kind::Export, file.to_owned(), filter).await
+    }
+
     /// Records what no transaction of the store does, before it is done: whoever cannot be recorded gets nothing.
-    pub(crate) async fn record(
+    pub(super) async fn record(
         &self,
         actor: Actor,
         kind: Kind,
