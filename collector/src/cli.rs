@@ -1,5 +1,8 @@
 //! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
 
+mod audit;
+mod user;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,7 +49,11 @@ Webhook and e-mail are set in DIR/collector.toml:
 There, too, for how many days what is kept; what is not named, for ever:
   [retention]
   informational-days = 400
-  evidence-days = 800")]
+  evidence-days = 800
+
+And whether every user of the console must have a second factor:
+  [console]
+  require-totp = true")]
     Serve(Serve),
     /// Make, list and revoke the tokens that agents and readers show.
     Token {
@@ -57,6 +64,16 @@ There, too, for how many days what is kept; what is not named, for ever:
     Agent {
         #[command(subcommand)]
         command: AgentCommand,
+    },
+    /// Add, list and disable the console's users, and reset who has lost a password.
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
+    /// Check the audit log, and print it.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
     },
     /// List alerts, the latest changed first; exits 1 if there are any, 0 if there are none.
     #[command(after_help = "Examples:
@@ -224,7 +241,7 @@ pub(crate) fn run() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("vitrine-collector: {error:#}");
-            let misuse = matches!(error.downcast_ref(), Some(StoreError::Taken(_)))
+            let misuse = matches!(error.downcast_ref(), Some(StoreError::Taken(_) | StoreError::User(_)))
                 || matches!(error.downcast_ref(), Some(StartError::Clear(_) | StartError::Config(_)));
             ExitCode::from(if misuse { MISUSE } else { CANNOT })
         }
@@ -236,6 +253,8 @@ async fn command(command: Command) -> Result<u8> {
         Command::Serve(serve) => self::serve(serve).await,
         Command::Token { command } => token(command).await,
         Command::Agent { command } => agent(command).await,
+        Command::User { command } => user::run(command).await,
+        Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;

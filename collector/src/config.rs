@@ -1,4 +1,5 @@
-//! `collector.toml` in the data directory: the ways out. There is none until the file says so.
+//! `collector.toml` in the data directory: the ways out, of which there is none until the file says so, what is kept
+//! for how long, and what is asked of users.
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,17 @@ pub struct Config {
     pub email: Option<Email>,
     /// What is kept for how long.
     pub retention: Option<Keep>,
+    /// What is asked of the console's users.
+    #[serde(default)]
+    pub console: Console,
+}
+
+/// `[console]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Console {
+    /// Whether users must have a second factor; whoever has none is led to take one up, and reaches nothing else.
+    pub require_totp: bool,
 }
 
 /// `[retention]`: days; what is not named is kept for ever.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::console::session;
 use crate::refusal::Refusal;
 use crate::server::{Collector, Peer};
-use crate::store::{Enrolment, Role, Sender, Token};
+use crate::store::{Enrolment, Role, Sender, Session, Token};
 use crate::tls::Issued;
 
 /// Longest agent id.
@@ -23,8 +23,13 @@ const AGENT_ID: usize = 64;
 /// tokens.
 pub(crate) struct Agent(pub(crate) Sender);
 
-/// A request of somebody who may read: a reader's token, or a session of the console.
-pub(crate) struct Reader;
+/// A request of somebody who may read.
+pub(crate) enum Reader {
+    /// By a reader's token, of this name.
+    Token(String),
+    /// In a session of the console.
+    User(Session),
+}
 
 /// What an agent asks for.
 #[derive(Deserialize)]
@@ -140,11 +145,18 @@ impl FromRequestParts<Arc<Collector>> for Reader {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Refusal> {
-        if !parts.headers.contains_key(header::AUTHORIZATION) && session::of(parts, collector).await?.is_some() {
-            return Ok(Reader);
+        if !parts.headers.contains_key(header::AUTHORIZATION)
+            && let Some(session) = session::of(parts, collector).await?
+        {
+            if session::lacks_factor(&session, collector) {
+                let error = "this user has no second factor";
+                return Err(Refusal::new(StatusCode::FORBIDDEN, error, "one to be taken up at /account"));
+            }
+            return Ok(Reader::User(session));
         }
-        match token(parts, collector).await?.role {
-            Role::Reader => Ok(Reader),
+        let token = token(parts, collector).await?;
+        match token.role {
+            Role::Reader => Ok(Reader::Token(token.name)),
             Role::Agent => {
                 Err(Refusal::new(StatusCode::FORBIDDEN, "this token can only send", "a token of role reader"))
             }

@@ -9,9 +9,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::alert::text::is_digest;
+use crate::console::session::check_role;
 use crate::enroll::{Agent, Reader};
 use crate::refusal::Refusal;
 use crate::server::Collector;
+use crate::store::{Actor, UserRole};
 
 /// Bytes of one thumbnail.
 pub(crate) const MAX: usize = 64 << 10;
@@ -58,13 +60,20 @@ pub(crate) async fn has(
 
 pub(crate) async fn show(
     State(collector): State<Arc<Collector>>,
-    _: Reader,
+    reader: Reader,
     Path(digest): Path<String>,
 ) -> Result<Response, Refusal> {
     check_digest(&digest)?;
-    let Some(jpeg) = collector.store.evidence(digest).await? else {
+    let actor = match reader {
+        Reader::Token(name) => Actor::Token(name),
+        Reader::User(session) => {
+            check_role(&session, UserRole::Analyst)?;
+            Actor::User(session.user)
+        }
+    };
+    let Some(jpeg) = collector.store.evidence(actor, digest).await? else {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "no such thumbnail", "the digest of a kept thumbnail"));
     };
-    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "private, max-age=86400, immutable")];
-    Ok((headers, jpeg).into_response())
+    // What the browser kept would be looked at again without anybody being told of it.
+    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg).into_response())
 }

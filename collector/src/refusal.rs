@@ -48,6 +48,9 @@ impl From<StoreError> for Refusal {
             StoreError::OtherAgent(reason) => {
                 Refusal::new(StatusCode::FORBIDDEN, reason, "a token of this agent's own")
             }
+            StoreError::Taken(reason) | StoreError::User(reason) => {
+                Refusal::new(StatusCode::CONFLICT, reason, "what the page of users shows")
+            }
             StoreError::Full => {
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "the same request later")
                     .retry_after(30)

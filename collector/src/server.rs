@@ -58,7 +58,18 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/views", post(console::triage::view))
         .route("/hosts", get(console::hosts::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
+        .route("/login/code", post(console::login::code))
         .route("/logout", post(console::login::log_out))
+        .route("/join", get(console::join::page).post(console::join::join))
+        .route("/account", get(console::account::page))
+        .route("/account/password", post(console::account::change_password))
+        .route("/account/totp", post(console::account::begin))
+        .route("/account/totp/confirm", post(console::account::confirm))
+        .route("/account/totp/remove", post(console::account::remove))
+        .route("/users", get(console::users::page).post(console::users::add))
+        .route("/users/step", post(console::users::step))
+        .route("/audit", get(console::audit::page))
+        .route("/audit.ndjson", get(console::audit::ndjson))
         .route("/setup", get(console::setup::page).post(console::setup::set_up))
         .route("/assets/console.css", get(console::style_sheet));
     agents
@@ -166,6 +177,7 @@ pub(crate) struct Collector {
     pub(crate) unpacking: Semaphore,
     pub(crate) hashing: Semaphore,
     pub(crate) secure: bool,
+    pub(crate) require_totp: bool,
     pub(crate) authority: Arc<Authority>,
     requests: Semaphore,
     limits: Limits,
@@ -211,6 +223,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
     let fingerprint = matches!(settings.tls, Tls::Own).then(|| authority.fingerprint());
     let store = Store::open_with(&settings.data, &sinks.channels())?;
+    // What stands in the journal, too, cannot be cut off the log without that being seen.
+    tracing::info!(head = %store.audit_head().await?, "the audit log ends here");
     let setup = store.new_setup_token().await?;
     let failed = |error| StartError::Listen { address: settings.listen, error };
     let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
@@ -222,6 +236,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         unpacking: Semaphore::new(4),
         hashing: Semaphore::new(2),
         secure,
+        require_totp: config.console.require_totp,
         authority,
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,

@@ -94,6 +94,19 @@ async fn guessing_a_password_has_to_wait() {
 }
 
 #[tokio::test]
+async fn guesses_at_the_same_time_wait_for_each_other() {
+    let world = World::new().await;
+    world.set_up().await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        let request = world.client.post(world.url("/login")).form(&[("name", "ines"), ("password", "wrong")]);
+        guesses.spawn(async { request.send().await.unwrap().status() });
+    }
+    let looked_at = guesses.join_all().await.into_iter().filter(|status| *status == StatusCode::FORBIDDEN).count();
+    assert!(looked_at <= 6, "{looked_at} of 30 guesses were looked at");
+}
+
+#[tokio::test]
 async fn forms_of_other_sites_and_sessions_do_nothing() {
     let world = World::new().await;
     let session = world.set_up().await;

@@ -9,10 +9,11 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::console::session::check_role;
 use crate::enroll::Reader;
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::AlertFilter;
+use crate::store::{Actor, AlertFilter, UserRole};
 
 /// Alerts in one answer.
 const MAX: u32 = 1000;
@@ -34,7 +35,7 @@ enum StateFilter {
 
 pub(crate) async fn list(
     State(collector): State<Arc<Collector>>,
-    _: Reader,
+    reader: Reader,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Value>, Refusal> {
     let Query(parameters) = parameters.map_err(|error| {
@@ -46,5 +47,11 @@ pub(crate) async fn list(
         limit: parameters.limit.unwrap_or(100).clamp(1, MAX),
         skip: 0,
     };
+    if let Reader::User(session) = reader {
+        // By a browser this is one more file with the list.
+        check_role(&session, UserRole::Analyst)?;
+        let actor = Actor::User(session.user);
+        collector.store.record_export(actor, "/v1/alerts", String::new()).await?;
+    }
     Ok(Json(json!({"alerts": collector.store.alerts(filter).await?})))
 }

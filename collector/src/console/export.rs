@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::filter::Filter;
-use super::session::SignedIn;
+use super::session::{Analyst, SignedIn};
 use super::{PageError, words};
 use crate::alert::Alert;
 use crate::server::Collector;
-use crate::store::Key;
+use crate::store::{Actor, Key};
 
 /// Alerts in one file.
 const MOST: u32 = 10_000;
@@ -43,10 +43,10 @@ type Parameters = Result<Query<Filter>, QueryRejection>;
 
 pub(crate) async fn csv(
     State(collector): State<Arc<Collector>>,
-    _: SignedIn,
+    Analyst(signed_in): Analyst,
     parameters: Parameters,
 ) -> Result<Response, PageError> {
-    let alerts = alerts(&collector, parameters).await?;
+    let alerts = alerts(&collector, signed_in, "alerts.csv", parameters).await?;
     let mut text = row(HEAD.iter().map(|name| (*name).to_owned()));
     for alert in &alerts {
         text.push_str(&row(cells(alert).into_iter()));
@@ -56,17 +56,25 @@ pub(crate) async fn csv(
 
 pub(crate) async fn json(
     State(collector): State<Arc<Collector>>,
-    _: SignedIn,
+    Analyst(signed_in): Analyst,
     parameters: Parameters,
 ) -> Result<Response, PageError> {
-    let alerts = alerts(&collector, parameters).await?;
+    let alerts = alerts(&collector, signed_in, "alerts.json", parameters).await?;
     let body = Json(json!({"alerts": alerts}));
     Ok((file("application/json", "attachment; filename=\"alerts.json\""), body).into_response())
 }
 
-async fn alerts(collector: &Collector, parameters: Parameters) -> Result<Vec<Alert>, PageError> {
+async fn alerts(
+    collector: &Collector,
+    signed_in: SignedIn,
+    file: &str,
+    parameters: Parameters,
+) -> Result<Vec<Alert>, PageError> {
     let Query(filter) = parameters.unwrap_or_default();
-    Ok(collector.store.list(filter.bounded().query(), Key::Newest, MOST).await?)
+    let filter = filter.bounded();
+    let actor = Actor::User(signed_in.0.user);
+    collector.store.record_export(actor, file, filter.address(&[])).await?;
+    Ok(collector.store.list(filter.query(), Key::Newest, MOST).await?)
 }
 
 fn file(kind: &'static str, name: &'static str) -> [(HeaderName, &'static str); 2] {

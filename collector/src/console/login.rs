@@ -1,9 +1,7 @@
-//! Login and logout. The password is hashed with argon2id; failures make the next attempt wait.
+//! Log-in, by password and where there is one by a code, and log-out. Failures make the next attempt wait.
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Argon2, password_hash};
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Extension, State};
@@ -12,13 +10,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, http::HeaderValue};
 use serde::Deserialize;
 
-use super::session::{self, SameOrigin, SignedIn};
+use super::password::{self, Checked, LONGEST};
+use super::session::{self, Known, SameOrigin};
 use super::{PageError, page as render};
 use crate::server::{Collector, Peer};
-use crate::store::StoreError;
-
-/// Longest user name and password, in bytes.
-pub(super) const LONGEST: usize = 256;
+use crate::store::{Admission, Code};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -28,11 +24,25 @@ struct LoginPage {
     name: String,
 }
 
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage {
+    login: String,
+    error: Option<String>,
+}
+
 /// The form of the page.
 #[derive(Deserialize)]
 pub(crate) struct Login {
     name: String,
     password: String,
+}
+
+/// The form of the second page.
+#[derive(Deserialize)]
+pub(crate) struct CodeForm {
+    login: String,
+    code: String,
 }
 
 pub(crate) async fn page(State(collector): State<Arc<Collector>>) -> Result<Response, PageError> {
@@ -47,29 +57,56 @@ pub(crate) async fn log_in(
     form: Result<Form<Login>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(Login { name, password }) = form?;
-    let again = |status: StatusCode, error: String| -> Result<Response, PageError> {
-        let page = LoginPage { awaits_setup: false, error: Some(error), name: name.clone() };
-        Ok((status, render(&page)?).into_response())
-    };
+    let page = |error: String| LoginPage { awaits_setup: false, error: Some(error), name: name.clone() };
+    let wrong = || refused(&page("Wrong user name or password.".into()));
     if name.len() > LONGEST || password.len() > LONGEST {
-        return again(StatusCode::FORBIDDEN, "Wrong user name or password.".into());
+        return wrong();
     }
-    let key = format!("{}|{name}", peer.address.ip());
-    let wait = collector.store.login_wait(key.clone()).await?;
-    if wait > 0 {
-        let seconds = wait / 1000 + 1;
-        let error = format!("Too many failed attempts: wait {seconds} seconds.");
-        let mut response = again(StatusCode::TOO_MANY_REQUESTS, error)?;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        return Ok(response);
+    let from = peer.address.ip().to_string();
+    match password::check(&collector, &name, password, &from).await? {
+        Checked::Right => {}
+        Checked::Wrong => return wrong(),
+        Checked::Wait(wait) => return must_wait(&page(waiting(wait)), wait),
     }
-    let kept = collector.store.password(name.clone()).await?;
-    if !verify(&collector, kept, password).await? {
-        collector.store.login_failed(key).await?;
-        return again(StatusCode::FORBIDDEN, "Wrong user name or password.".into());
+    let key = password::key(&from, &name);
+    match collector.store.log_in(name.clone(), key, from).await? {
+        Admission::Session(secret) => Ok(signed_in(&collector, secret)),
+        Admission::Pending(login) => Ok(render(&CodePage { login, error: None })?.into_response()),
+        Admission::Refused => wrong(),
     }
-    let secret = collector.store.log_in(name, key).await?;
-    Ok(signed_in(&collector, secret))
+}
+
+pub(crate) async fn code(
+    State(collector): State<Arc<Collector>>,
+    Extension(peer): Extension<Peer>,
+    _: SameOrigin,
+    form: Result<Form<CodeForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(CodeForm { login, code }) = form?;
+    let page = |error: String| CodePage { login: login.clone(), error: Some(error) };
+    match collector.store.log_in_with_code(&login, code, peer.address.ip().to_string()).await? {
+        Code::Right(secret) => Ok(signed_in(&collector, secret)),
+        Code::Wrong => refused(&page(WRONG_CODE.into())),
+        Code::Wait(wait) => must_wait(&page(waiting(wait)), wait),
+        Code::Nothing => Ok(Redirect::to("/login").into_response()),
+    }
+}
+
+/// What is said of a code that does not count.
+pub(super) const WRONG_CODE: &str = "Wrong code. Each code works once: wait for the next one.";
+
+pub(super) fn waiting(milliseconds: i64) -> String {
+    format!("Too many failed attempts: wait {} seconds.", milliseconds / 1000 + 1)
+}
+
+pub(super) fn refused(page: &impl Template) -> Result<Response, PageError> {
+    Ok((StatusCode::FORBIDDEN, render(page)?).into_response())
+}
+
+pub(super) fn must_wait(page: &impl Template, milliseconds: i64) -> Result<Response, PageError> {
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, render(page)?).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(milliseconds / 1000 + 1));
+    Ok(response)
 }
 
 /// The answer that gives the browser its session and leads to the alerts.
@@ -77,7 +114,7 @@ pub(super) fn signed_in(collector: &Collector, secret: String) -> Response {
     ([(header::SET_COOKIE, session::cookie(collector.secure, secret))], Redirect::to("/")).into_response()
 }
 
-/// The form of the logout button.
+/// The form of the log-out button.
 #[derive(Deserialize)]
 pub(crate) struct Logout {
     csrf: String,
@@ -86,37 +123,14 @@ pub(crate) struct Logout {
 pub(crate) async fn log_out(
     State(collector): State<Arc<Collector>>,
     _: SameOrigin,
-    signed_in: SignedIn,
+    known: Known,
     headers: HeaderMap,
     form: Result<Form<Logout>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
-    signed_in.check(&form.csrf)?;
+    session::check_form(&known.0, &form.csrf)?;
     if let Some(secret) = session::secret(&headers, collector.secure) {
-        collector.store.log_out(&secret).await?;
+        collector.store.log_out(&secret, known.0.user).await?;
     }
     Ok(([(header::SET_COOKIE, session::no_cookie(collector.secure))], Redirect::to("/login")).into_response())
-}
-
-/// Whether the password is right. An unknown user costs the same time, so that names cannot be probed.
-async fn verify(collector: &Collector, kept: Option<String>, password: String) -> Result<bool, StoreError> {
-    let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
-    let verifying = tokio::task::spawn_blocking(move || match kept {
-        Some(kept) => PasswordHash::new(&kept)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
-        None => {
-            let _ = hash(&password);
-            false
-        }
-    });
-    verifying.await.map_err(|_| StoreError::Closed)
-}
-
-/// argon2id with the parameters of OWASP's Password Storage Cheat Sheet (19 MiB, 2 passes), which are the
-/// library's defaults; PHC format.
-pub(super) fn hash(password: &str) -> password_hash::Result<String> {
-    let mut salt = [0_u8; 16];
-    crate::store::fill(&mut salt);
-    let salt = SaltString::encode_b64(&salt)?;
-    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
 }

@@ -1,14 +1,19 @@
 //! The console: pages that are rendered here and work without JavaScript.
 
+pub(crate) mod account;
 pub(crate) mod alert;
+pub(crate) mod audit;
 pub(crate) mod export;
 mod filter;
 pub(crate) mod hosts;
+pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod login;
+mod password;
 pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod triage;
+pub(crate) mod users;
 mod view;
 pub(crate) mod words;
 
@@ -19,7 +24,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{HostCount, Session, StoreError};
+use crate::store::{HostCount, Session, StoreError, UserRole};
 use session::SignedIn;
 
 /// A page, or why there is none.
@@ -57,6 +62,8 @@ pub(crate) fn page(template: &impl Template) -> Result<Html<String>, PageError> 
 /// What stands above every page of somebody who has logged in.
 pub(crate) struct Bar {
     user: String,
+    is_analyst: bool,
+    is_admin: bool,
     csrf: String,
     page: &'static str,
     open: u64,
@@ -65,9 +72,10 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub(crate) async fn new(collector: &Collector, signed_in: SignedIn, page: &'static str) -> Result<Bar, StoreError> {
-        let Session { user, csrf } = signed_in.0;
+        let Session { user, role, csrf, .. } = signed_in.0;
+        let (is_analyst, is_admin) = (role >= UserRole::Analyst, role >= UserRole::Admin);
         let open = collector.store.open_alerts().await?;
-        Ok(Bar { user, csrf, page, open, hosts: collector.store.count_hosts().await? })
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts: collector.store.count_hosts().await? })
     }
 }
 

@@ -10,7 +10,7 @@ use cookie::{Cookie, SameSite};
 
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{Session, StoreError};
+use crate::store::{Session, StoreError, UserRole};
 
 /// Over TLS the name itself makes the browser insist on `Secure`, on `Path=/` and on this very host
 /// (RFC 6265bis, 4.1.3.2).
@@ -53,16 +53,49 @@ pub(crate) async fn of(parts: &Parts, collector: &Collector) -> Result<Option<Se
     }
 }
 
-/// A request of somebody who is logged in; everybody else is sent to the login page.
+/// A request of somebody who is logged in, and who may have to take up a second factor before anything else.
+pub(crate) struct Known(pub(crate) Session);
+
+/// A request of somebody who is logged in with all that is asked of him; everybody else is sent where he can do it.
 pub(crate) struct SignedIn(pub(crate) Session);
 
-impl SignedIn {
-    /// Whether a form comes from a page of this session.
-    pub(crate) fn check(&self, csrf: &str) -> Result<(), Refusal> {
-        if self.0.signed(csrf) {
-            return Ok(());
+/// A request of somebody who may answer for alerts, look at pictures and take files out.
+pub(crate) struct Analyst(pub(crate) SignedIn);
+
+/// A request of somebody who may look after users and read the audit log.
+pub(crate) struct Admin(pub(crate) SignedIn);
+
+/// Whether a form comes from a page of this session.
+pub(crate) fn check_form(session: &Session, csrf: &str) -> Result<(), Refusal> {
+    if session.signed(csrf) {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::FORBIDDEN, "the form is of another session", "the page loaded anew"))
+}
+
+/// Whether a role is enough.
+pub(crate) fn check_role(session: &Session, least: UserRole) -> Result<(), Refusal> {
+    if session.role >= least {
+        return Ok(());
+    }
+    let error = format!("{} has the role {}", session.user, session.role.name());
+    Err(Refusal::new(StatusCode::FORBIDDEN, error, format!("a user of the role {} or above", least.name())))
+}
+
+/// Whether a session lacks the second factor that this collector asks for.
+pub(crate) fn lacks_factor(session: &Session, collector: &Collector) -> bool {
+    collector.require_totp && !session.second_factor
+}
+
+impl FromRequestParts<Arc<Collector>> for Known {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
+        match of(parts, collector).await {
+            Ok(Some(session)) => Ok(Known(session)),
+            Ok(None) => Err(Redirect::to("/login").into_response()),
+            Err(error) => Err(Refusal::from(error).into_response()),
         }
-        Err(Refusal::new(StatusCode::FORBIDDEN, "the form is of another session", "the page loaded anew"))
     }
 }
 
@@ -70,12 +103,34 @@ impl FromRequestParts<Arc<Collector>> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
-        match of(parts, collector).await {
-            Ok(Some(session)) => Ok(SignedIn(session)),
-            Ok(None) => Err(Redirect::to("/login").into_response()),
-            Err(error) => Err(Refusal::from(error).into_response()),
+        let Known(session) = Known::from_request_parts(parts, collector).await?;
+        if lacks_factor(&session, collector) {
+            return Err(Redirect::to("/account").into_response());
         }
+        Ok(SignedIn(session))
     }
+}
+
+impl FromRequestParts<Arc<Collector>> for Analyst {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
+        of_role(parts, collector, UserRole::Analyst).await.map(Analyst)
+    }
+}
+
+impl FromRequestParts<Arc<Collector>> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
+        of_role(parts, collector, UserRole::Admin).await.map(Admin)
+    }
+}
+
+async fn of_role(parts: &mut Parts, collector: &Arc<Collector>, least: UserRole) -> Result<SignedIn, Response> {
+    let signed_in = SignedIn::from_request_parts(parts, collector).await?;
+    check_role(&signed_in.0, least).map_err(IntoResponse::into_response)?;
+    Ok(signed_in)
 }
 
 /// A request that no other site made: Fetch Metadata where the browser sends it, else the origin.

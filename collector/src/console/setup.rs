@@ -5,20 +5,16 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::login::{LONGEST, hash, signed_in};
+use super::login::{refused, signed_in};
+use super::password;
 use super::session::SameOrigin;
+use super::users::is_name;
 use super::{PageError, page as render};
-use crate::refusal::Refusal;
-use crate::server::Collector;
-use crate::store::StoreError;
-
-/// Shortest password, in characters (NIST SP 800-63B asks for 8; nothing else is asked of it here).
-const SHORTEST: usize = 12;
+use crate::server::{Collector, Peer};
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -56,6 +52,7 @@ pub(crate) async fn page(
 
 pub(crate) async fn set_up(
     State(collector): State<Arc<Collector>>,
+    Extension(peer): Extension<Peer>,
     _: SameOrigin,
     form: Result<Form<Setup>, FormRejection>,
 ) -> Result<Response, PageError> {
@@ -64,33 +61,22 @@ pub(crate) async fn set_up(
         return Ok(Redirect::to("/login").into_response());
     }
     let name = form.name.trim().to_owned();
-    let error = if name.is_empty() || name.len() > LONGEST || name.chars().any(char::is_control) {
-        Some("Choose a user name.")
-    } else if form.password.chars().count() < SHORTEST {
-        Some("Choose a password of at least 12 characters.")
-    } else if form.password.len() > LONGEST {
-        Some("Choose a password of at most 256 bytes.")
-    } else if form.password != form.repeated {
-        Some("The two passwords differ.")
+    let error = if !is_name(&name) {
+        Some("Choose a user name of at most 64 characters.")
+    } else if let Some(mistake) = password::mistake(&form.password, &form.repeated) {
+        Some(mistake)
     } else if !collector.store.is_setup_token(form.token.trim()).await? {
         Some("This is not the set-up token that the collector printed at its last start.")
     } else {
         None
     };
     if error.is_some() {
-        let page = SetupPage { token: form.token, name, error };
-        return Ok((StatusCode::FORBIDDEN, render(&page)?).into_response());
+        return refused(&SetupPage { token: form.token, name, error });
     }
-    let permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
-    let hashed = tokio::task::spawn_blocking(move || hash(&form.password)).await.map_err(|_| StoreError::Closed)?;
-    drop(permit);
-    let hashed = hashed.map_err(|error| {
-        tracing::error!(%error, "a password could not be hashed");
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the password could not be kept", "the same form again")
-    })?;
-    if !collector.store.set_up(form.token.trim(), name.clone(), hashed).await? {
-        return Ok(Redirect::to("/login").into_response());
+    let kept = password::keep(&collector, form.password).await?;
+    let from = peer.address.ip().to_string();
+    match collector.store.set_up(form.token.trim(), name, kept, from).await? {
+        Some(secret) => Ok(signed_in(&collector, secret)),
+        None => Ok(Redirect::to("/login").into_response()),
     }
-    let secret = collector.store.log_in(name, String::new()).await?;
-    Ok(signed_in(&collector, secret))
 }

@@ -10,7 +10,7 @@ use axum::response::Redirect;
 use serde::Deserialize;
 
 use super::PageError;
-use super::session::{SameOrigin, SignedIn};
+use super::session::{Analyst, SameOrigin, SignedIn, check_form};
 use crate::alert::Verdict;
 use crate::alert::text::line;
 use crate::refusal::Refusal;
@@ -71,13 +71,13 @@ impl Triage {
 pub(crate) async fn step(
     State(collector): State<Arc<Collector>>,
     _: SameOrigin,
-    signed_in: SignedIn,
+    Analyst(signed_in): Analyst,
     form: Result<String, StringRejection>,
 ) -> Result<Redirect, PageError> {
     let form =
         form.map_err(|error| Refusal::new(error.status(), error.body_text(), "the form as the page shows it"))?;
     let triage = Triage::read(&form);
-    signed_in.check(&triage.csrf)?;
+    check_form(&signed_in.0, &triage.csrf)?;
     let step = triage.step()?;
     if triage.ids.is_empty() || triage.ids.len() > ALERTS {
         let error = format!("{} alerts were chosen", triage.ids.len());
@@ -106,7 +106,7 @@ pub(crate) async fn view(
     form: Result<Form<ViewForm>, FormRejection>,
 ) -> Result<Redirect, PageError> {
     let Form(form) = form?;
-    signed_in.check(&form.csrf)?;
+    check_form(&signed_in.0, &form.csrf)?;
     let name = line(form.name.trim(), NAME);
     let is_query = form.query.len() <= QUERY && form.query.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
     if name.is_empty() || !is_query {

@@ -4,16 +4,19 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::audit::{Actor, Kind};
 use super::{Store, StoreError, claim, connect};
 
 impl Store {
     /// Writes the database as it is at one moment into a new file, and checks that. Agents and the console go on in
-    /// the meantime; the write-ahead log grows by what they write. The file is there whole or not at all.
+    /// the meantime; the write-ahead log grows by what they write. The file is there whole or not at all. The
+    /// audit log tells of it, also in the copy.
     ///
     /// # Errors
     /// The file is there already or cannot be written, or what was written is damaged.
     pub async fn back_up(&self, to: &Path) -> Result<(), StoreError> {
         let to = to.to_owned();
+        self.record(Actor::command_line(), Kind::Backup, to.display().to_string(), "begun".into()).await?;
         let from = self.readers.path.clone();
         self.read(move |_| {
             let failed = |path: &Path, error| StoreError::File { path: path.to_owned(), error: Arc::new(error) };

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, now, tokens};
 
 /// Whoever sends records: known by its certificate, or by a token where the collector speaks no TLS.
@@ -131,10 +132,14 @@ impl Store {
     /// The store fails.
     pub async fn revoke_agent(&self, agent: String) -> Result<usize, StoreError> {
         self.write(move |connection| {
-            Ok(connection.execute(
+            let revoked = connection.execute(
                 "UPDATE certificates SET revoked = ? WHERE agent = ? AND revoked IS NULL",
                 params![now(), agent],
-            )?)
+            )?;
+            if revoked > 0 {
+                audit::append(connection, &Actor::command_line(), Kind::Agent, &agent, "certificates revoked")?;
+            }
+            Ok(revoked)
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, now};
 
 impl Store {
@@ -29,11 +30,15 @@ impl Store {
         .await
     }
 
-    /// A thumbnail's bytes.
-    pub(crate) async fn evidence(&self, digest: String) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(move |connection| {
+    /// A thumbnail's bytes, for somebody of whom it is recorded that he looks at it.
+    pub(crate) async fn evidence(&self, actor: Actor, digest: String) -> Result<Option<Vec<u8>>, StoreError> {
+        self.write(move |connection| {
             let mut query = connection.prepare_cached("SELECT jpeg FROM evidence WHERE digest = ?")?;
-            Ok(query.query_row([digest], |row| row.get(0)).optional()?)
+            let jpeg = query.query_row([&digest], |row| row.get(0)).optional()?;
+            if jpeg.is_some() {
+                audit::append(connection, &actor, Kind::Evidence, &digest, "looked at")?;
+            }
+            Ok(jpeg)
         })
         .await
     }

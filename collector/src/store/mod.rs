@@ -5,6 +5,7 @@
 //! that survives a power cut. Reads run on connections of their own and never wait for the writer.
 
 mod alerts;
+mod audit;
 mod backup;
 mod certificates;
 mod claim;
@@ -16,8 +17,10 @@ mod people;
 mod records;
 mod retention;
 mod schema;
+mod sessions;
 mod silence;
 mod tokens;
+mod totp;
 mod triage;
 mod writer;
 
@@ -29,18 +32,22 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertFilter;
+pub(crate) use audit::Kind;
+pub use audit::{Actor, AuditEntry, AuditFilter, Broken, Head};
 pub use certificates::Certificate;
 pub(crate) use certificates::{Enrolment, Sender};
 pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
 pub(crate) use listing::{Around, Key, Query};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
-pub(crate) use people::Session;
+pub use people::{User, UserRole};
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
+pub(crate) use sessions::{Admission, Session};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token, Worth};
+pub(crate) use totp::{Code, TotpEnrolment};
 pub(crate) use triage::{Step, TriageEntry, View};
 use writer::Order;
 
@@ -97,6 +104,9 @@ pub enum StoreError {
     /// A name is taken.
     #[error("{0}")]
     Taken(String),
+    /// A user is unknown, or must stay as he is.
+    #[error("{0}")]
+    User(String),
     /// A stored value is not what this program writes.
     #[error("a stored value cannot be read: {0}")]
     Value(Arc<serde_json::Error>),

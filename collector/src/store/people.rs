@@ -1,32 +1,81 @@
-//! Users of the console, their sessions, failed logins, and the one-time set-up token.
+//! Users of the console, their roles, and the one-time tokens by which they choose their passwords.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
+use super::audit::{self, Actor, Kind};
+use super::sessions;
 use super::tokens::{hash, secret};
-use super::{Store, StoreError, now};
+use super::{Store, StoreError, now, totp};
 
-/// How long a login lasts, in milliseconds.
-const SESSION: i64 = 12 * 60 * 60 * 1000;
-/// Logins that may fail before waiting begins.
-const FREE_FAILURES: u32 = 3;
-/// The longest wait after a failed login, in milliseconds.
-const LONGEST_WAIT: i64 = 15 * 60 * 1000;
-/// Failed logins are forgotten after this long, in milliseconds.
-const FORGOTTEN: i64 = 24 * 60 * 60 * 1000;
+/// How long an invitation is good for, in milliseconds.
+const INVITATION: i64 = 3 * 24 * 60 * 60 * 1000;
 
-/// A user who is logged in.
-#[derive(Clone, Debug)]
-pub(crate) struct Session {
-    pub(crate) user: String,
-    pub(crate) csrf: String,
+/// What a user of the console may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserRole {
+    /// Read alerts and workstations, without pictures and files.
+    Viewer,
+    /// Look at pictures, answer for alerts, take lists out as files.
+    Analyst,
+    /// Look after the policy.
+    PolicyAdmin,
+    /// Look after users, and read the audit log.
+    Admin,
 }
 
-impl Session {
-    /// Whether a form carries this session's token.
-    pub(crate) fn signed(&self, csrf: &str) -> bool {
-        self.csrf.as_bytes().ct_eq(csrf.as_bytes()).into()
+impl UserRole {
+    /// All roles, the least first.
+    pub const ALL: [UserRole; 4] = [UserRole::Viewer, UserRole::Analyst, UserRole::PolicyAdmin, UserRole::Admin];
+
+    /// Its name in the database, in the console and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            UserRole::Viewer => "viewer",
+            UserRole::Analyst => "analyst",
+            UserRole::PolicyAdmin => "policy-admin",
+            UserRole::Admin => "admin",
+        }
     }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<UserRole> {
+        UserRole::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl FromSql for UserRole {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<UserRole> {
+        UserRole::of(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for UserRole {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.name().into())
+    }
+}
+
+/// A user, as the list shows him.
+#[derive(Clone, Debug, Serialize)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// What he may do.
+    pub role: UserRole,
+    /// When he was added, in milliseconds since 1970.
+    pub created: i64,
+    /// When he was disabled.
+    pub disabled: Option<i64>,
+    /// Whether he has still to choose a password.
+    pub invited: bool,
+    /// Whether he has a second factor.
+    pub second_factor: bool,
 }
 
 impl Store {
@@ -67,102 +116,224 @@ impl Store {
         .await
     }
 
-    /// Makes the first user and uses the token up; says whether the token was right.
-    pub(crate) async fn set_up(&self, token: &str, name: String, password: String) -> Result<bool, StoreError> {
+    /// Makes the first user, an admin, and uses the token up; gives the secret of his session if it was right.
+    pub(crate) async fn set_up(
+        &self,
+        token: &str,
+        name: String,
+        password: String,
+        from: String,
+    ) -> Result<Option<String>, StoreError> {
         let hash = hash(token);
         self.write(move |connection| {
             let users: bool = connection.query_row("SELECT EXISTS (SELECT 1 FROM users)", [], |row| row.get(0))?;
             if users || connection.execute("DELETE FROM setup WHERE hash = ?", [hash])? != 1 {
-                return Ok(false);
+                return Ok(None);
             }
             connection.execute(
-                "INSERT INTO users (name, password, created) VALUES (?, ?, ?)",
-                params![name, password, now()],
+                "INSERT INTO users (name, role, password, created) VALUES (?, ?, ?, ?)",
+                params![name, UserRole::Admin, password, now()],
             )?;
-            Ok(true)
+            audit::append(connection, &Actor::User(name.clone()), Kind::User, &name, "set the console up as admin")?;
+            sessions::begin(connection, &name, &format!("set-up, from {from}")).map(Some)
         })
         .await
     }
 
-    /// The hash of a user's password, in PHC format.
+    /// The hash of the password of a user who may log in, in PHC format.
     pub(crate) async fn password(&self, name: String) -> Result<Option<String>, StoreError> {
         self.read(move |connection| {
-            let mut query = connection.prepare_cached("SELECT password FROM users WHERE name = ?")?;
+            let mut query = connection.prepare_cached(
+                "SELECT password FROM users WHERE name = ? AND disabled IS NULL AND password IS NOT NULL",
+            )?;
             Ok(query.query_row([name], |row| row.get(0)).optional()?)
         })
         .await
     }
 
-    /// Milliseconds that a login under this key must still wait.
-    pub(crate) async fn login_wait(&self, key: String) -> Result<i64, StoreError> {
-        self.read(move |connection| {
-            let until: Option<i64> = connection
-                .prepare_cached("SELECT until FROM login_failures WHERE key = ?")?
-                .query_row([key], |row| row.get(0))
-                .optional()?;
-            Ok(until.map_or(0, |until| (until - now()).clamp(0, LONGEST_WAIT)))
+    /// All users, by name.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT name, role, created, disabled, password IS NULL,
+                        EXISTS (SELECT 1 FROM totp WHERE user = name AND confirmed)
+                 FROM users ORDER BY name",
+            )?;
+            let users = query.query_map([], |row| {
+                Ok(User {
+                    name: row.get(0)?,
+                    role: row.get(1)?,
+                    created: row.get(2)?,
+                    disabled: row.get(3)?,
+                    invited: row.get(4)?,
+                    second_factor: row.get(5)?,
+                })
+            })?;
+            Ok(users.collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    /// Counts a failed login; each one beyond the third doubles the wait.
-    pub(crate) async fn login_failed(&self, key: String) -> Result<(), StoreError> {
+    /// Adds a user; gives the one-time token by which he chooses his password.
+    ///
+    /// # Errors
+    /// A user of this name is there already ([`StoreError::Taken`]), or the store fails.
+    pub async fn add_user(&self, by: Actor, name: String, role: UserRole) -> Result<String, StoreError> {
         self.write(move |connection| {
-            let now = now();
-            connection.execute("DELETE FROM login_failures WHERE until < ?", [now - FORGOTTEN])?;
-            let failures: u32 = connection.query_row(
-                "INSERT INTO login_failures (key, failures, until) VALUES (?, 1, ?)
-                 ON CONFLICT (key) DO UPDATE SET failures = failures + 1 RETURNING failures",
-                params![key, now],
-                |row| row.get(0),
-            )?;
-            let wait = match failures.saturating_sub(FREE_FAILURES) {
-                0 => 0,
-                beyond => (1000_i64 << beyond.min(10)).min(LONGEST_WAIT),
+            if find(connection, &name)?.is_some() {
+                return Err(StoreError::Taken(format!(
+                    "a user named {name:?} is there already: choose another name, or reset that one"
+                )));
+            }
+            connection
+                .execute("INSERT INTO users (name, role, created) VALUES (?, ?, ?)", params![name, role, now()])?;
+            audit::append(connection, &by, Kind::User, &name, &format!("added as {}", role.name()))?;
+            invite(connection, &name)
+        })
+        .await
+    }
+
+    /// Gives a user another role, from his next request on.
+    ///
+    /// # Errors
+    /// There is no such user, he is the last admin ([`StoreError::User`]), or the store fails.
+    pub async fn change_role(&self, by: Actor, name: String, role: UserRole) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            let before = known(connection, &name)?;
+            if role != UserRole::Admin {
+                check_not_last(connection, &name)?;
+            }
+            connection.execute("UPDATE users SET role = ? WHERE name = ?", params![role, name])?;
+            let detail = format!("made {} of {}", role.name(), before.name());
+            audit::append(connection, &by, Kind::User, &name, &detail)
+        })
+        .await
+    }
+
+    /// Keeps a user out, or lets him in again. Whoever is kept out loses sessions and invitations at once.
+    ///
+    /// # Errors
+    /// As [`Store::change_role`].
+    pub async fn disable(&self, by: Actor, name: String, disable: bool) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            known(connection, &name)?;
+            if disable {
+                check_not_last(connection, &name)?;
+                sessions::end(connection, &name)?;
+                connection.execute("DELETE FROM invitations WHERE user = ?", [&name])?;
+            }
+            let since = disable.then(now);
+            connection.execute("UPDATE users SET disabled = ? WHERE name = ?", params![since, name])?;
+            audit::append(connection, &by, Kind::User, &name, if disable { "disabled" } else { "enabled" })
+        })
+        .await
+    }
+
+    /// Takes a user's password, second factor and sessions; gives the one-time token by which he chooses a new
+    /// password. `even_last` lets the last admin be reset, which is for whoever holds the data directory: a token
+    /// that gets lost would lock everybody out of the console.
+    ///
+    /// # Errors
+    /// As [`Store::change_role`].
+    pub async fn reset_user(&self, by: Actor, name: String, even_last: bool) -> Result<String, StoreError> {
+        self.write(move |connection| {
+            known(connection, &name)?;
+            if !even_last {
+                check_not_last(connection, &name)?;
+            }
+            sessions::end(connection, &name)?;
+            connection.execute("UPDATE users SET password = NULL WHERE name = ?", [&name])?;
+            connection.execute("DELETE FROM totp WHERE user = ?", [&name])?;
+            connection.execute("DELETE FROM recovery_codes WHERE user = ?", [&name])?;
+            connection.execute("DELETE FROM login_failures WHERE key = ?", [totp::key(&name)])?;
+            audit::append(connection, &by, Kind::User, &name, "reset")?;
+            invite(connection, &name)
+        })
+        .await
+    }
+
+    /// Who is invited by this token.
+    pub(crate) async fn invited(&self, token: &str) -> Result<Option<String>, StoreError> {
+        let hash = hash(token);
+        self.read(move |connection| invited(connection, &hash)).await
+    }
+
+    /// Gives a user the password that he has chosen and uses his token up; gives the secret of his session if the
+    /// token was right.
+    pub(crate) async fn join(&self, token: &str, password: String, from: String) -> Result<Option<String>, StoreError> {
+        let hash = hash(token);
+        self.write(move |connection| {
+            let Some(name) = invited(connection, &hash)? else {
+                return Ok(None);
             };
-            connection.execute("UPDATE login_failures SET until = ? WHERE key = ?", params![now + wait, key])?;
-            Ok(())
+            connection.execute("DELETE FROM invitations WHERE user = ?", [&name])?;
+            connection.execute("UPDATE users SET password = ? WHERE name = ?", params![password, name])?;
+            audit::append(connection, &Actor::User(name.clone()), Kind::User, &name, "chose a password")?;
+            sessions::begin(connection, &name, &format!("invitation, from {from}")).map(Some)
         })
         .await
     }
 
-    /// Begins a session; hands out its secret, which only the cookie holds.
-    pub(crate) async fn log_in(&self, user: String, key: String) -> Result<String, StoreError> {
-        let cookie = secret();
-        let hash = hash(&cookie);
+    /// Gives a user another password, which he has chosen; all his sessions but that of `cookie` end.
+    pub(crate) async fn change_password(
+        &self,
+        name: String,
+        password: String,
+        cookie: &str,
+        key: String,
+    ) -> Result<(), StoreError> {
+        let this = hash(cookie);
         self.write(move |connection| {
+            connection.execute("UPDATE users SET password = ? WHERE name = ?", params![password, name])?;
+            connection.execute("DELETE FROM sessions WHERE user = ? AND hash <> ?", params![name, this])?;
+            connection.execute("DELETE FROM pending_logins WHERE user = ?", [&name])?;
             connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
-            connection.execute("DELETE FROM sessions WHERE expires < ?", [now()])?;
-            connection.execute(
-                "INSERT INTO sessions (hash, user, csrf, expires) VALUES (?, ?, ?, ?)",
-                params![hash, user, secret(), now() + SESSION],
-            )?;
-            Ok(())
-        })
-        .await?;
-        Ok(cookie)
-    }
-
-    /// The session that a cookie stands for.
-    pub(crate) async fn session(&self, cookie: &str) -> Result<Option<Session>, StoreError> {
-        let hash = hash(cookie);
-        self.read(move |connection| {
-            let mut query =
-                connection.prepare_cached("SELECT user, csrf FROM sessions WHERE hash = ? AND expires > ?")?;
-            let session =
-                query.query_row(params![hash, now()], |row| Ok(Session { user: row.get(0)?, csrf: row.get(1)? }));
-            Ok(session.optional()?)
+            audit::append(connection, &Actor::User(name.clone()), Kind::User, &name, "changed the password")
         })
         .await
     }
+}
 
-    /// Ends a session.
-    pub(crate) async fn log_out(&self, cookie: &str) -> Result<(), StoreError> {
-        let hash = hash(cookie);
-        self.write(move |connection| {
-            connection.execute("DELETE FROM sessions WHERE hash = ?", [hash])?;
-            Ok(())
-        })
-        .await
+fn invite(connection: &Connection, name: &str) -> Result<String, StoreError> {
+    let token = secret();
+    connection.execute(
+        "INSERT OR REPLACE INTO invitations (user, hash, expires) VALUES (?, ?, ?)",
+        params![name, hash(&token), now() + INVITATION],
+    )?;
+    Ok(token)
+}
+
+fn invited(connection: &Connection, hash: &[u8]) -> Result<Option<String>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT user FROM invitations JOIN users ON name = user WHERE hash = ? AND expires > ? AND disabled IS NULL",
+    )?;
+    Ok(query.query_row(params![hash, now()], |row| row.get(0)).optional()?)
+}
+
+fn find(connection: &Connection, name: &str) -> Result<Option<UserRole>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT role FROM users WHERE name = ?")?;
+    Ok(query.query_row([name], |row| row.get(0)).optional()?)
+}
+
+fn known(connection: &Connection, name: &str) -> Result<UserRole, StoreError> {
+    find(connection, name)?
+        .ok_or_else(|| StoreError::User(format!("no user is named {name:?}: choose one of the list of users")))
+}
+
+/// Whether somebody else is left who can look after users: an admin who is not disabled and has a password.
+fn check_not_last(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    let (is_admin, others): (bool, bool) = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1 AND role = 'admin' AND disabled IS NULL),
+                EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND role = 'admin' AND disabled IS NULL
+                        AND password IS NOT NULL)",
+        [name],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if is_admin && !others {
+        return Err(StoreError::User(format!("{name:?} is the last admin: make another user an admin first")));
     }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, now};
 
 /// What a token may do.
@@ -91,6 +92,8 @@ impl Store {
                     params![name, role.name(), hash, created, uses, expires],
                 )?;
                 let id = connection.last_insert_rowid();
+                let detail = format!("made, role {}, good for {uses}", role.name());
+                audit::append(connection, &Actor::command_line(), Kind::Token, &name, &detail)?;
                 Ok(Token { id, name, role, created, revoked: None, agent: None, uses, expires })
             })
             .await?;
@@ -120,6 +123,9 @@ impl Store {
         self.write(move |connection| {
             let changed = connection
                 .execute("UPDATE tokens SET revoked = ? WHERE name = ? AND revoked IS NULL", params![now(), name])?;
+            if changed > 0 {
+                audit::append(connection, &Actor::command_line(), Kind::Token, &name, "revoked")?;
+            }
             Ok(changed > 0)
         })
         .await

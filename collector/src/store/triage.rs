@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, alerts, now};
 use crate::alert::{Acknowledgement, Alert, Closure, State, Verdict};
 
@@ -159,5 +160,10 @@ fn triage(connection: &Connection, id: i64, step: Step, by: &str, note: &str) ->
     connection
         .prepare_cached("INSERT INTO triage (alert, at, user, step, verdict, note) VALUES (?, ?, ?, ?, ?, ?)")?
         .execute(params![id, at, by, step.name(), verdict, note])?;
+    let detail = match step {
+        Step::Close(verdict) => format!("closed: {}", verdict.name()),
+        Step::Acknowledge | Step::Reopen => step.name().to_owned(),
+    };
+    audit::append(connection, &Actor::User(by.into()), Kind::Triage, &format!("alert {id}"), &detail)?;
     Ok(true)
 }

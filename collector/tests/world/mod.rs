@@ -79,6 +79,46 @@ impl World {
         cookie(&response)
     }
 
+    /// Posts a form as a page of this session would, with its hidden token.
+    pub async fn post(&self, session: &str, path: &str, form: &[(&str, &str)]) -> Response {
+        let csrf = csrf(&self.page("/account", session).await);
+        let form = [form, &[("csrf", csrf.as_str())]].concat();
+        let request = self.client.post(self.url(path)).header("cookie", session);
+        request.header("sec-fetch-site", "same-origin").form(&form).send().await.unwrap()
+    }
+
+    /// Adds a user; gives the path at which he chooses his password.
+    pub async fn invite(&self, admin: &str, name: &str, role: &str) -> String {
+        let response = self.post(admin, "/users", &[("name", name), ("role", role)]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        invitation(&response.text().await.unwrap())
+    }
+
+    /// Chooses the password at the path of an invitation.
+    pub async fn join(&self, path: &str) -> Response {
+        let (_, token) = path.split_once('=').unwrap();
+        let form = [("token", token), ("password", PASSWORD), ("repeated", PASSWORD)];
+        self.client.post(self.url("/join")).form(&form).send().await.unwrap()
+    }
+
+    /// Adds a user who has chosen his password; gives the cookie of his session.
+    pub async fn user(&self, admin: &str, name: &str, role: &str) -> String {
+        cookie(&self.join(&self.invite(admin, name, role).await).await)
+    }
+
+    pub async fn log_in(&self, name: &str, password: &str) -> Response {
+        let form = [("name", name), ("password", password)];
+        self.client.post(self.url("/login")).form(&form).send().await.unwrap()
+    }
+
+    /// Runs the program on this world's data; gives exit code and both outputs.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = std::process::Command::new(binary());
+        let output = command.args(arguments).arg("--data").arg(self.directory.path()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
     pub async fn page(&self, path: &str, cookie: &str) -> String {
         let response = self.client.get(self.url(path)).header("cookie", cookie).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -92,6 +132,12 @@ pub const PASSWORD: &str = "a lantern over the scroll";
 pub fn cookie(response: &Response) -> String {
     let header = response.headers()["set-cookie"].to_str().unwrap();
     header.split(';').next().unwrap().to_owned()
+}
+
+/// The path of the invitation on the page of users.
+pub fn invitation(page: &str) -> String {
+    let (_, after) = page.split_once("/join?token=").unwrap();
+    format!("/join?token={}", after.split('<').next().unwrap())
 }
 
 /// The hidden token in a page's forms.

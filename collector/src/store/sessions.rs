@@ -1,0 +1,180 @@
+//! Sessions of the console, log-ins that still lack their code, and log-ins that failed.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use subtle::ConstantTimeEq;
+
+use super::audit::{self, Actor, Kind};
+use super::people::UserRole;
+use super::tokens::{hash, secret};
+use super::{Store, StoreError, now};
+
+/// How long a session lasts, in milliseconds.
+const SESSION: i64 = 12 * 60 * 60 * 1000;
+/// How long after the password the code may be given, in milliseconds.
+const PENDING: i64 = 5 * 60 * 1000;
+/// Log-ins that may fail before waiting begins.
+const FREE_FAILURES: u32 = 3;
+/// The longest wait after a failed log-in, in milliseconds.
+const LONGEST_WAIT: i64 = 15 * 60 * 1000;
+/// Failed log-ins are forgotten after this long, in milliseconds.
+const FORGOTTEN: i64 = 24 * 60 * 60 * 1000;
+
+/// A user who is logged in.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) user: String,
+    pub(crate) role: UserRole,
+    /// Whether the user has a second factor.
+    pub(crate) second_factor: bool,
+    pub(crate) csrf: String,
+}
+
+impl Session {
+    /// Whether a form carries this session's token.
+    pub(crate) fn signed(&self, csrf: &str) -> bool {
+        self.csrf.as_bytes().ct_eq(csrf.as_bytes()).into()
+    }
+}
+
+/// What a right password gives.
+pub(crate) enum Admission {
+    /// A session; its secret, which only the cookie holds.
+    Session(String),
+    /// The right to give a code; its secret, which only the form of the page holds.
+    Pending(String),
+    /// Nothing: the user was disabled in the meantime.
+    Refused,
+}
+
+impl Store {
+    /// Milliseconds that a log-in under this key must still wait.
+    pub(crate) async fn login_wait(&self, key: String) -> Result<i64, StoreError> {
+        self.read(move |connection| wait(connection, &key)).await
+    }
+
+    /// Counts a failed log-in of this name under a key.
+    pub(crate) async fn login_failed(&self, key: String, name: String, from: String) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            failed(connection, &key)?;
+            let known: bool =
+                connection
+                    .query_row("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?)", [&name], |row| row.get(0))?;
+            if known {
+                let detail = format!("from {from}");
+                return audit::append(connection, &Actor::User(name), Kind::LogInFailed, "password", &detail);
+            }
+            // People type passwords into the field of the name: what is nobody's name is not kept. And whoever tries
+            // name after name must not fill the disk: an entry for every doubling says as much.
+            let names = failed(connection, &format!("stranger|{from}"))?;
+            if !names.is_power_of_two() {
+                return Ok(());
+            }
+            let detail = format!("from {from}, attempt {names} under a name that nobody has");
+            audit::append(connection, &Actor::Stranger, Kind::LogInFailed, "name", &detail)
+        })
+        .await
+    }
+
+    /// Takes a user in whose password was right: to the second factor, or where there is none, into a session.
+    pub(crate) async fn log_in(&self, user: String, key: String, from: String) -> Result<Admission, StoreError> {
+        self.write(move |connection| {
+            connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
+            let found: Option<bool> = connection
+                .query_row(
+                    "SELECT EXISTS (SELECT 1 FROM totp WHERE user = name AND confirmed)
+                     FROM users WHERE name = ? AND disabled IS NULL",
+                    [&user],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            match found {
+                None => Ok(Admission::Refused),
+                Some(false) => begin(connection, &user, &format!("password, from {from}")).map(Admission::Session),
+                Some(true) => {
+                    let pending = secret();
+                    connection.execute("DELETE FROM pending_logins WHERE expires < ?", [now()])?;
+                    connection.execute(
+                        "INSERT INTO pending_logins (hash, user, expires) VALUES (?, ?, ?)",
+                        params![hash(&pending), user, now() + PENDING],
+                    )?;
+                    Ok(Admission::Pending(pending))
+                }
+            }
+        })
+        .await
+    }
+
+    /// The session that a cookie stands for.
+    pub(crate) async fn session(&self, cookie: &str) -> Result<Option<Session>, StoreError> {
+        let hash = hash(cookie);
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT user, role, EXISTS (SELECT 1 FROM totp WHERE totp.user = name AND confirmed), csrf
+                 FROM sessions JOIN users ON name = user
+                 WHERE hash = ? AND expires > ? AND disabled IS NULL",
+            )?;
+            let session = query.query_row(params![hash, now()], |row| {
+                let (user, role, second_factor, csrf) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok(Session { user, role, second_factor, csrf })
+            });
+            Ok(session.optional()?)
+        })
+        .await
+    }
+
+    /// Ends a session.
+    pub(crate) async fn log_out(&self, cookie: &str, user: String) -> Result<(), StoreError> {
+        let hash = hash(cookie);
+        self.write(move |connection| {
+            connection.execute("DELETE FROM sessions WHERE hash = ?", [hash])?;
+            audit::append(connection, &Actor::User(user), Kind::LogOut, "", "")
+        })
+        .await
+    }
+}
+
+/// Begins a session of a user who has shown everything that is asked of him; gives its secret.
+pub(super) fn begin(connection: &Connection, user: &str, how: &str) -> Result<String, StoreError> {
+    let cookie = secret();
+    connection.execute("DELETE FROM sessions WHERE expires < ?", [now()])?;
+    connection.execute(
+        "INSERT INTO sessions (hash, user, csrf, expires) VALUES (?, ?, ?, ?)",
+        params![hash(&cookie), user, secret(), now() + SESSION],
+    )?;
+    audit::append(connection, &Actor::User(user.into()), Kind::LogIn, "", how)?;
+    Ok(cookie)
+}
+
+/// Ends everything that a user has begun.
+pub(super) fn end(connection: &Connection, user: &str) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM sessions WHERE user = ?", [user])?;
+    connection.execute("DELETE FROM pending_logins WHERE user = ?", [user])?;
+    Ok(())
+}
+
+/// Milliseconds to wait under this key.
+pub(super) fn wait(connection: &Connection, key: &str) -> Result<i64, StoreError> {
+    let until: Option<i64> = connection
+        .prepare_cached("SELECT until FROM login_failures WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(until.map_or(0, |until| (until - now()).clamp(0, LONGEST_WAIT)))
+}
+
+/// Counts a failure, and says which it is; each one beyond the third doubles the wait.
+pub(super) fn failed(connection: &Connection, key: &str) -> Result<u32, StoreError> {
+    let now = now();
+    connection.execute("DELETE FROM login_failures WHERE until < ?", [now - FORGOTTEN])?;
+    let failures: u32 = connection.query_row(
+        "INSERT INTO login_failures (key, failures, until) VALUES (?, 1, ?)
+         ON CONFLICT (key) DO UPDATE SET failures = failures + 1 RETURNING failures",
+        params![key, now],
+        |row| row.get(0),
+    )?;
+    let wait = match failures.saturating_sub(FREE_FAILURES) {
+        0 => 0,
+        beyond => (1000_i64 << beyond.min(10)).min(LONGEST_WAIT),
+    };
+    connection.execute("UPDATE login_failures SET until = ? WHERE key = ?", params![now + wait, key])?;
+    Ok(failures)
+}
