@@ -12,6 +12,7 @@ mod history;
 mod inside;
 mod life;
 mod notify;
+mod replay;
 mod rest;
 mod tiles;
 mod watch;

@@ -7,6 +7,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod notify;
 pub(crate) mod policy;
+mod replay;
 mod signing;
 pub(crate) mod status;
 pub(crate) mod why;
