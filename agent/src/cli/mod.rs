@@ -15,10 +15,10 @@ pub(crate) mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{measure, pipeline, policy_file};
+use crate::{documents, measure, pipeline, policy_file};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -134,6 +134,9 @@ enum Command {
     /// Checks, explains and tests a policy file.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Writes manual pages and completions as they lie below /usr/share; packaging/build starts it.
+    #[command(hide = true)]
+    Documents { share: PathBuf },
     /// Reads one file from standard input; the agent starts it, nobody else.
     #[command(name = measure::WORKER, hide = true)]
     Worker,
@@ -215,6 +218,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),
         Command::Policy(command) => policy::run(command),
+        Command::Documents { share } => {
+            documents::write(Cli::command(), "1", &share)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Worker => Ok(measure::worker()),
     }
 }
