@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
 mod desk;
+mod doctor;
 mod documents;
 mod enrolled;
 mod export;

@@ -64,7 +64,11 @@ enum Command {
         json: bool,
     },
     /// Checks everything that protection depends on, and says how to mend what is missing.
-    #[command(after_help = "Examples:\n  vitrine doctor\n  vitrine doctor --json")]
+    #[command(
+        after_help = "Each line says pass, warn or FAIL, what that means for protection, and the command that mends it.\n\
+                      Exit status: 0 nothing fails (warnings are what could be better), 1 something fails, 2 misuse, 3 no guard can run here.\n\n\
+                      Examples:\n  sudo vitrine doctor\n  sudo vitrine doctor --json | jq '.[] | select(.state != \"pass\")'"
+    )]
     Doctor {
         #[command(flatten)]
         place: Place,
@@ -206,7 +210,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             guard_workstation(config)
         }
         Command::Status { place, json } => status::run(&place.read()?.state, json),
-        Command::Doctor { place, json } => doctor::run(&place.read()?, json),
+        Command::Doctor { place, json } => doctor::run(&place, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
         Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
         Command::Export { place, export } => export::run(&place.read()?.state, &export),
