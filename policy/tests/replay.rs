@@ -122,7 +122,7 @@ fn an_edited_policy_shows_what_changes_and_its_suggestions_can_be_pasted_into_it
     assert_eq!((report.groups[0].transfers, report.groups[0].destination.as_str()), (12, "usb:0781:5581:4C53\"1"));
     assert_eq!(report.suggestions.len(), 2);
     assert_eq!((report.suggestions[0].transfers, report.suggestions[0].tiers["master"]), (12, 12));
-    assert!(report.suggestions[0].toml.starts_with("# Suggestion: 12 refused transfers by 1 users"));
+    assert!(report.suggestions[0].toml.starts_with("# Suggestion: 12 refused transfers by 1 user went"));
 
     let pasted: String = report.suggestions.iter().map(|suggestion| suggestion.toml.as_str()).collect();
     let edited = self::policy(&format!("{AUDIT_FIRST}\n{pasted}"));

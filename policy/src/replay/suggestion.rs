@@ -129,14 +129,17 @@ fn suggestion(policy: &Policy, place: &Place, seen: &Seen) -> Option<Suggestion>
     let tiers: BTreeMap<String, u64> =
         seen.tiers.iter().map(|(tier, transfers)| (policy.tier_name(*tier).to_owned(), *transfers)).collect();
     let of_each: Vec<_> = tiers.iter().map(|(tier, transfers)| format!("{transfers} of tier {tier}")).collect();
+    let users = match seen.users.len() {
+        1 => "1 user".to_owned(),
+        many => format!("{many} users"),
+    };
     let mut name = format!("suggested: {}", place.text());
     while policy.destinations.iter().any(|entry| entry.name == name) {
         name.push('+');
     }
     let toml = format!(
-        "# Suggestion: {transfers} refused transfers by {} users went there ({}). Keep it only if they should.\n\
+        "# Suggestion: {transfers} refused transfers by {users} went there ({}). Keep it only if they should.\n\
          [[destination]]\nname = {}\n{key}\nceiling = {}\n",
-        seen.users.len(),
         of_each.join(", "),
         quoted(&name),
         quoted(policy.tier_name(*tier)),
