@@ -162,3 +162,56 @@ impl Config {
         Duration::from_millis(self.deadline_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const INSTALLED: &str = include_str!("../../packaging/etc/agent.toml");
+
+    /// The text with what is commented out, and not prose, in force.
+    fn uncommented(text: &str) -> String {
+        let is_setting =
+            |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let line = |line| str::strip_prefix(line, "#").filter(is_setting).unwrap_or(line);
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The keys of a table, as the parser names them when it meets another.
+    fn keys(table: &str) -> BTreeSet<String> {
+        let text = format!("{table}\nno-such-key = 1\n");
+        let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+        let expected = error.split("expected one of ").nth(1).or(error.split("expected ").nth(1)).unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_installed_settings_show_every_key_with_a_comment_and_its_default() {
+        let (installed, text): (Config, _) = (toml::from_str(INSTALLED).unwrap(), uncommented(INSTALLED));
+        assert!(installed.collector.is_none() && installed.policy_key.is_none());
+        let shown: Config = toml::from_str(&text).unwrap();
+        let default = Config { state: "/var/lib/vitrine".into(), ..Config::default() };
+        let plain = |config: &Config| format!("{:?}", Config { collector: None, policy_key: None, ..config.clone() });
+        assert_eq!(plain(&shown), plain(&default));
+        assert_eq!(shown.collector.as_ref().unwrap().heartbeat_seconds, heartbeat());
+
+        for table in ["", "[collector]", "[spool]", "[measure]"] {
+            let (mut current, mut before, mut commented) = ("", "", BTreeSet::new());
+            for line in text.lines() {
+                if line.starts_with('[') {
+                    current = line;
+                    commented.extend(table.is_empty().then(|| line.trim_matches(['[', ']']).to_owned()));
+                } else if let Some((key, _)) =
+                    line.split_once(" = ").filter(|_| current == table && before.starts_with("# "))
+                {
+                    commented.insert(key.to_owned());
+                }
+                before = line;
+            }
+            let missing: Vec<_> = keys(table).difference(&commented).cloned().collect();
+            assert!(missing.is_empty(), "{table} lacks a comment and a line for {missing:?}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ mod cli;
 mod collection;
 mod config;
 mod desk;
+#[path = "../../packaging/documents.rs"]
+mod documents;
 mod fail;
 mod guard;
 mod history;

@@ -39,7 +39,7 @@ const MARK: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The labels of local copies, below the state directory.
 /// Key and certificate that the collector knows the agent by.
-const IDENTITY: &str = "identity.json";
+pub(crate) const IDENTITY: &str = "identity.json";
 const LABELS: &str = "labels.json";
 /// How often they are written, where they changed.
 const SAVE: Duration = Duration::from_secs(5);

@@ -26,7 +26,7 @@ pub(crate) struct PolicyFile {
     /// The policy, or what is wrong with its text.
     pub(crate) policy: Result<Policy, Diagnostics>,
     /// BLAKE3 of the text, in hexadecimal.
-    digest: String,
+    pub(crate) digest: String,
     pub(crate) text: Vec<u8>,
     metadata: Metadata,
 }

@@ -10,7 +10,7 @@ use crate::sys::fanotify::Located;
 use crate::sys::stat::Stat;
 
 /// Bytes that the quarantine keeps free on its disk.
-const RESERVE: u64 = 256 << 20;
+pub(crate) const RESERVE: u64 = 256 << 20;
 
 /// Why a file could not be taken away.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +29,15 @@ pub(crate) enum QuarantineError {
     Failed(#[from] io::Error),
 }
 
+/// Where files are kept, below the state directory.
+pub(crate) fn directory(state: &Path) -> PathBuf {
+    state.join("quarantine")
+}
+
 /// Copies an open file into the quarantine below `state`, empties it (whoever else holds it has nothing)
 /// and removes its name. Where it is kept.
 pub(crate) fn take(state: &Path, file: &File, path: &Path, name: &str) -> Result<PathBuf, QuarantineError> {
-    let directory = state.join("quarantine");
+    let directory = directory(state);
     let place = |source| QuarantineError::Place { path: directory.clone(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(place)?;
     let seen = Stat::of(file.as_fd())?;
@@ -84,7 +89,8 @@ fn empty(entry: &Located, expected: &Stat) -> Result<(), QuarantineError> {
     Ok(())
 }
 
-fn room(directory: &Path) -> io::Result<u64> {
+/// Free bytes of the disk that a directory lies on.
+pub(crate) fn room(directory: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(directory)?;
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }

@@ -201,6 +201,10 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
             Attempt::Transfer { history, .. } => history.objects_today,
             Attempt::Open { .. } => None,
         },
+        place: match &seen.facts.attempt {
+            Attempt::Transfer { destination, .. } => Some(record::Place::of(destination)),
+            Attempt::Open { .. } => None,
+        },
     });
     Transfer {
         operation: seen.operation,

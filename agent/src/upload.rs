@@ -1,6 +1,7 @@
 //! Brings what is in the spool to the collector, at least once. Whatever the collector does, records wait in
 //! the spool and nobody on the workstation notices.
 
+pub(crate) mod check;
 mod client;
 mod identity;
 mod pinned;

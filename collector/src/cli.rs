@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use vitrine_collector::alert::{Alert, text};
 use vitrine_collector::server::{self, Settings, StartError};
@@ -22,7 +22,7 @@ const CANNOT: u8 = 3;
 
 /// Takes in the agents' records, keeps them, raises alerts and shows them.
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.")]
+#[command(version, after_help = "Exit status: 0 fine, 1 found something, 2 misuse, 3 cannot run here.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -94,6 +94,9 @@ Example:
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+    /// Write manual pages and completions as they lie below /usr/share; packaging/build starts it.
+    #[command(hide = true)]
+    Documents { share: PathBuf },
 }
 
 #[derive(Args)]
@@ -258,6 +261,10 @@ async fn command(command: Command) -> Result<u8> {
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;
+            Ok(0)
+        }
+        Command::Documents { share } => {
+            crate::documents::write(Cli::command(), "8", &share)?;
             Ok(0)
         }
     }

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[path = "../../packaging/documents.rs"]
+mod documents;
 
 use std::process::ExitCode;
 

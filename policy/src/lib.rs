@@ -15,6 +15,7 @@ pub mod judge;
 pub mod matcher;
 pub mod policy;
 pub mod record;
+pub mod replay;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::MAX_BYTES;

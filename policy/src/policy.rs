@@ -254,6 +254,14 @@ impl Policy {
         self.tiers.iter().position(|tier| tier.name == name).map(rank)
     }
 
+    /// The tier here of what another policy called `name`: by what was measured, else the one of that name; a name
+    /// that is gone becomes the highest tier.
+    #[must_use]
+    pub fn tier_again(&self, name: &str, measure: Option<&Measure>) -> Tier {
+        let named = || self.tier_named(name).unwrap_or_else(|| self.master_tier());
+        measure.map_or_else(named, |measure| self.tier_of(measure))
+    }
+
     /// The name of the ceiling's tier, or `none`.
     #[must_use]
     pub fn ceiling_name(&self, ceiling: Ceiling) -> String {

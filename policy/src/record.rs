@@ -4,11 +4,14 @@
 //! `unmapped.vitrine`.
 
 mod ocsf;
+mod place;
 
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Mode, Rule, Verdict};
 use crate::facts::{Measure, Origin};
+pub(crate) use place::path;
+pub use place::{Mount, Place};
 
 /// Version of the `vitrine` object of a record.
 pub const VERSION: u16 = 1;
@@ -228,6 +231,9 @@ pub struct Destination {
     /// Distinct objects sent there on this day, with those of this record; none where nobody counted.
     #[serde(default)]
     pub objects_today: Option<u32>,
+    /// What the policy looks at beside the target; none in records of agents that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 /// What the agent tells of itself.
@@ -369,4 +375,29 @@ pub fn printable(name: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The bytes whose [`printable`] form this is; none where it is that of no bytes.
+#[must_use]
+pub fn unprintable(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|letter: char| letter == '\\' || letter.is_control()) {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let escaped = rest[at..].strip_prefix('\\')?;
+        rest = if let Some(behind) = escaped.strip_prefix('\\') {
+            bytes.push(b'\\');
+            behind
+        } else if let Some(behind) = escaped.strip_prefix('x') {
+            bytes.push(u8::from_str_radix(behind.get(..2)?, 16).ok()?);
+            &behind[2..]
+        } else {
+            let (code, behind) = escaped.strip_prefix("u{")?.split_once('}')?;
+            let character = char::from_u32(u32::from_str_radix(code, 16).ok()?)?;
+            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            behind
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(bytes)
 }

@@ -69,6 +69,7 @@ fn full() -> Transfer {
             ceiling: "licensed".into(),
             bytes_arrived: Some(0),
             objects_today: None,
+            place: None,
         }),
         attempts: 3,
     }

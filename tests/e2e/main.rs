@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
 mod desk;
+mod doctor;
+mod documents;
 mod enrolled;
 mod export;
 mod faults;
@@ -12,6 +14,7 @@ mod history;
 mod inside;
 mod life;
 mod notify;
+mod replay;
 mod rest;
 mod tiles;
 mod watch;

@@ -7,6 +7,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod index;
 pub(crate) mod notify;
 pub(crate) mod policy;
+mod replay;
 mod signing;
 pub(crate) mod status;
 pub(crate) mod why;
@@ -14,10 +15,10 @@ pub(crate) mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{measure, pipeline, policy_file};
+use crate::{documents, measure, pipeline, policy_file};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -63,7 +64,11 @@ enum Command {
         json: bool,
     },
     /// Checks everything that protection depends on, and says how to mend what is missing.
-    #[command(after_help = "Examples:\n  vitrine doctor\n  vitrine doctor --json")]
+    #[command(
+        after_help = "Each line says pass, warn or FAIL, what that means for protection, and the command that mends it.\n\
+                      Exit status: 0 nothing fails (warnings are what could be better), 1 something fails, 2 misuse, 3 no guard can run here.\n\n\
+                      Examples:\n  sudo vitrine doctor\n  sudo vitrine doctor --json | jq '.[] | select(.state != \"pass\")'"
+    )]
     Doctor {
         #[command(flatten)]
         place: Place,
@@ -133,6 +138,9 @@ enum Command {
     /// Checks, explains and tests a policy file.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Writes manual pages and completions as they lie below /usr/share; packaging/build starts it.
+    #[command(hide = true)]
+    Documents { share: PathBuf },
     /// Reads one file from standard input; the agent starts it, nobody else.
     #[command(name = measure::WORKER, hide = true)]
     Worker,
@@ -202,7 +210,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             guard_workstation(config)
         }
         Command::Status { place, json } => status::run(&place.read()?.state, json),
-        Command::Doctor { place, json } => doctor::run(&place.read()?, json),
+        Command::Doctor { place, json } => doctor::run(&place, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
         Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
         Command::Export { place, export } => export::run(&place.read()?.state, &export),
@@ -214,6 +222,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fingerprint(command) => fingerprint::fingerprint(command),
         Command::Match(command) => fingerprint::find(command),
         Command::Policy(command) => policy::run(command),
+        Command::Documents { share } => {
+            documents::write(Cli::command(), "1", &share)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Worker => Ok(measure::worker()),
     }
 }

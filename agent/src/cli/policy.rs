@@ -15,6 +15,7 @@ use vitrine_policy::{Diagnostics, Policy};
 
 use super::FOUND;
 use super::index::misuse;
+use super::replay::{self, Again};
 use super::signing::{self, Keygen, Sign, Verify};
 use crate::policy_file::{PolicyFile, read};
 
@@ -36,6 +37,17 @@ pub(crate) enum Command {
                       Examples:\n  vitrine policy test policy.toml && sudo cp policy.toml /etc/vitrine/policy.toml"
     )]
     Test(File),
+    /// Judges anew what was recorded: what `enforce`, or an edited policy, would have refused.
+    #[command(
+        after_help = "What an agent in `enforce` would have counted towards `max-coverage` and `max-objects-per-day` may be \
+                      less than what was counted in `audit`, where nothing is refused. A record that does not hold enough \
+                      is counted and not judged.\n\
+                      Exit status: 0 told, 1 the policy has mistakes, 2 misuse, 3 the records cannot be read.\n\n\
+                      Examples:\n  sudo vitrine policy replay --since 14d\n  \
+                      sudo vitrine policy replay --policy edited.toml --json | jq .outcomes.block\n  \
+                      cat scan-*.ndjson | vitrine policy replay --policy edited.toml -"
+    )]
+    Replay(Again),
     /// Makes a key pair to sign policies with: NAME.key, to be kept secret, and NAME.pub, for the workstations.
     #[command(after_help = "Examples:\n  vitrine policy keygen --out /root/keys/museum\n\n\
                       Name the public key on every workstation as `policy-key` in /etc/vitrine/agent.toml.")]
@@ -96,6 +108,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(file) => check(&file, &mut out),
         Command::Explain(explain) => explain.run(&mut out),
         Command::Test(file) => test(&file, &mut out),
+        Command::Replay(again) => replay::run(&again, &mut out),
         Command::Keygen(keygen) => signing::keygen(&keygen, &mut out),
         Command::Sign(sign) => signing::sign(&sign, &mut out),
         Command::Verify(verify) => signing::verify(&verify, &mut out),
@@ -128,12 +141,12 @@ fn check(file: &File, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Prints the mistakes of a policy file.
-fn complain(mistakes: &Diagnostics, json: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+pub(super) fn complain(mistakes: &Diagnostics, json: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     if json {
         let list: Vec<_> = mistakes
             .mistakes

@@ -44,6 +44,7 @@ fn refused(uid: Option<u32>, file: &str, to: &str, ceiling: &str) -> Transfer {
             ceiling: ceiling.to_owned(),
             bytes_arrived: None,
             objects_today: None,
+            place: None,
         }),
         attempts: 1,
     }

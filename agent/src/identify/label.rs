@@ -355,10 +355,7 @@ impl Labels {
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         for known in files.values_mut() {
             let measured = known.measured.as_ref().and_then(|measured| measured.measure);
-            let tier = match measured {
-                Some(measure) => to.tier_of(&measure),
-                None => to.tier_named(from.tier_name(known.tier)).unwrap_or_else(|| to.master_tier()),
-            };
+            let tier = to.tier_again(from.tier_name(known.tier), measured.as_ref());
             *known = Arc::new(Known { tier, ..known.as_ref().clone() });
         }
     }

@@ -254,7 +254,7 @@ fn now() -> i64 {
 }
 
 /// The client of HTTP; with a certificate and its key, in PEM, if the agent has them.
-fn http(
+pub(super) fn http(
     collector: &config::Collector,
     pace: &Pace,
     identity: Option<(&str, &str)>,
@@ -337,7 +337,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Trouble> {
 }
 
 /// The innermost cause says most: "connection refused", "certificate has expired".
-fn away(error: &reqwest::Error) -> Trouble {
+pub(super) fn away(error: &reqwest::Error) -> Trouble {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -375,7 +375,7 @@ fn check(url: &str) -> Result<bool, SetupError> {
 }
 
 /// Reads the token from a file that nobody else can read.
-fn token(path: &Path) -> Result<String, SetupError> {
+pub(super) fn token(path: &Path) -> Result<String, SetupError> {
     let unreadable = |source| SetupError::Unreadable { what: "the token file", path: path.into(), source };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;

@@ -78,6 +78,14 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The identity of a state directory, if it has one that can be read and is sound.
+    pub(super) fn read(path: &Path) -> Option<Identity> {
+        let mut text = String::new();
+        File::open(path).ok()?.take(MAX).read_to_string(&mut text).ok()?;
+        let held = serde_json::from_str(&text).ok()?;
+        Some(Identity { path: path.into(), held })
+    }
+
     /// The key, in PEM.
     pub(super) fn key(&self) -> &str {
         &self.held.key

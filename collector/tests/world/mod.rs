@@ -267,6 +267,7 @@ pub fn transfer() -> Transfer {
             ceiling: "licensed".into(),
             bytes_arrived: Some(0),
             objects_today: None,
+            place: None,
         }),
         attempts: 1,
     }
