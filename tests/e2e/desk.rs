@@ -64,3 +64,38 @@ fn a_user_is_told_why_without_root_and_only_of_his_own_attempts() {
     wait_until("answer after a restart", || vitrine_as(&world, BEN, "why").contains("website").then_some(()));
     assert!(!vitrine_as(&world, BEN, "why").contains("KP1"));
 }
+
+/// What the agent says at its socket to somebody who asks in JSON, as a program of his own would.
+fn asked(world: &World, uid: u32, question: &str) -> String {
+    let socket = world.path("state/agent.sock");
+    let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                  s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().read())";
+    let line = format!("python3 -c \"{script}\" '{}' '{question}'", socket.display());
+    world.sh_as(&line, Some(uid)).text
+}
+
+#[test]
+fn nobody_learns_of_the_agent_what_lies_in_a_directory_that_is_shut_to_him() {
+    let Some(world) = shared_world() else { return };
+    let shut = world.path("ws/work/shut");
+    fs::create_dir_all(shut.join("inner")).expect("a directory");
+    fs::write(shut.join("there"), "ben's").expect("a file");
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o700)).expect("permissions");
+    assert!(!world.sh_as("ls ws/work/shut", Some(ANNA)).succeeded);
+
+    let look = |name: &str| {
+        let path = shut.join(name);
+        asked(&world, ANNA, &format!(r#"{{"look":{{"path":"{}","first":true}}}}"#, path.display()))
+            .replace(name, "NAME")
+    };
+    assert!(look("there").contains("no file of yours"), "{}", look("there"));
+    assert_eq!(look("there"), look("else"));
+    assert_eq!(look("there"), look("inner"));
+    let place = |name: &str| {
+        let path = world.path("usb").join(name);
+        asked(&world, ANNA, &format!(r#"{{"place":{{"to":"{}"}}}}"#, path.display())).replace(name, "NAME")
+    };
+    fs::create_dir_all(world.path("usb/is")).expect("a directory");
+    assert!(place("is").contains("elsewhere"), "{}", place("is"));
+    assert_eq!(place("is"), place("isnt"));
+}

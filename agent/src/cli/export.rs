@@ -140,15 +140,16 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
 
 fn place(state: &Path, to: &str) -> anyhow::Result<Place> {
     let is_path = to.contains('/') || to == "." || to == "..";
-    let to = match is_path {
-        true => {
-            let path = fs::canonicalize(to).with_context(|| format!("{to} is not there"))?;
-            path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the path of {to} is not UTF-8"))?
-        }
-        false => to.to_owned(),
+    let path = if is_path { Some(fs::canonicalize(to).with_context(|| format!("{to} is not there"))?) } else { None };
+    let to = match &path {
+        Some(path) => path.to_str().with_context(|| format!("the path of {to} is not UTF-8"))?,
+        None => to,
     };
-    match one(state, &Request::Place { to })? {
-        Answer::Place(place) => Ok(place),
+    match one(state, &Request::Place { to: to.to_owned() })? {
+        Answer::Place(place) => {
+            let here = path.and_then(|path| if path.is_dir() { Some(path) } else { path.parent().map(Path::to_owned) });
+            Ok(Place { directory: here.or(place.directory), ..place })
+        }
         _ => anyhow::bail!("the agent answers another question; is it of another version?"),
     }
 }

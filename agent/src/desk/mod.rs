@@ -156,7 +156,7 @@ pub(crate) enum Answer {
 pub(crate) struct Place {
     /// Its name in the policy, or `elsewhere`.
     pub(crate) name: String,
-    /// A directory of it that is there now.
+    /// A directory of it that is there now; none where a path was asked for, at which who asks looks for himself.
     pub(crate) directory: Option<PathBuf>,
     /// The tiers that may go there, the lowest first.
     pub(crate) may: Vec<String>,

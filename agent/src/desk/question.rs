@@ -35,10 +35,8 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
         })?;
         let entry = policy.destination_of(&destination);
         let name = entry.map_or(ELSEWHERE, |entry| entry.name.as_str()).to_owned();
-        let is_directory = path.is_dir();
-        let directory = if is_directory { Some(path) } else { path.parent() };
         let justify = entry.is_some_and(|entry| entry.justify);
-        (name, directory.map(Path::to_owned), policy.ceiling_of(&destination), justify)
+        (name, None, policy.ceiling_of(&destination), justify)
     } else {
         let entry = policy.destinations.iter().find(|entry| entry.name == to).ok_or_else(|| {
             let names: Vec<_> = policy.destinations.iter().map(|entry| format!("`{}`", entry.name)).collect();
@@ -63,18 +61,15 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
 }
 
 /// What is known of a file of the asker's own on the workstation's own disk. A `first` look has it measured, where
-/// nothing is known of it yet.
+/// nothing is known of it yet. Of all others not even whether they are there is told.
 fn look(workstation: &Workstation, asker: Asker, path: &Path, first: bool) -> Result<Looked, String> {
-    let unreadable = |error: std::io::Error| format!("{} cannot be looked at: {error}", path.display());
+    let not_his = || format!("{} is no file of yours that can be looked at", path.display());
     let snapshot = workstation.snapshot();
-    let stat = Stat::named(path).map_err(unreadable)?;
-    if stat.uid != asker.uid {
-        return Err(format!("{} belongs to another user", path.display()));
-    }
+    let stat = Stat::named(path).ok().filter(|stat| stat.uid == asker.uid).ok_or_else(not_his)?;
     let here = || snapshot.destinations.of(path, Some(stat.file.device)).is_none();
     let known = workstation.labels.of(&snapshot.policy, &stat, path);
     if known.is_none() && first && here() {
-        let file = open_regular(path).map_err(unreadable)?;
+        let file = open_regular(path).map_err(|_| not_his())?;
         // It is the same one, whatever was put into its place meanwhile.
         if Stat::of(file.as_fd()).is_ok_and(|now| now.file == stat.file) {
             let (path, file) = (path.to_owned(), Some(file));
