@@ -240,6 +240,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
     }
 
     async fn beat(&mut self) -> Result<(), Stuck> {
+        let handover = self.in_spool(Spool::handover).await?;
         let host = self.spool.host();
         let Heartbeat { guard, mode, policy, counters } = (self.heartbeat)();
         let counters: serde_json::Map<_, _> = counters.into_iter().map(|(code, count)| (code, count.into())).collect();
@@ -255,11 +256,16 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
             "time": Timestamp::now().as_millisecond(),
             "heartbeat_seconds": self.pace.heartbeat.as_secs(),
             "counters": counters,
+            "seal": handover.as_ref().map(|first| serde_json::json!({"epoch": first.epoch, "key": first.key})),
         });
         match &self.client {
-            Some(client) => Ok(client.heartbeat(&heartbeat).await?),
-            None => Ok(()),
+            Some(client) => client.heartbeat(&heartbeat).await?,
+            None => return Ok(()),
         }
+        if handover.is_some() {
+            self.in_spool(Spool::handed_over).await?;
+        }
+        Ok(())
     }
 
     /// Pictures go first, so that no record points at one that is not there.

@@ -48,6 +48,24 @@ pub(crate) struct Heartbeat {
     /// Seconds from one heartbeat to the next. Of an agent that does not say it nobody misses any.
     #[serde(default)]
     pub(crate) heartbeat_seconds: Option<u64>,
+    /// What the seals of this run of the agent are checked with; never shown again.
+    #[serde(default, skip_serializing)]
+    pub(crate) seal: Option<FirstKey>,
+}
+
+/// The first key of a run of the agent.
+#[derive(Deserialize)]
+pub(crate) struct FirstKey {
+    /// The run: 32 hexadecimal digits.
+    pub(crate) epoch: String,
+    /// 64 hexadecimal digits.
+    pub(crate) key: String,
+}
+
+impl std::fmt::Debug for FirstKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstKey").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 /// One workstation.

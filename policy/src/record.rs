@@ -5,6 +5,7 @@
 
 mod ocsf;
 mod place;
+pub mod seal;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ pub struct Record {
     pub host: Host,
     /// What happened.
     pub event: Event,
+    /// Proof that it is the record that was spooled; none of agents that do not seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<seal::Seal>,
 }
 
 /// The workstation.

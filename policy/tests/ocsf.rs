@@ -25,6 +25,7 @@ fn record(sequence: u64, event: Event) -> Record {
             agent_version: "0.1.0".into(),
         },
         event,
+        seal: None,
     }
 }
 

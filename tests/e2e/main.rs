@@ -16,6 +16,7 @@ mod life;
 mod notify;
 mod replay;
 mod rest;
+mod seals;
 mod tiles;
 mod watch;
 mod world;

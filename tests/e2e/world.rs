@@ -411,6 +411,14 @@ impl World {
         self.give_token();
     }
 
+    /// Stops the collector as if the network were cut, or lets it go on.
+    pub(crate) fn pause_collector(&self, paused: bool) {
+        let collector = self.collector.as_ref().expect("a collector");
+        let pid = nix::unistd::Pid::from_raw(collector.child.id().try_into().expect("a process id"));
+        let signal = if paused { nix::sys::signal::Signal::SIGSTOP } else { nix::sys::signal::Signal::SIGCONT };
+        nix::sys::signal::kill(pid, signal).expect("a signal");
+    }
+
     /// Gives the agent a new token.
     pub(crate) fn give_token(&self) {
         fs::write(self.path("etc/token"), self.collector_token("agent")).expect("the token");

@@ -6,6 +6,9 @@ use vitrine_policy::record::{Event, MAX_BYTES, Record, Transfer};
 /// How often the wire repeats a part of the record at most (the explanation: thrice), with room to spare.
 const REPEATED: usize = 5;
 
+/// Room for the seal and the sequence number, which are added later.
+const SEAL: usize = 512;
+
 /// The record's own JSON, short enough that its OCSF event has at most [`MAX_BYTES`].
 pub(super) fn body(record: &Record) -> serde_json::Result<String> {
     let whole = serde_json::to_string(record)?;
@@ -29,7 +32,7 @@ pub(super) fn body(record: &Record) -> serde_json::Result<String> {
 }
 
 fn fits(record: &Record) -> bool {
-    record.to_ocsf().to_string().len() <= MAX_BYTES
+    record.to_ocsf().to_string().len() <= MAX_BYTES - SEAL
 }
 
 fn cut_transfer(transfer: &mut Transfer, longest: usize) {

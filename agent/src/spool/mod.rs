@@ -25,6 +25,7 @@ mod place;
 mod queue;
 mod read;
 mod schema;
+mod seal;
 mod store;
 mod writer;
 
@@ -47,6 +48,7 @@ use store::Store;
 
 pub(crate) use place::database;
 pub(crate) use read::{Entry, read, read_newest};
+pub(crate) use seal::Handover;
 pub(crate) use store::{Batch, told};
 
 /// Longest picture that is kept as evidence, in bytes; the collector takes no longer ones.
@@ -168,6 +170,19 @@ impl Spool {
     /// The collector has these pictures.
     pub(crate) fn evidence_sent(&self, digests: &[String]) -> Result<(), SpoolError> {
         self.shared.with_store(|store| store.evidence_sent(digests))
+    }
+
+    /// What the collector needs to check the seals, until it has it.
+    pub(crate) fn handover(&self) -> Result<Option<Handover>, SpoolError> {
+        self.shared.with_store(|store| Ok(store.sealer.handover.clone()))
+    }
+
+    /// The collector has it: the first key is forgotten.
+    pub(crate) fn handed_over(&self) -> Result<(), SpoolError> {
+        self.shared.with_store(|store| {
+            store.sealer.handover = None;
+            Ok(())
+        })
     }
 
     /// Records on the disk that the collector does not have.

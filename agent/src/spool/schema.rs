@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 /// Marks a SQLite file as a Vitrine spool: "Vtsp".
 const APPLICATION: i64 = 0x5674_7370;
 /// Version of the tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Files up to this size are checked in full when they are opened; larger ones would hold up the start, and
 /// what is wrong in them shows when it is read.
 const CHECKED: u64 = 256 << 20;
@@ -19,7 +19,11 @@ const TABLES: &str = "
         sequence INTEGER UNIQUE,
         severity INTEGER NOT NULL,
         acked INTEGER NOT NULL DEFAULT 0,
-        body TEXT NOT NULL
+        body TEXT NOT NULL,
+        epoch TEXT,
+        seal_number INTEGER,
+        seal_dropped INTEGER,
+        tag TEXT
     ) STRICT;
     CREATE INDEX record_numbered ON record (sequence) WHERE acked = 0 AND sequence IS NOT NULL;
     CREATE INDEX record_waiting ON record (position) WHERE sequence IS NULL;
@@ -73,6 +77,9 @@ fn tables(connection: &mut Connection, bytes: u64) -> rusqlite::Result<Found> {
     }
     if version > VERSION {
         return Ok(Found::Newer(version));
+    }
+    if version < VERSION {
+        return Ok(Found::Corrupt(format!("it is of version {version}, older than this program")));
     }
     if bytes <= CHECKED {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

@@ -7,6 +7,7 @@ use vitrine_policy::record::{Event, Host, Notice, Record, VERSION};
 
 use super::place::Place;
 use super::schema::{self, Found, is_corrupt, number, set_number};
+use super::seal::{self, Sealer};
 use super::{SpoolError, fit};
 use crate::config::SpoolLimits;
 use crate::fail::{self, Failure};
@@ -19,6 +20,9 @@ const MAX_BATCH_PICTURES: usize = 64;
 const MAX_PICTURE_BYTES: u64 = 512 << 20;
 /// Digests of delivered pictures that are remembered, so that they are not sent again.
 const MAX_DELIVERED_PICTURES: u64 = 100_000;
+
+const SALVAGE: &str =
+    "SELECT sequence, body, epoch, seal_number, seal_dropped, tag FROM record WHERE acked = 0 ORDER BY position";
 
 /// One change, safe to repeat: it may have been written although the disk reported an error.
 pub(super) enum Change {
@@ -83,6 +87,7 @@ pub(super) struct Store {
     /// The highest sequence number given.
     pub(super) last_sequence: u64,
     picture_bytes: u64,
+    pub(super) sealer: Sealer,
 }
 
 impl Store {
@@ -90,7 +95,8 @@ impl Store {
     pub(super) fn open(mut place: Place, host: Host, limits: SpoolLimits) -> Result<(Store, Vec<Finding>), SpoolError> {
         let (connection, found) = connect(&place)?;
         let kept = place.last_sequence();
-        let mut store = Store { connection, place, host, limits, depth: 0, last_sequence: 0, picture_bytes: 0 };
+        let sealer = Sealer::new();
+        let mut store = Store { connection, place, host, limits, depth: 0, last_sequence: 0, picture_bytes: 0, sealer };
         let mut findings = Vec::new();
         match found {
             Found::Spool => match store.count() {
@@ -144,9 +150,7 @@ impl Store {
         let Ok(old) = super::read::open(from) else { return Ok(0) };
         let step = self.connection.transaction()?;
         let mut saved = 0;
-        for table in
-            ["SELECT sequence, body FROM record WHERE acked = 0 ORDER BY position", "SELECT NULL, body FROM held"]
-        {
+        for table in [SALVAGE, "SELECT NULL, body FROM held"] {
             let Ok(mut select) = old.prepare(table) else { continue };
             let Ok(mut rows) = select.query([]) else { continue };
             while let Ok(Some(row)) = rows.next() {
@@ -154,7 +158,8 @@ impl Store {
                     continue;
                 };
                 let Ok(record) = serde_json::from_str::<Record>(&body) else { continue };
-                saved += add(&step, &record, &body, sequence)?;
+                let severity = record.event.severity() as u8;
+                saved += seal::insert(&step, &record.id, severity, &body, sequence, seal::read(row, 2).as_ref())?;
             }
         }
         if let Ok(mut select) = old.prepare("SELECT digest, jpeg FROM evidence WHERE jpeg IS NOT NULL")
@@ -187,6 +192,7 @@ impl Store {
 
     /// What an earlier run held back joins the queue.
     fn release_all(&mut self) -> rusqlite::Result<()> {
+        let mut sealer = self.sealer.clone();
         let step = self.connection.transaction()?;
         let ids: Vec<String> = step
             .prepare("SELECT id FROM held ORDER BY id")?
@@ -194,22 +200,26 @@ impl Store {
             .collect::<Result<_, _>>()?;
         let mut released = 0;
         for id in &ids {
-            released += release(&step, id)?;
+            released += sealer.release(&step, id)?;
         }
         step.commit()?;
+        self.sealer = sealer;
         self.depth += released;
         Ok(())
     }
 
     /// Writes all changes, or none. They are on the disk on return.
     pub(super) fn write(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
+        let mut sealer = self.sealer.clone();
         let step = self.connection.transaction()?;
         let (mut depth, mut picture_bytes) = (self.depth, self.picture_bytes);
         for change in changes {
             match change {
-                Change::Add(record) => depth += add(&step, record, &body(record)?, None)?,
+                Change::Add(record) => {
+                    depth += sealer.add(&step, &record.id, record.event.severity() as u8, &body(record)?)?
+                }
                 Change::Hold(record) => hold(&step, record)?,
-                Change::Release(id) => depth += release(&step, id)?,
+                Change::Release(id) => depth += sealer.release(&step, id)?,
                 Change::Evidence { digest, jpeg } => {
                     let inserted = step
                         .prepare_cached("INSERT OR IGNORE INTO evidence (digest, jpeg) VALUES (?, ?)")?
@@ -219,8 +229,12 @@ impl Store {
             }
         }
         let pictures = drop_pictures(&step, &mut picture_bytes)?;
-        let full = drop_records(&step, &self.host, depth, self.limits.max_records, pictures)?;
-        step.commit()?;
+        let full = drop_records(&step, &mut sealer, &self.host, depth, self.limits.max_records, pictures)?;
+        if let Err(error) = step.commit() {
+            self.sealer.unsure(&sealer);
+            return Err(error);
+        }
+        self.sealer = sealer;
         fail::count(Failure::SpoolFull, full.dropped + pictures);
         (self.depth, self.picture_bytes) = (depth + full.added - full.dropped, picture_bytes);
         Ok(())
@@ -243,25 +257,27 @@ impl Store {
         let (mut bytes, mut given) = (0, false);
         {
             let mut select = step.prepare_cached(
-                "SELECT * FROM (SELECT position, sequence, body FROM record WHERE acked = 0 AND sequence IS NOT NULL
+                "SELECT * FROM (SELECT position, sequence, body, epoch, seal_number, seal_dropped, tag FROM record
+                                WHERE acked = 0 AND sequence IS NOT NULL
                                 ORDER BY sequence LIMIT ?1)
                  UNION ALL
-                 SELECT * FROM (SELECT position, NULL, body FROM record WHERE sequence IS NULL
-                                ORDER BY position LIMIT ?1)
+                 SELECT * FROM (SELECT position, NULL, body, epoch, seal_number, seal_dropped, tag FROM record
+                                WHERE sequence IS NULL ORDER BY position <> ?2, position LIMIT ?1)
                  LIMIT ?1",
             )?;
-            let mut number = step.prepare_cached("UPDATE record SET sequence = ? WHERE position = ?")?;
-            let mut rows = select.query([max])?;
+            let mut give = step.prepare_cached("UPDATE record SET sequence = ? WHERE position = ?")?;
+            // What tells of dropped records goes ahead of the gaps that they leave.
+            let mut rows = select.query(params![max, number(&step, "spool-full")?])?;
             while let Some(row) = rows.next()? {
                 let (position, numbered): (i64, Option<u64>) = (row.get(0)?, row.get(1)?);
                 let sequence = numbered.unwrap_or(last + 1);
-                let line = line(row.get_ref(2)?.as_bytes()?, sequence, &self.host);
+                let line = line(row.get_ref(2)?.as_bytes()?, sequence, seal::read(row, 3), &self.host);
                 if bytes > 0 && bytes + line.len() > MAX_BATCH_BYTES {
                     break;
                 }
                 bytes += line.len() + 1;
                 if numbered.is_none() {
-                    number.execute((sequence, position))?;
+                    give.execute((sequence, position))?;
                     given = true;
                 }
                 last = last.max(sequence);
@@ -348,14 +364,6 @@ fn body(record: &Record) -> rusqlite::Result<String> {
     fit::body(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// How many records joined: 1, or 0 where it is there already.
-fn add(step: &Transaction<'_>, record: &Record, body: &str, sequence: Option<u64>) -> rusqlite::Result<u64> {
-    let added = step
-        .prepare_cached("INSERT OR IGNORE INTO record (id, sequence, severity, body) VALUES (?, ?, ?, ?)")?
-        .execute(params![record.id, sequence, record.event.severity() as u8, body])?;
-    Ok(added as u64)
-}
-
 fn hold(step: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     step.prepare_cached("INSERT OR REPLACE INTO held VALUES (?, ?, ?)")?.execute(params![
         record.id,
@@ -363,16 +371,6 @@ fn hold(step: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
         body(record)?
     ])?;
     Ok(())
-}
-
-fn release(step: &Transaction<'_>, id: &str) -> rusqlite::Result<u64> {
-    let joined = step
-        .prepare_cached(
-            "INSERT OR IGNORE INTO record (id, severity, body) SELECT id, severity, body FROM held WHERE id = ?",
-        )?
-        .execute([id])?;
-    step.prepare_cached("DELETE FROM held WHERE id = ?")?.execute([id])?;
-    Ok(joined as u64)
 }
 
 /// The oldest pictures go where too many wait. How many went.
@@ -402,7 +400,14 @@ struct Full {
 
 /// The oldest records of the lowest severity go where too many wait; one record, itself not yet numbered,
 /// tells how many since it was made.
-fn drop_records(step: &Transaction<'_>, host: &Host, depth: u64, most: u64, pictures: u64) -> rusqlite::Result<Full> {
+fn drop_records(
+    step: &Transaction<'_>,
+    sealer: &mut Sealer,
+    host: &Host,
+    depth: u64,
+    most: u64,
+    pictures: u64,
+) -> rusqlite::Result<Full> {
     if depth <= most && pictures == 0 {
         return Ok(Full { dropped: 0, added: 0 });
     }
@@ -422,6 +427,7 @@ fn drop_records(step: &Transaction<'_>, host: &Host, depth: u64, most: u64, pict
              WHERE sequence IS NULL AND position <> ? ORDER BY severity, position LIMIT ?)",
         )?
         .execute([position, (depth + room).saturating_sub(most)])? as u64;
+    sealer.drop(dropped);
     if dropped + pictures == 0 {
         return Ok(Full { dropped, added: 0 });
     }
@@ -429,11 +435,11 @@ fn drop_records(step: &Transaction<'_>, host: &Host, depth: u64, most: u64, pict
         if let Event::Notice(notice) = &mut record.event {
             *notice = full_notice(notice.count + dropped + pictures, most);
         }
-        step.prepare_cached("UPDATE record SET body = ? WHERE position = ?")?.execute((body(&record)?, position))?;
+        sealer.replace(step, position, &body(&record)?)?;
         return Ok(Full { dropped, added: 0 });
     }
     let record = stamp(host, Event::Notice(full_notice(dropped + pictures, most)));
-    let added = add(step, &record, &body(&record)?, None)?;
+    let added = sealer.add(step, &record.id, record.event.severity() as u8, &body(&record)?)?;
     set_number(step, "spool-full", step.last_insert_rowid().unsigned_abs())?;
     Ok(Full { dropped, added })
 }
@@ -462,12 +468,13 @@ pub(super) fn stamp(host: &Host, event: Event) -> Record {
         time: jiff::Timestamp::now().as_millisecond(),
         host: host.clone(),
         event,
+        seal: None,
     }
 }
 
 /// The line for the wire. A body that is damaged is replaced by a record that says so, so that its number
 /// does not become a hole.
-fn line(body: &[u8], sequence: u64, host: &Host) -> String {
+fn line(body: &[u8], sequence: u64, seal: Option<seal::Seal>, host: &Host) -> String {
     let record = match serde_json::from_slice::<Record>(body) {
         Ok(record) => record,
         Err(error) => {
@@ -476,5 +483,5 @@ fn line(body: &[u8], sequence: u64, host: &Host) -> String {
             stamp(host, Event::Notice(told(Failure::SpoolFailed, &what, 1)))
         }
     };
-    Record { sequence, ..record }.to_ocsf().to_string()
+    Record { sequence, seal, ..record }.to_ocsf().to_string()
 }

@@ -33,6 +33,8 @@ pub enum Kind {
     Lost,
     /// An agent that was not switched off is not heard of.
     Silent,
+    /// Records were changed or removed on the workstation before they were sent.
+    Tampering,
 }
 
 /// How far the staff are with it.
@@ -114,6 +116,9 @@ pub struct Alert {
     pub lead: i64,
     /// Who answered for it.
     pub acknowledged: Option<Acknowledgement>,
+    /// Of tampering: numbers of the records that it lies between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<(u64, u64)>,
     /// Who closed it, and as what.
     #[serde(default)]
     pub closed: Option<Closure>,
@@ -163,6 +168,9 @@ pub(crate) struct Group {
 
 /// Code of the alert about missing records.
 pub(crate) const LOST: &str = "records-lost";
+
+/// Code of the alert about records that are not as they were sealed.
+pub(crate) const TAMPERED: &str = "records-tampered";
 
 /// Code of the alert about an agent that is not heard of.
 pub(crate) const SILENT: &str = "agent-silent";
@@ -219,6 +227,7 @@ impl Alert {
             evidence: Evidence::default(),
             lead: 0,
             acknowledged: None,
+            between: None,
             closed: None,
         }
     }
@@ -253,6 +262,31 @@ impl Alert {
             "The agent numbers its records without gaps, and {missing} of them never came. A full spool, a \
              restored disk or somebody who wants them unseen can be the reason; look at the workstation. \
              If they arrive late, this alert ends by itself."
+        );
+    }
+
+    /// An alert about records that were tampered with.
+    pub(crate) fn tampering(agent: &str, host: &str, received: i64) -> Alert {
+        let mut alert = Alert::new(host, agent, received, received);
+        alert.kind = Kind::Tampering;
+        alert.severity = Severity::Critical;
+        alert.code = Some(TAMPERED.into());
+        alert
+    }
+
+    /// Says between which numbers; again, where more is found.
+    pub(crate) fn tampered(&mut self, after: u64, up_to: u64, received: i64) {
+        self.last_seen = received;
+        self.changed = received;
+        self.attempts += 1;
+        let from = self.between.map_or(after, |(from, _)| from.min(after));
+        let to = self.between.map_or(up_to, |(_, to)| to.max(up_to));
+        self.between = Some((from, to));
+        self.title = format!("records of {} were changed or removed between {from} and {to}", self.host);
+        self.explanation = format!(
+            "The agent seals each record as it writes it down, and between record {from} and record {to} seals are \
+             wrong or missing: somebody edited the spool on the workstation, which takes root, or its disk is \
+             damaged. Secure the workstation, and find out who was root there."
         );
     }
 

@@ -197,6 +197,38 @@ impl Groups {
         Ok(())
     }
 
+    /// Raises the alert that records up to this one, behind number `after`, are not as they were sealed; an open
+    /// one is widened.
+    pub(super) fn tampered(
+        &mut self,
+        connection: &Connection,
+        record: &Record,
+        after: u64,
+        received: i64,
+    ) -> Result<(), StoreError> {
+        let agent = &record.host.agent;
+        let mine = |touched: &&mut Touched| touched.group.code == alert::TAMPERED && touched.group.agent == *agent;
+        if let Some(touched) = self.touched.iter_mut().find(mine) {
+            touched.alert.tampered(after, record.sequence, received);
+            return Ok(());
+        }
+        let found = connection
+            .prepare_cached("SELECT id, body FROM alerts WHERE state = 'open' AND agent = ? AND code = ?")?
+            .query_row(params![agent, alert::TAMPERED], |row| Ok(read(row)))
+            .optional()?
+            .transpose()?;
+        let mut touched = match found {
+            Some(alert) => Touched { group: alert.group(), before: Some(alert.severity), alert },
+            None => {
+                let alert = Alert::tampering(agent, &record.host.name, received);
+                create(connection, alert.group(), alert)?
+            }
+        };
+        touched.alert.tampered(after, record.sequence, received);
+        self.touched.push(touched);
+        Ok(())
+    }
+
     /// Raises the alert about an agent that is not heard of; gives its number.
     pub(super) fn silent(
         &mut self,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Sender, Store, StoreError, now, silence};
+use super::{Sender, Store, StoreError, now, seals, silence};
 use crate::heartbeat::{Heartbeat, Host};
 
 /// Longest time from one heartbeat to the next that is believed, in seconds.
@@ -35,6 +35,9 @@ impl Store {
             sender.admit(connection, &heartbeat.agent)?;
             let received = now();
             let number = see(connection, &heartbeat.agent, &heartbeat.host, received)?;
+            if let Some(first) = &heartbeat.seal {
+                seals::register(connection, number, first)?;
+            }
             let skew = heartbeat.time.map(|time| time.saturating_sub(received));
             connection
                 .prepare_cached("UPDATE agents SET heartbeat = ?, heartbeat_seconds = ?, skew = ? WHERE number = ?")?

@@ -17,6 +17,7 @@ mod people;
 mod records;
 mod retention;
 mod schema;
+mod seals;
 mod sessions;
 mod silence;
 mod tokens;

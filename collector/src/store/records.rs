@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
+use vitrine_policy::record::seal::MAX_STEPS;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
-use super::{Sender, Store, StoreError, now, silence};
+use super::{Sender, Store, StoreError, now, seals, silence};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
@@ -108,6 +109,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
     let mut poison = batch.poison;
     let mut stream = None;
     let mut committed = 0;
+    let mut steps = MAX_STEPS;
     if let (Some(agent), Some((_, newest))) = (&batch.agent, batch.records.last()) {
         batch.sender.admit(connection, agent)?;
         stream = Some(Stream::of(connection, agent, newest, received)?);
@@ -117,7 +119,11 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
             committed = committed.max(record.sequence);
             match insert(connection, stream.number, &record, received)? {
                 Insert::New(number) => {
+                    let before = stream.highest;
                     stream.saw(connection, record.sequence)?;
+                    if seals::check(connection, stream.number, &record, &mut steps)? {
+                        groups.tampered(connection, &record, before, received)?;
+                    }
                     if let Event::Notice(notice) = &record.event
                         && let STARTED | SHUTDOWN = notice.code.as_str()
                     {

@@ -209,6 +209,7 @@ pub fn record(sequence: u64, time: i64, event: Event) -> Record {
         time,
         host: Host { agent: AGENT.into(), name: "scan-07".into(), agent_version: "0.1.0".into() },
         event,
+        seal: None,
     }
 }
 
