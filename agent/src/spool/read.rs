@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Params};
 use vitrine_policy::record::Record;
 
@@ -47,12 +50,12 @@ fn select(connection: &Connection, what: &str, parameters: impl Params) -> rusql
 
 /// Opens for reading only.
 pub(super) fn open(path: &Path) -> Result<Connection, SpoolError> {
-    match std::fs::File::open(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(SpoolError::Absent { path: path.into() });
-        }
-        Err(source) => return Err(SpoolError::Place { path: path.into(), source }),
+    // Asked and not tried: to close a file takes away the locks that SQLite holds on it for this process (fcntl(2)), and
+    // whoever closes the database next would then remove the log that the agent goes on writing.
+    match faccessat(AT_FDCWD, path, AccessFlags::R_OK, AtFlags::AT_EACCESS) {
+        Ok(()) => {}
+        Err(Errno::ENOENT) => return Err(SpoolError::Absent { path: path.into() }),
+        Err(source) => return Err(SpoolError::Place { path: path.into(), source: source.into() }),
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
