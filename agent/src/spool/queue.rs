@@ -27,7 +27,7 @@ const JUMP: i64 = 60_000;
 
 /// One thing to write.
 pub(super) enum Item {
-    Record(Record),
+    Record(Box<Record>),
     Picture { digest: String, jpeg: Vec<u8> },
 }
 
@@ -199,7 +199,7 @@ impl Queue {
             self.lose();
         } else {
             self.pushed += 1;
-            self.items.push_back(Item::Record(record));
+            self.items.push_back(Item::Record(Box::new(record)));
         }
     }
 

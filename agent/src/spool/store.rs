@@ -216,7 +216,7 @@ impl Store {
         for change in changes {
             match change {
                 Change::Add(record) => {
-                    depth += sealer.add(&step, &record.id, record.event.severity() as u8, &body(record)?)?
+                    depth += sealer.add(&step, &record.id, record.event.severity() as u8, &body(record)?)?;
                 }
                 Change::Hold(record) => hold(&step, record)?,
                 Change::Release(id) => depth += sealer.release(&step, id)?,

@@ -26,7 +26,7 @@ pub(super) fn run(shared: &Shared) {
         let now = Instant::now();
         for item in items {
             match item {
-                Item::Record(record) => coalescer.take(record, now, &mut changes),
+                Item::Record(record) => coalescer.take(*record, now, &mut changes),
                 Item::Picture { digest, jpeg } => {
                     picture_bytes += jpeg.len();
                     changes.push(Change::Evidence { digest, jpeg });
