@@ -148,3 +148,13 @@ async fn numbers_far_ahead_cost_a_batch_no_more_than_one_of_them() {
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     assert_eq!(alerts(&world).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_run_that_claims_to_have_dropped_everything_stops_nobody() {
+    let world = World::new().await;
+    for nth in 1..=3 {
+        let mut run = Run::begin(&world, nth).await;
+        run.dropped = u64::MAX >> (nth - 1);
+        assert_eq!(world.send(&run.records([u64::from(nth)])).await, u64::from(nth));
+    }
+}

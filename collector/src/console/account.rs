@@ -73,6 +73,18 @@ impl AccountPage {
             notice: None,
         })
     }
+
+    /// The page with what was wrong.
+    fn refuse(mut self, mistake: &str) -> Result<Response, PageError> {
+        self.error = Some(mistake.into());
+        refused(&self)
+    }
+
+    /// The page for somebody who guesses too often.
+    fn hold(mut self, milliseconds: i64) -> Result<Response, PageError> {
+        self.error = Some(waiting(milliseconds));
+        must_wait(&self, milliseconds)
+    }
 }
 
 /// The form with which an enrolment begins.
@@ -117,20 +129,13 @@ pub(crate) async fn change_password(
     let name = session.user.clone();
     let mut page = AccountPage::new(&collector, session).await?;
     if let Some(mistake) = password::mistake(&password, &repeated) {
-        page.error = Some(mistake.into());
-        return refused(&page);
+        return page.refuse(mistake);
     }
     let from = peer.address.ip().to_string();
     match password::check(&collector, &name, current, &from).await? {
         Checked::Right => {}
-        Checked::Wrong => {
-            page.error = Some("The current password is wrong.".into());
-            return refused(&page);
-        }
-        Checked::Wait(wait) => {
-            page.error = Some(waiting(wait));
-            return must_wait(&page, wait);
-        }
+        Checked::Wrong => return page.refuse("The current password is wrong."),
+        Checked::Wait(wait) => return page.hold(wait),
     }
     let kept = password::keep(&collector, password).await?;
     let cookie = secret(&headers, collector.secure).unwrap_or_default();
@@ -167,14 +172,8 @@ pub(crate) async fn confirm(
             (page.second_factor, page.required, page.recovery) = (true, false, codes);
             Ok(render(&page)?.into_response())
         }
-        Code::Wrong | Code::Nothing => {
-            page.error = Some(WRONG_CODE.into());
-            refused(&page)
-        }
-        Code::Wait(wait) => {
-            page.error = Some(waiting(wait));
-            must_wait(&page, wait)
-        }
+        Code::Wrong | Code::Nothing => page.refuse(WRONG_CODE),
+        Code::Wait(wait) => page.hold(wait),
     }
 }
 
@@ -186,16 +185,10 @@ pub(crate) async fn remove(
 ) -> Result<Response, PageError> {
     let Form(form) = form?;
     check_form(&session, &form.csrf)?;
-    let mut page = AccountPage::new(&collector, session.clone()).await?;
+    let page = AccountPage::new(&collector, session.clone()).await?;
     match collector.store.remove_totp(session.user, form.code).await? {
         Code::Right(()) => Ok(Redirect::to("/account").into_response()),
-        Code::Wrong | Code::Nothing => {
-            page.error = Some(WRONG_CODE.into());
-            refused(&page)
-        }
-        Code::Wait(wait) => {
-            page.error = Some(waiting(wait));
-            must_wait(&page, wait)
-        }
+        Code::Wrong | Code::Nothing => page.refuse(WRONG_CODE),
+        Code::Wait(wait) => page.hold(wait),
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::login::{refused, signed_in};
 use super::session::SameOrigin;
+use super::setup::{Parameters, token_of};
 use super::{PageError, page as render, password};
 use crate::server::{Collector, Peer};
 
@@ -21,12 +22,6 @@ struct JoinPage {
     /// Who is invited; nobody if the token is worth nothing.
     name: Option<String>,
     error: Option<&'static str>,
-}
-
-/// What the address says.
-#[derive(Deserialize)]
-pub(crate) struct Parameters {
-    token: Option<String>,
 }
 
 /// The form of the page.
@@ -41,7 +36,7 @@ pub(crate) async fn page(
     State(collector): State<Arc<Collector>>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, PageError> {
-    let token = parameters.ok().and_then(|Query(parameters)| parameters.token).unwrap_or_default();
+    let token = token_of(parameters);
     match collector.store.invited(&token).await? {
         Some(name) => Ok(render(&JoinPage { token, name: Some(name), error: None })?.into_response()),
         None => worthless(),

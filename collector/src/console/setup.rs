@@ -24,10 +24,15 @@ struct SetupPage {
     error: Option<&'static str>,
 }
 
-/// What the printed address says.
+/// What an address with a one-time token says.
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
     token: Option<String>,
+}
+
+/// The token, or nothing, which is none.
+pub(super) fn token_of(parameters: Result<Query<Parameters>, QueryRejection>) -> String {
+    parameters.ok().and_then(|Query(parameters)| parameters.token).unwrap_or_default()
 }
 
 /// The form of the page.
@@ -46,7 +51,7 @@ pub(crate) async fn page(
     if !collector.store.awaits_setup().await? {
         return Ok(Redirect::to("/login").into_response());
     }
-    let token = parameters.ok().and_then(|Query(parameters)| parameters.token).unwrap_or_default();
+    let token = token_of(parameters);
     Ok(render(&SetupPage { token, name: String::new(), error: None })?.into_response())
 }
 

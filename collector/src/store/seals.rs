@@ -10,6 +10,8 @@ use crate::heartbeat::FirstKey;
 
 /// Runs of one agent whose keys are kept; records of later ones come unproved.
 const MAX_EPOCHS: u64 = 10_000;
+/// What one run may have dropped, at most: all of them together can still be added up.
+const MAX_DROPPED: u64 = 1 << 40;
 /// Code of the notice that a full spool dropped records. It is sent ahead of what it tells of.
 const FULL: &str = "spool-full";
 
@@ -85,7 +87,7 @@ impl Epoch {
             return;
         };
         let Some(seal) = &record.seal else { return };
-        self.dropped = self.dropped.max(seal.dropped);
+        self.dropped = self.dropped.max(seal.dropped.min(MAX_DROPPED));
         let is_full = matches!(&record.event, Event::Notice(notice) if notice.code == FULL);
         if is_full && seal.number > self.next {
             self.ahead += 1;
