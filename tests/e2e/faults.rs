@@ -93,3 +93,40 @@ fn another_listener_that_hangs_does_not_hang_the_agent() {
     assert!(!world.sh("cp ws/masters/KP1_0001.jpg usb/").succeeded);
     world.recorded("the copy", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
 }
+
+/// How many locks the agent holds on files whose names end in `.db` or `-shm`.
+fn locks(world: &World) -> usize {
+    let process = format!("/proc/{}", world.agent.as_ref().expect("an agent").id());
+    let open = fs::read_dir(format!("{process}/fd")).expect("descriptors").flatten();
+    open.filter(|fd| {
+        let path = fs::read_link(fd.path()).unwrap_or_default();
+        let path = path.to_string_lossy();
+        path.ends_with(".db") || path.ends_with("-shm")
+    })
+    .map(|fd| {
+        let info = fs::read_to_string(format!("{process}/fdinfo/{}", fd.file_name().display())).unwrap_or_default();
+        info.lines().filter(|line| line.starts_with("lock:")).count()
+    })
+    .sum()
+}
+
+#[test]
+fn who_opens_the_agents_databases_takes_none_of_its_locks_away() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    fs::remove_dir(world.path("state")).expect("the state directory");
+    fs::create_dir(world.path("ws/state")).expect("one on a guarded disk");
+    std::os::unix::fs::symlink("ws/state", world.path("state")).expect("a link to it");
+    world.start();
+    world.sh("cp ws/masters/KP1_0001.jpg usb/1.jpg");
+    world.recorded("the copy", |transfer| !transfer.masters.is_empty());
+    let before = locks(&world);
+    assert!(before > 0, "the agent's databases are open");
+    for database in ["spool.db", "history.db", "index.db"] {
+        let line = format!(
+            "import sqlite3; c = sqlite3.connect('state/{database}'); c.execute('SELECT 1 FROM sqlite_schema').fetchall(); c.execute('BEGIN IMMEDIATE'); c.close()"
+        );
+        world.sh(&format!("test ! -e state/{database} || python3 -c \"{line}\""));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500)); // what was closed makes its event
+    assert_eq!(locks(&world), before);
+}

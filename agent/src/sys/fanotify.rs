@@ -135,6 +135,13 @@ impl Group {
         self.mark(libc::FAN_MARK_ADD, mask, libc::AT_FDCWD, Some(&path))
     }
 
+    /// Files directly in a directory make no events any more, whatever marks their file system (since Linux 6.0).
+    pub(crate) fn ignore_children(&self, directory: &Path, mask: u64) -> io::Result<()> {
+        let path = CString::new(directory.as_os_str().as_bytes())?;
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_IGNORE_SURV | libc::FAN_MARK_ONLYDIR;
+        self.mark(flags, mask | libc::FAN_EVENT_ON_CHILD, libc::AT_FDCWD, Some(&path))
+    }
+
     /// Whether the file system that `path` lies on has a mark of this group. It takes a bit away that nobody
     /// sets, which fails where there is none (`ENOENT`, fanotify_mark(2)).
     pub(crate) fn has_filesystem_mark(&self, path: &Path) -> bool {

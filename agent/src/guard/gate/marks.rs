@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -179,6 +180,7 @@ impl Marks {
                 let _ = self.names.unmark_filesystem(&old.path, NAMES);
             }
         }
+        self.leave_alone(&workstation.config.state);
         for one in wanted {
             // A mark that is there already is set again: the file system may be another under the same number.
             let result = self.mark(&one);
@@ -191,6 +193,21 @@ impl Marks {
                 }
                 Err(_) => {}
             }
+        }
+    }
+
+    /// The agent's own databases lie in `state`. An event hands us a descriptor of the file, and closing it would drop
+    /// the locks of this process on it (fcntl(2)): another process might then take away a log that is in use.
+    /// Where others may write, everybody's files are asked about all the same.
+    fn leave_alone(&self, state: &Path) {
+        let is_ours = |metadata: std::fs::Metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0;
+        if !std::fs::metadata(state).is_ok_and(is_ours) {
+            return;
+        }
+        for group in [&self.local, &self.remote] {
+            // Kernels before 6.0 cannot, and a directory on an unguarded disk needs nothing.
+            let _ = group.ignore_children(state, ASKED | WRITTEN);
+            let _ = group.ignore_children(state, FAN_PRE_ACCESS);
         }
     }
 
