@@ -55,11 +55,29 @@ pub(crate) struct Heartbeat {
 
 /// The first key of a run of the agent.
 #[derive(Deserialize)]
+#[serde(try_from = "Handover")]
 pub(crate) struct FirstKey {
     /// The run: 32 hexadecimal digits.
     pub(crate) epoch: String,
-    /// 64 hexadecimal digits.
-    pub(crate) key: String,
+    pub(crate) key: [u8; 32],
+}
+
+/// The same, as it is sent.
+#[derive(Deserialize)]
+struct Handover {
+    epoch: String,
+    key: String,
+}
+
+impl TryFrom<Handover> for FirstKey {
+    type Error = &'static str;
+
+    fn try_from(sent: Handover) -> Result<FirstKey, Self::Error> {
+        let (mut epoch, mut key) = ([0; 16], [0; 32]);
+        hex::decode_to_slice(&sent.epoch, &mut epoch).map_err(|_| "seal.epoch is not of 32 hexadecimal digits")?;
+        hex::decode_to_slice(&sent.key, &mut key).map_err(|_| "seal.key is not of 64 hexadecimal digits")?;
+        Ok(FirstKey { epoch: sent.epoch, key })
+    }
 }
 
 impl std::fmt::Debug for FirstKey {

@@ -45,6 +45,23 @@ impl Run {
     }
 }
 
+#[tokio::test]
+async fn a_first_key_that_is_none_is_refused_by_name() {
+    let world = World::new().await;
+    for (seal, expected) in [
+        (json!({"epoch": "0".repeat(32), "key": "f".repeat(63)}), "seal.key is not of 64 hexadecimal digits"),
+        (json!({"epoch": "run 1", "key": "f".repeat(64)}), "seal.epoch is not of 32 hexadecimal digits"),
+    ] {
+        let heartbeat = json!({"agent": AGENT, "host": "scan-07", "guard": "gate", "mode": "enforce", "spool_depth": 0,
+            "last_sequence": 0, "seal": seal});
+        let request = world.client.post(world.url("/v1/heartbeat")).bearer_auth(&world.agent).json(&heartbeat);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
 /// As the uploader numbers what it finds in the spool.
 fn numbered(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
     records.into_iter().zip(1..).map(|(record, sequence)| Record { sequence, ..record }).collect()

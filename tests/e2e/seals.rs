@@ -17,15 +17,13 @@ fn what_root_changes_in_the_spool_is_told_when_the_collector_is_back() {
         world.status()?["collector_contact"].as_str()?.starts_with("reached").then_some(())
     });
     world.pause_collector(true);
-    for (master, copy) in
-        [("KP1", "usb/1.jpg"), ("KP2", "usb/2.jpg"), ("KP1", "share/web/3.jpg"), ("KP2", "share/web/4.jpg")]
-    {
-        world.sh(&format!("cp ws/masters/{master}_0001.jpg {copy}"));
-    }
     // What has a number may be on its way, where the collector stopped: out of root's reach. What has none waits.
     let waiting =
         "w = [r[0] for r in c.execute('SELECT position FROM record WHERE sequence IS NULL ORDER BY position')]; ";
+    let mut copies = 0;
     wait_until("records that wait", || {
+        copies += 1;
+        world.sh(&format!("cp ws/masters/KP1_0001.jpg usb/{copies}.jpg"));
         (in_spool(&world, &format!("{waiting}print(len(w))")).parse::<u32>().ok()? >= 2).then_some(())
     });
     let tamper = "c.execute('UPDATE record SET body = replace(body, ?, ?) WHERE position = ?', ('\"time\":', '\"time\":1', w[0])); \

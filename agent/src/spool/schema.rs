@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 /// Marks a SQLite file as a Vitrine spool: "Vtsp".
 const APPLICATION: i64 = 0x5674_7370;
 /// Version of the tables.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 1;
 /// Files up to this size are checked in full when they are opened; larger ones would hold up the start, and
 /// what is wrong in them shows when it is read.
 const CHECKED: u64 = 256 << 20;
@@ -77,9 +77,6 @@ fn tables(connection: &mut Connection, bytes: u64) -> rusqlite::Result<Found> {
     }
     if version > VERSION {
         return Ok(Found::Newer(version));
-    }
-    if version < VERSION {
-        return Ok(Found::Corrupt(format!("it is of version {version}, older than this program")));
     }
     if bytes <= CHECKED {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

@@ -62,18 +62,6 @@ impl Sealer {
         Ok(added)
     }
 
-    /// A record that waits is replaced: its old seal is given up for a new one.
-    pub(super) fn replace(&mut self, step: &Transaction<'_>, position: u64, body: &str) -> rusqlite::Result<()> {
-        self.drop(1);
-        let seal = self.key.seal(&self.epoch, self.number, self.dropped, body);
-        step.prepare_cached(
-            "UPDATE record SET body = ?, epoch = ?, seal_number = ?, seal_dropped = ?, tag = ? WHERE position = ?",
-        )?
-        .execute(params![body, seal.epoch, seal.number, seal.dropped, seal.tag, position])?;
-        self.advance();
-        Ok(())
-    }
-
     /// What is held back under this id joins the queue.
     pub(super) fn release(&mut self, step: &Transaction<'_>, id: &str) -> rusqlite::Result<u64> {
         let held: Option<(u8, String)> = step
@@ -121,4 +109,30 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> Option<Seal> {
         dropped: row.get(first + 2).ok()?,
         tag: row.get(first + 3).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_draws_its_own_key_and_says_it_once_asked() {
+        let (one, other) = (Sealer::new(), Sealer::new());
+        let first = one.handover.expect("a first key");
+        assert_eq!((first.epoch.len(), first.key.len()), (32, 64));
+        assert_eq!(first.epoch, one.epoch);
+        assert_eq!(first.key, hex::encode(one.key.bytes()));
+        assert_ne!(first.key, other.handover.expect("a first key").key);
+    }
+
+    #[test]
+    fn numbers_of_a_transaction_whose_fate_is_unknown_are_given_up() {
+        let mut sealer = Sealer::new();
+        let mut after = sealer.clone();
+        (0..3).for_each(|_| after.advance());
+        after.drop(5);
+        sealer.unsure(&after);
+        assert_eq!((sealer.number, sealer.dropped), (3, 8), "three that may be there, and five that may be gone");
+        assert_eq!(sealer.key.bytes(), after.key.bytes());
+    }
 }

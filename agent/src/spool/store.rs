@@ -236,7 +236,7 @@ impl Store {
         }
         self.sealer = sealer;
         fail::count(Failure::SpoolFull, full.dropped + pictures);
-        (self.depth, self.picture_bytes) = (depth + full.added - full.dropped, picture_bytes);
+        (self.depth, self.picture_bytes) = (depth + full.added - full.gone, picture_bytes);
         Ok(())
     }
 
@@ -392,14 +392,18 @@ fn drop_pictures(step: &Transaction<'_>, bytes: &mut u64) -> rusqlite::Result<u6
 }
 
 /// How a full spool gave way.
+#[derive(Default)]
 struct Full {
+    /// Records that went, with the one that told of earlier ones.
+    gone: u64,
+    /// Of these, those of which nothing was known before.
     dropped: u64,
-    /// 1 where a new record tells of it, 0 where an older one was rewritten.
+    /// Records that tell of it: 0 or 1.
     added: u64,
 }
 
-/// The oldest records of the lowest severity go where too many wait; one record, itself not yet numbered,
-/// tells how many since it was made.
+/// The oldest records of the lowest severity go where too many wait; one record tells how many. As long as it has no
+/// number it gives way to one that tells of all: it is written anew, because what lay on the disk proves nothing.
 fn drop_records(
     step: &Transaction<'_>,
     sealer: &mut Sealer,
@@ -409,39 +413,35 @@ fn drop_records(
     pictures: u64,
 ) -> rusqlite::Result<Full> {
     if depth <= most && pictures == 0 {
-        return Ok(Full { dropped: 0, added: 0 });
+        return Ok(Full::default());
     }
-    let telling: Option<(u64, String)> = step
+    let told: Option<(u64, String)> = step
         .prepare_cached(
             "SELECT position, body FROM record WHERE sequence IS NULL
              AND position = (SELECT value FROM meta WHERE name = 'spool-full')",
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let position = telling.as_ref().map_or(0, |(position, _)| *position);
-    let earlier = telling.and_then(|(_, body)| serde_json::from_str::<Record>(&body).ok());
-    let room = u64::from(earlier.is_none());
-    let dropped = step
-        .prepare_cached(
-            "DELETE FROM record WHERE position IN (SELECT position FROM record
-             WHERE sequence IS NULL AND position <> ? ORDER BY severity, position LIMIT ?)",
-        )?
-        .execute([position, (depth + room).saturating_sub(most)])? as u64;
-    sealer.drop(dropped);
+    let position = told.as_ref().map_or(0, |(position, _)| *position);
+    let mut delete = step.prepare_cached(
+        "DELETE FROM record WHERE position IN (SELECT position FROM record
+         WHERE sequence IS NULL AND position <> ? ORDER BY severity, position LIMIT ?)",
+    )?;
+    let room = u64::from(told.is_none());
+    let dropped = delete.execute([position, (depth + room).saturating_sub(most)])? as u64;
     if dropped + pictures == 0 {
-        return Ok(Full { dropped, added: 0 });
+        return Ok(Full::default());
     }
-    if let Some(mut record) = earlier {
-        if let Event::Notice(notice) = &mut record.event {
-            *notice = full_notice(notice.count + dropped + pictures, most);
-        }
-        sealer.replace(step, position, &body(&record)?)?;
-        return Ok(Full { dropped, added: 0 });
-    }
-    let record = stamp(host, Event::Notice(full_notice(dropped + pictures, most)));
+    let replaced = step.prepare_cached("DELETE FROM record WHERE position = ?")?.execute([position])? as u64;
+    sealer.drop(dropped + replaced);
+    let earlier = told
+        .and_then(|(_, body)| serde_json::from_str::<Record>(&body).ok())
+        .map_or(0, |record| if let Event::Notice(notice) = record.event { notice.count } else { 0 });
+    let count = earlier.saturating_add(dropped + pictures);
+    let record = stamp(host, Event::Notice(full_notice(count, most)));
     let added = sealer.add(step, &record.id, record.event.severity() as u8, &body(&record)?)?;
     set_number(step, "spool-full", step.last_insert_rowid().unsigned_abs())?;
-    Ok(Full { dropped, added })
+    Ok(Full { gone: dropped + replaced, dropped, added })
 }
 
 fn full_notice(count: u64, most: u64) -> Notice {

@@ -166,6 +166,21 @@ fn a_full_spool_drops_the_lowest_severity_first_and_tells_how_many() {
 }
 
 #[test]
+fn what_was_written_over_in_a_full_spool_is_not_sealed_again() {
+    let state = tempfile::tempdir().unwrap();
+    let spool = open(state.path(), SpoolLimits { max_records: 10, keep_sent: 0 });
+    fill(&spool, (0..20).map(|_| refused()));
+    let beside = rusqlite::Connection::open(super::database(state.path())).unwrap();
+    let edit = "UPDATE record SET body = replace(body, 'were dropped', 'are fine') WHERE body LIKE '%were dropped%'";
+    assert_eq!(beside.execute(edit, []).unwrap(), 1);
+    fill(&spool, [refused()]);
+    let kept = batch(&spool, 500);
+    let full = notices(&kept, "spool-full");
+    assert_eq!((full.len(), full[0].count), (1, 21 - 9));
+    assert!(full[0].message.contains("were dropped"), "{}", full[0].message);
+}
+
+#[test]
 fn a_queue_that_overflows_keeps_room_for_what_is_grave_and_tells_how_many_went() {
     let (state, spool) = world([]);
     let pushed = CAPACITY + 10;

@@ -17,17 +17,13 @@ const FULL: &str = "spool-full";
 
 /// Keeps the first key of a run of the agent, once.
 pub(super) fn register(connection: &Connection, agent: i64, first: &FirstKey) -> Result<(), StoreError> {
-    let mut key = [0; 32];
-    if first.epoch.len() != 32 || hex::decode_to_slice(&first.key, &mut key).is_err() {
-        return Ok(());
-    }
     connection
         .prepare_cached(
             "INSERT INTO epochs (agent, epoch, key) SELECT ?1, ?2, ?3
              WHERE (SELECT count(*) FROM epochs WHERE agent = ?1) < ?4
              ON CONFLICT (agent, epoch) DO NOTHING",
         )?
-        .execute(params![agent, first.epoch, key, MAX_EPOCHS])?;
+        .execute(params![agent, first.epoch, first.key, MAX_EPOCHS])?;
     Ok(())
 }
 
