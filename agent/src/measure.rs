@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
-use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Opaque, Parts, Reason, Unscanned};
+use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Opaque, Pages, Parts, Reason, Unscanned};
 
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
@@ -116,38 +116,36 @@ pub(crate) async fn measure(
     limits: &MeasureLimits,
     found: &mut (dyn FnMut(Inside) + Send),
 ) -> Result<Measurement, MeasureFailed> {
-    run(file, limits, false, Some(found)).await
+    run(file, limits, false, found).await
 }
 
-/// Measures a master, which is known by what it shows itself. These run beside the others, with low priority, so
-/// that a scan never delays a judgement.
+/// Measures a master; `pages` gets what is inside. These run beside the others, with low priority, so that a scan never
+/// delays a judgement.
 ///
 /// # Errors
 /// As of [`measure`].
-pub(crate) async fn measure_master(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
-    run(file, limits, true, None).await
+pub(crate) async fn measure_master(
+    file: File,
+    limits: &MeasureLimits,
+    pages: &mut Pages,
+) -> Result<Measurement, MeasureFailed> {
+    run(file, limits, true, &mut |inside| pages.take(inside)).await
 }
 
-/// `found`: none not to look inside.
 async fn run(
     file: File,
     limits: &MeasureLimits,
     background: bool,
-    mut found: Option<&mut (dyn FnMut(Inside) + Send)>,
+    found: &mut (dyn FnMut(Inside) + Send),
 ) -> Result<Measurement, MeasureFailed> {
     static FRONT: OnceLock<Semaphore> = OnceLock::new();
     static BACK: OnceLock<Semaphore> = OnceLock::new();
     let places = if background { &BACK } else { &FRONT };
     let place = places.get_or_init(|| Semaphore::new(limits.parallel.max(1))).acquire().await;
     let _place = place.map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
-    let mut child = start(file, limits, background, found.is_some())
-        .map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
+    let mut child = start(file, limits, background).map_err(|error| MeasureFailed::NotStarted(error.to_string()))?;
     let mut by_bytes = None;
-    let mut tell = |inside: Inside| match &mut found {
-        Some(_) if inside.path.is_empty() => by_bytes = Some(inside),
-        Some(found) => found(inside),
-        None => {}
-    };
+    let mut tell = |inside: Inside| if inside.path.is_empty() { by_bytes = Some(inside) } else { found(inside) };
     let answer = match tokio::time::timeout(patience(limits), answer(&mut child, limits, &mut tell)).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -155,31 +153,30 @@ async fn run(
             Err(MeasureFailed::TooSlow(limits.seconds))
         }
     };
-    if let (Err(_), Some(found), Some(by_bytes)) = (&answer, found, by_bytes) {
+    if let (Err(_), Some(by_bytes)) = (&answer, by_bytes) {
         tokio::task::block_in_place(|| found(by_bytes));
     }
     answer
 }
 
-/// What a command makes of something that is inside a file.
-pub(crate) type Look<T> = Arc<dyn Fn(Inside) -> T + Send + Sync>;
+/// What a command makes of all that is inside a file, one after the other.
+pub(crate) type Look<T> = Arc<dyn Fn(&mut T, Inside) + Send + Sync>;
 
-/// A file that was measured: what it is on disk, what it is, and what `look` has made of what is inside.
-pub(crate) type Measured<T> = Result<(Metadata, Measurement, Vec<T>), MeasureFailed>;
+/// A file that was measured: what it is on disk, what it is, and what a command has made of what is inside.
+pub(crate) type Measured<T> = Result<(Metadata, Measurement, T), MeasureFailed>;
 
-/// Opens and measures many files, `limits.parallel` at a time, for a command; `look` gets what is inside (none: nobody
-/// looks there), and `then` the results in the order of `paths`. What crashes its worker is known by its digest.
+/// Opens and measures many files, `limits.parallel` at a time, for a command; `look` gets what is
+/// inside, and `then` the results in the order of `paths`. What crashes its worker is known by its digest.
 ///
 /// # Errors
 /// No runtime could be started; what goes wrong with a file is its own result.
-pub(crate) fn measure_each<T: Send + 'static>(
+pub(crate) fn measure_each<T: Default + Send + 'static>(
     paths: impl IntoIterator<Item = PathBuf>,
     limits: MeasureLimits,
-    look: Option<&Look<T>>,
+    look: &Look<T>,
     mut then: impl FnMut(PathBuf, Measured<T>),
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let look = look.cloned();
     let mut paths = paths.into_iter();
     let mut under_way = VecDeque::new();
     loop {
@@ -195,16 +192,13 @@ pub(crate) fn measure_each<T: Send + 'static>(
     }
 }
 
-async fn measure_path<T: Send>(path: &Path, limits: &MeasureLimits, look: Option<Look<T>>) -> Measured<T> {
+async fn measure_path<T: Default + Send>(path: &Path, limits: &MeasureLimits, look: Look<T>) -> Measured<T> {
     let unreadable = |error: io::Error| MeasureFailed::Unreadable(error.to_string());
     let file = open_regular(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let kept = file.try_clone().map_err(unreadable)?;
-    let mut seen = Vec::new();
-    let seen_by = look.as_ref();
-    let mut add = seen_by.map(|look| |inside| seen.push(look(inside)));
-    let found = add.as_mut().map(|add| add as &mut (dyn FnMut(Inside) + Send));
-    let measured = run(file, limits, false, found).await;
+    let mut seen = T::default();
+    let measured = run(file, limits, false, &mut |inside| look(&mut seen, inside)).await;
     let measurement = match measured {
         Ok(measurement) => measurement,
         Err(failed @ (MeasureFailed::Unreadable(_) | MeasureFailed::Changed)) => return Err(failed),
@@ -249,7 +243,7 @@ fn patience(limits: &MeasureLimits) -> Duration {
     Duration::from_secs(limits.seconds.saturating_add(2))
 }
 
-fn start(file: File, limits: &MeasureLimits, background: bool, inside: bool) -> io::Result<Child> {
+fn start(file: File, limits: &MeasureLimits, background: bool) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     #[cfg(not(test))]
     command.arg(WORKER);
@@ -257,7 +251,7 @@ fn start(file: File, limits: &MeasureLimits, background: bool, inside: bool) -> 
     command.args(tests::WORKER_ARGUMENTS);
     command
         .env_clear()
-        .env(ORDERS, format!("{} {} {} {}", limits.memory_mib, limits.seconds, u8::from(background), u8::from(inside)))
+        .env(ORDERS, format!("{} {} {}", limits.memory_mib, limits.seconds, u8::from(background)))
         .current_dir("/")
         .stdin(Stdio::from(file))
         .stdout(Stdio::piped())
@@ -378,7 +372,7 @@ mod tests {
     fn a_background_worker_answers_too() {
         let (_lab, path) = written(b"x");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let measured = runtime.block_on(measure_master(open_regular(&path).unwrap(), &limits()));
+        let measured = runtime.block_on(measure_master(open_regular(&path).unwrap(), &limits(), &mut Pages::default()));
         assert_eq!(measured.unwrap().bytes, 1);
     }
 
@@ -388,7 +382,7 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(1 << 43).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let failed = runtime.block_on(async {
-            let mut child = start(open_regular(&path).unwrap(), &limits(), false, false).unwrap();
+            let mut child = start(open_regular(&path).unwrap(), &limits(), false).unwrap();
             let pid = nix::unistd::Pid::from_raw(child.id().unwrap().try_into().unwrap());
             nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
             answer(&mut child, &limits(), &mut |_| {}).await.unwrap_err()
@@ -454,8 +448,8 @@ mod tests {
             std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
         }
         let mut came = Vec::new();
-        measure_each(paths.clone(), limits(), None::<&Look<()>>, |path, measured| came.push((path, measured.is_ok())))
-            .unwrap();
+        let none: Look<()> = Arc::new(|(), _| ());
+        measure_each(paths.clone(), limits(), &none, |path, measured| came.push((path, measured.is_ok()))).unwrap();
         let expected: Vec<_> = paths.into_iter().enumerate().map(|(number, path)| (path, number > 0)).collect();
         assert_eq!(came, expected);
     }

@@ -285,8 +285,17 @@ mod tests {
         let index = Index::in_memory().unwrap();
         let master = picture(600, drawing);
         let (path, collection, size) = (PathBuf::from("/m/a.pgm"), "masters".to_owned(), master.bytes);
-        let entry =
-            Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement: master };
+        let entry = Entry {
+            path,
+            collection,
+            object: None,
+            device: 1,
+            inode: 1,
+            size,
+            mtime_ns: 0,
+            measurement: master,
+            pages: Vec::new(),
+        };
         index.insert(&entry).unwrap();
         (index, picture(400, drawing))
     }

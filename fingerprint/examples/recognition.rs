@@ -90,5 +90,6 @@ fn entry(path: &Path, measurement: Measurement) -> Entry {
         size: measurement.bytes,
         mtime_ns: 0,
         measurement,
+        pages: Vec::new(),
     }
 }

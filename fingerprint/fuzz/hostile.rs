@@ -133,7 +133,7 @@ pub fn patched(sound: &[u8], mut changes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn master(path: &str, measurement: Measurement) -> Entry {
     let (path, collection, size) = (path.into(), "masters".to_owned(), measurement.bytes);
-    Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement }
+    Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement, pages: Vec::new() }
 }
 
 /// A grey picture full of corners that depend on `seed`, as a PGM file.

@@ -53,6 +53,7 @@ fn entry(path: impl AsRef<Path>, inode: u64, measurement: Measurement) -> Entry 
         size: measurement.bytes,
         mtime_ns: -5,
         measurement,
+        pages: Vec::new(),
     }
 }
 

@@ -91,8 +91,8 @@ fn read_all<T: Send + 'static>(
     mut then: impl FnMut(PathBuf, Result<(Measurement, Vec<T>), MeasureFailed>),
 ) -> io::Result<()> {
     let bar = index::bar(files.len());
-    let look: Look<T> = Arc::new(look);
-    let read = measure_each(files, limits(), Some(&look), |path, measured| {
+    let look: Look<Vec<T>> = Arc::new(move |seen, inside| seen.push(look(inside)));
+    let read = measure_each(files, limits(), &look, |path, measured| {
         then(path, measured.map(|(_, measurement, inside)| (measurement, inside)));
         bar.inc(1);
     });

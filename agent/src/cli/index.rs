@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use vitrine_fingerprint::{Content, Entry, Index, IndexError, Known};
+use vitrine_fingerprint::{Content, Entry, Index, IndexError, Known, Pages};
 use vitrine_policy::record::printable;
 
 use super::FOUND;
@@ -152,15 +153,20 @@ pub(super) fn build(index: &Index, directory: &Path, limits: MeasureLimits, buil
     let collection = printable(collection.as_bytes());
     let bar = bar(files.len());
     let (mut batch, mut since, mut result) = (Vec::new(), Instant::now(), Ok(()));
-    measure_each(files.into_iter().map(|(path, _)| path), limits, None::<&Look<()>>, |path, measured| {
+    let look: Look<Pages> = Arc::new(Pages::take);
+    measure_each(files.into_iter().map(|(path, _)| path), limits, &look, |path, measured| {
         bar.inc(1);
-        let (metadata, measurement, _) = match measured {
+        let (metadata, measurement, pages) = match measured {
             Ok(measured) => measured,
             Err(error) => return built.failed.push((path, error.to_string())),
         };
         if let Content::Unscanned(unscanned) = &measurement.content {
             built.unscanned.push((path.clone(), unscanned.reason.to_string()));
         }
+        let pages = match pages.of(&measurement) {
+            Ok(pages) => pages,
+            Err(error) => return built.failed.push((path, error.to_string())),
+        };
         batch.push(Entry {
             path,
             collection: collection.clone(),
@@ -170,6 +176,7 @@ pub(super) fn build(index: &Index, directory: &Path, limits: MeasureLimits, buil
             size: metadata.size(),
             mtime_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
             measurement,
+            pages,
         });
         if batch.len() >= BATCH || since.elapsed() >= BATCH_TIME {
             write(index, &mut batch, built, &mut result);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use vitrine_fingerprint::{Content, Entry, Index, Known};
+use vitrine_fingerprint::{Content, Entry, Index, Known, Pages};
 use vitrine_policy::Policy;
 use vitrine_policy::record::Event;
 
@@ -68,18 +68,11 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         Ok(kept) => kept,
         Err(error) => return failed(Failure::Unscanned, &path, error),
     };
-    let (measured, notice) = match measure_master(file, &limits).await {
+    let mut pages = Pages::default();
+    let (measured, notice) = match measure_master(file, &limits, &mut pages).await {
         Ok(measurement) => {
-            let unscanned = match &measurement.content {
-                Content::Unscanned(unscanned) => Some(unscanned.reason.to_string()),
-                _ => None,
-            };
-            let tell = |why| {
-                let what =
-                    format!("a master was not read as a picture, so only its exact copies are recognised: {why}");
-                Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what)
-            };
-            (Ok(measurement), unscanned.map(tell))
+            let unseen = unseen(&measurement.content, pages.dropped());
+            (Ok(measurement), unseen.map(|what| Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what)))
         }
         Err(MeasureFailed::Changed) if tries < TRIES => return again(tries),
         Err(error) => {
@@ -103,6 +96,16 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         Ok(now) if (now.dev(), now.ino()) == (before.dev(), before.ino()) => {}
         _ => return Outcome::Again { tries, pause: TICK },
     }
+    let pages =
+        match tokio::task::spawn_blocking(move || pages.of(&measurement).map(|pages| (measurement, pages))).await {
+            Ok(Ok(known)) => Ok(known),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+    let (measurement, pages) = match pages {
+        Ok(known) => known,
+        Err(error) => return failed(Failure::Unscanned, &path, error),
+    };
     let entry = Entry {
         path,
         collection,
@@ -112,8 +115,26 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         size: before.size(),
         mtime_ns: mtime_ns(&before),
         measurement,
+        pages,
     };
     Outcome::Master(Box::new(entry), notice)
+}
+
+/// What is not known of a master, in words; `dropped` are pictures in it beyond those that can be kept.
+fn unseen(content: &Content, dropped: u64) -> Option<String> {
+    match content {
+        Content::Unscanned(unscanned) => {
+            let why = &unscanned.reason;
+            Some(format!("a master was not read as a picture, so only its exact copies are recognised: {why}"))
+        }
+        Content::Opaque(why) => {
+            Some(format!("of a master not all is known, so copies of the rest are not recognised: {why}"))
+        }
+        _ if dropped > 0 => Some(format!(
+            "a master holds too many pictures: by the last {dropped} of them it is not recognised; split the file"
+        )),
+        _ => None,
+    }
 }
 
 fn look(index: &Index, policy: &Policy, path: &Path, tries: u8) -> Look {

@@ -197,6 +197,7 @@ fn masters_of_a_disk_that_is_not_mounted_stay_known() {
             size: 1,
             mtime_ns: 1,
             measurement: measurement.unwrap(),
+            pages: Vec::new(),
         };
         world.index.insert(&entry).unwrap();
     }

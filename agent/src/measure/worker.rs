@@ -27,7 +27,7 @@ pub(crate) fn worker() -> ExitCode {
     let orders = std::env::var(ORDERS).unwrap_or_default();
     let mut orders = orders.split(' ').map_while(|order| order.parse::<u64>().ok());
     let mut order = || orders.next();
-    let (Some(memory_mib), Some(seconds), Some(background), Some(inside)) = (order(), order(), order(), order()) else {
+    let (Some(memory_mib), Some(seconds), Some(background)) = (order(), order(), order()) else {
         eprintln!("vitrine {WORKER}: the agent starts this program to read one file; there is no use for it by hand");
         return ExitCode::from(2);
     };
@@ -35,8 +35,7 @@ pub(crate) fn worker() -> ExitCode {
         eprintln!("vitrine {WORKER}: cannot give up rights: {error}");
         return ExitCode::from(3);
     }
-    let inside = (inside != 0).then(|| Duration::from_secs(seconds).mul_f64(INSIDE));
-    let answer = match measured(memory_mib, inside) {
+    let answer = match measured(memory_mib, Duration::from_secs(seconds).mul_f64(INSIDE)) {
         Ok(measurement) => Answer::Measured(measurement),
         Err(MeasureError::Changed) => Answer::Changed,
         Err(error) => Answer::Unreadable(error.to_string()),
@@ -52,20 +51,17 @@ fn say(answer: &Answer) -> io::Result<()> {
     out.flush()
 }
 
-/// `inside`: how long to look into the file; none: not at all.
-fn measured(memory_mib: u64, inside: Option<Duration>) -> Result<Measurement, MeasureError> {
+/// `inside`: how long to look into the file.
+fn measured(memory_mib: u64, inside: Duration) -> Result<Measurement, MeasureError> {
     let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Refused by its header is better than killed half way: the decoders get half of the memory.
     let mut limits = Limits::default();
     limits.max_memory = limits.max_memory.min(memory_mib * 1024 * 1024 / 2);
     limits.keep_bytes = limits.keep_bytes.min(memory_mib * 1024 * 1024 / 8);
-    match inside {
-        Some(time) => limits.max_time = time,
-        None => limits.max_depth = 0,
-    }
+    limits.max_time = inside;
     let mut broken = Ok(());
     let measurement = vitrine_fingerprint::measure(&file, &limits, &mut |found| {
-        if inside.is_some() && broken.is_ok() {
+        if broken.is_ok() {
             broken = say(&Answer::Inside(found));
         }
     });

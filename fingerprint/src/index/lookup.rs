@@ -9,7 +9,10 @@ use crate::exact::Digest;
 use crate::local::{Feature, Postings};
 use crate::perceptual::{Fingerprint, Folded, Hash, Orientation};
 
-/// What lies in memory of one master.
+/// Stands for the device of what is no file of its own: a further picture in a master, whose id is its inode.
+pub(super) const PAGE: u64 = u64::MAX;
+
+/// What lies in memory of one master, or of a further picture in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// [`Hash::NONE`] for what cannot be recognised by its looks.
@@ -115,7 +118,7 @@ pub(super) struct Candidate {
 #[derive(Default)]
 pub(super) struct Lookup {
     blocks: BTreeMap<u32, Box<Block>>,
-    /// All masters, by their inodes; hard links to one inode lie side by side.
+    /// All masters, without their further pictures, by their inodes; hard links to one inode lie side by side.
     inodes: HashTable<u32>,
     state: RandomState,
     pub(super) postings: Postings,
@@ -130,7 +133,7 @@ impl Lookup {
         inodes.reserve(count, |id| hash_of(blocks, state, *id));
         for (number, block) in blocks {
             for (id, inode) in ids(*number).zip(&block.inodes) {
-                let Some(inode) = inode else { continue };
+                let Some(inode) = inode.filter(|(device, _)| *device != PAGE) else { continue };
                 inodes.insert_unique(state.hash_one(inode), id, |id| hash_of(blocks, state, *id));
             }
         }
@@ -150,6 +153,9 @@ impl Lookup {
         self.remove(id);
         let (number, place) = Block::of(id);
         self.blocks.entry(number).or_insert_with(|| Box::new(Block::NONE)).set(place, Some(key));
+        if key.device == PAGE {
+            return;
+        }
         let (blocks, state) = (&self.blocks, &self.state);
         self.inodes.insert_unique(state.hash_one((key.device, key.inode)), id, |id| hash_of(blocks, state, *id));
     }

@@ -1,10 +1,12 @@
 //! The masters: kept in an SQLite file, found through tables in memory.
 
 mod lookup;
+mod pages;
 mod search;
 mod store;
 mod types;
 
+pub use pages::Pages;
 pub use types::{Entry, IndexError, Kind, Known, Master, Match, Problem, Stats};
 
 use std::ops::ControlFlow;
@@ -86,12 +88,14 @@ impl Index {
     /// The index cannot be written.
     pub fn insert_all(&self, entries: &[Entry]) -> Result<Vec<i64>, IndexError> {
         let mut ids = Vec::new();
-        self.store.insert(entries, |keys| {
+        self.store.insert(entries, |inserted| {
+            self.forget(&inserted.gone);
             let mut lookup = self.writing();
-            for ((id, key), entry) in keys.iter().zip(entries) {
-                ids.push(i64::from(*id));
+            ids = inserted.masters.iter().map(|id| i64::from(*id)).collect();
+            let all = entries.iter().flat_map(|entry| std::iter::once(&entry.measurement).chain(&entry.pages));
+            for ((id, key), measurement) in inserted.keys.iter().zip(all) {
                 lookup.put(*id, *key);
-                if let Content::Picture(picture) = &entry.measurement.content {
+                if let Content::Picture(picture) = &measurement.content {
                     lookup.post(*id, picture.fingerprint.local().features_of_master());
                 }
             }
@@ -154,27 +158,29 @@ impl Index {
     /// The index cannot be read.
     pub fn find(&self, measurement: &Measurement) -> Result<Vec<Match>, IndexError> {
         let certain = |master, kind, coverage, region| Match { master, kind, scale: 1.0, coverage, region, score: 1.0 };
-        let exact_match = |master| certain(master, Kind::Exact, 1.0, UNIT.to_vec());
-        let exact = self.reading().with_digest(&measurement.digest);
-        let mut matches = Vec::new();
-        for id in exact.into_iter().map(i64::from) {
-            // In memory lie only eight bytes of each digest.
-            if self.store.digest(id)? == Some(measurement.digest)
-                && let Some(master) = self.store.master(id)?
-            {
-                matches.push(exact_match(master));
-            }
-        }
         let is_new = |matches: &[Match], id| !matches.iter().any(|found| found.master.id == id);
+        let mut matches = Vec::new();
         let picture = match &measurement.content {
             Content::Picture(picture) => Some(picture),
             _ => None,
         };
+        let mut same = Vec::new();
+        for id in self.reading().with_digest(&measurement.digest).into_iter().map(i64::from) {
+            // In memory lie only eight bytes of each digest.
+            if self.store.digest(id)? == Some(measurement.digest) {
+                same.push(id);
+            }
+        }
         if let Some(pixels) = picture.and_then(|picture| picture.pixels) {
-            for master in self.store.with_pixels(&pixels)? {
-                if is_new(&matches, master.id) {
-                    matches.push(exact_match(master));
-                }
+            same.extend(self.store.with_pixels(&pixels)?);
+        }
+        for id in same {
+            if let Some((master, is_page)) = self.store.resolve(id)?
+                && is_new(&matches, master.id)
+            {
+                // A page of it is not the file itself.
+                let kind = if is_page { Kind::Derivative } else { Kind::Exact };
+                matches.push(certain(master, kind, 1.0, UNIT.to_vec()));
             }
         }
         for (id, share) in self.store.with_parts(&measurement.parts)? {
@@ -189,8 +195,8 @@ impl Index {
         }
         if let Some(picture) = picture {
             for found in search::search(&self.store, &self.reading(), &picture.fingerprint)?.found {
-                if is_new(&matches, found.id)
-                    && let Some(master) = self.store.master(found.id)?
+                if let Some((master, _)) = self.store.resolve(found.id)?
+                    && is_new(&matches, master.id)
                 {
                     matches.push(found.into_match(master, picture));
                 }
@@ -209,7 +215,7 @@ impl Index {
         let said = search::search(&self.store, &self.reading(), &picture.fingerprint)?.compared;
         let mut named = Vec::new();
         for (id, evidence, correlation) in said {
-            named.extend(self.store.master(id)?.map(|master| (master.path, evidence, correlation)));
+            named.extend(self.store.resolve(id)?.map(|(master, _)| (master.path, evidence, correlation)));
         }
         Ok(named)
     }

@@ -19,6 +19,7 @@ use self::schema::{APPLICATION, TABLES, VERSION};
 use super::lookup::Key;
 use super::{Entry, IndexError, Known, Master, Stats, path_bytes, path_from};
 use crate::exact::Digest;
+use crate::measure::Measurement;
 
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +39,17 @@ pub(super) struct Store {
     /// writer, which as the last one folds the write-ahead log into the file.
     readers: Option<Mutex<Vec<Connection>>>,
     writer: Mutex<Connection>,
+}
+
+/// What an insertion has changed.
+#[derive(Default)]
+pub(super) struct Inserted {
+    /// Further pictures that are not there any more.
+    pub(super) gone: Vec<i64>,
+    /// The ids of the masters, in their order.
+    pub(super) masters: Vec<u32>,
+    /// Of each master, and then of its further pictures.
+    pub(super) keys: Vec<(u32, Key)>,
 }
 
 impl Store {
@@ -145,16 +157,30 @@ impl Store {
     }
 
     /// Inserts all or none; `then` runs after the commit, before the next writer.
-    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&[(u32, Key)])) -> Result<(), IndexError> {
+    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&Inserted)) -> Result<(), IndexError> {
         // Makes small pictures: work that no other writer should wait for.
-        let looks: Vec<_> = entries.iter().map(row::looks).collect();
+        let looks = |measurement: &Measurement| row::looks(measurement);
+        let looks: Vec<Vec<_>> = entries
+            .iter()
+            .map(|entry| std::iter::once(&entry.measurement).chain(&entry.pages).map(looks).collect())
+            .collect();
         let mut writer = self.writer();
         let mut run = || {
             let tx = writer.transaction()?;
-            let rows = entries.iter().zip(&looks);
-            let inserted = rows.map(|(entry, looks)| row::insert(&tx, entry, looks.as_ref()));
-            let inserted = inserted.collect::<Result<Vec<(u32, Key)>, _>>()?;
-            keys::change(&tx, &inserted.iter().map(|(id, key)| (*id, Some(*key))).collect::<Vec<_>>())?;
+            let mut inserted = Inserted::default();
+            for (entry, looks) in entries.iter().zip(&looks) {
+                let gone: Vec<i64> = Row::pages(&tx, &entry.path)?.iter().map(|row| row.id).collect();
+                row::delete(&tx, &gone)?;
+                inserted.gone.extend(gone);
+                let mut looks = looks.iter().map(Option::as_ref);
+                let (id, key) = row::insert(&tx, entry, looks.next().flatten())?;
+                inserted.masters.push(id);
+                inserted.keys.push((id, key));
+                for ((number, page), looks) in entry.pages.iter().enumerate().zip(looks) {
+                    inserted.keys.push(row::insert(&tx, &row::page(entry, id, number + 1, page), looks)?);
+                }
+            }
+            keys::change(&tx, &inserted.keys.iter().map(|(id, key)| (*id, Some(*key))).collect::<Vec<_>>())?;
             tx.commit()?;
             Ok(inserted)
         };
@@ -163,16 +189,20 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the master at `path`, or all below it.
+    /// Removes the master at `path`, or all below it. How many masters that are.
     pub(super) fn remove(&self, path: &Path, below: bool, then: impl FnOnce(&[i64])) -> Result<usize, IndexError> {
-        let ids = self.write(|tx| {
-            let rows = if below { Row::below(tx, path)? } else { Row::at(tx, path)?.into_iter().collect() };
+        let (ids, masters) = self.write(|tx| {
+            let rows = if below {
+                Row::below(tx, path)?
+            } else {
+                Row::at(tx, path)?.into_iter().chain(Row::pages(tx, path)?).collect()
+            };
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
             row::delete(tx, &ids)?;
-            Ok(ids)
+            Ok((ids, masters(&rows)))
         })?;
         then(&ids);
-        Ok(ids.len())
+        Ok(masters)
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path, gone: impl FnOnce(&[i64])) -> Result<usize, IndexError> {
@@ -195,7 +225,7 @@ impl Store {
                 row.path = [path_bytes(to), &rest].concat();
                 row.move_to(tx)?;
             }
-            Ok((rows.len(), replaced))
+            Ok((masters(&rows), replaced))
         })?;
         gone(&replaced);
         Ok(moved)
@@ -205,14 +235,25 @@ impl Store {
         self.read(|connection| Ok(Row::at(connection, path)?.map(|row| row.known())))
     }
 
+    /// The master, or the one that this further picture is in, with the size of that picture; and whether it is one.
+    pub(super) fn resolve(&self, id: i64) -> Result<Option<(Master, bool)>, IndexError> {
+        self.read(|connection| {
+            let Some(row) = Row::with_id(connection, id)? else { return Ok(None) };
+            let Some(master) = row.page_of() else { return Ok(Some((row.into_master(), false))) };
+            let Some(whole) = Row::with_id(connection, master)? else { return Ok(None) };
+            let Master { width, height, bit_depth, .. } = row.into_master();
+            Ok(Some((Master { width, height, bit_depth, ..whole.into_master() }, true)))
+        })
+    }
+
     pub(super) fn digest(&self, id: i64) -> Result<Option<Digest>, IndexError> {
         self.read(|connection| Ok(Row::with_id(connection, id)?.map(|row| row.digest)))
     }
 
-    /// The masters with these pixels.
-    pub(super) fn with_pixels(&self, pixels: &Digest) -> Result<Vec<Master>, IndexError> {
+    /// The masters and further pictures with these pixels.
+    pub(super) fn with_pixels(&self, pixels: &Digest) -> Result<Vec<i64>, IndexError> {
         let rows = self.read(|connection| Row::select(connection, "pixels = ?1", &[pixels.as_bytes()]))?;
-        Ok(rows.into_iter().map(Row::into_master).collect())
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     pub(super) fn master(&self, id: i64) -> Result<Option<Master>, IndexError> {
@@ -250,7 +291,10 @@ impl Store {
     ) -> Result<(), IndexError> {
         self.read(|connection| {
             let (from, to) = row::range(dir);
-            let sql = format!("SELECT {} FROM master WHERE path >= ?1 AND path < ?2 ORDER BY path", Row::COLUMNS);
+            let sql = format!(
+                "SELECT {} FROM master WHERE path >= ?1 AND path < ?2 AND device <> -1 ORDER BY path",
+                Row::COLUMNS
+            );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params![from, to])?;
             while let Some(row) = rows.next()? {
@@ -287,6 +331,11 @@ impl Store {
         }
         Ok(stats)
     }
+}
+
+/// How many of the rows are masters.
+fn masters(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.page_of().is_none()).count()
 }
 
 /// A connection that only reads.

@@ -26,6 +26,8 @@ pub struct Entry {
     pub mtime_ns: i64,
     /// What it is.
     pub measurement: Measurement,
+    /// Further pictures in it, by which it is recognised as by its own; see [`super::Pages`].
+    pub pages: Vec<Measurement>,
 }
 
 /// What is known of a file without opening it.

@@ -50,7 +50,17 @@ impl Lab {
         let (measurement, _) = self.look(name);
         let (path, size) = (PathBuf::from("/masters").join(name), measurement.bytes);
         let collection = "masters".to_owned();
-        let entry = Entry { path, collection, object: None, device: 0, inode: 0, size, mtime_ns: 0, measurement };
+        let entry = Entry {
+            path,
+            collection,
+            object: None,
+            device: 0,
+            inode: 0,
+            size,
+            mtime_ns: 0,
+            measurement,
+            pages: Vec::new(),
+        };
         self.index.insert(&entry).unwrap();
     }
 

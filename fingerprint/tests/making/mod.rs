@@ -83,7 +83,17 @@ pub(crate) fn index(master: &Path) -> Index {
     let size = measurement.bytes;
     let collection = "masters".to_owned();
     let path = master.to_owned();
-    let entry = Entry { path, collection, object: None, device: 0, inode: 0, size, mtime_ns: 0, measurement };
+    let entry = Entry {
+        path,
+        collection,
+        object: None,
+        device: 0,
+        inode: 0,
+        size,
+        mtime_ns: 0,
+        measurement,
+        pages: Vec::new(),
+    };
     index.insert(&entry).unwrap();
     index
 }

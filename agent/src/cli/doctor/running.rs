@@ -9,7 +9,7 @@ use super::super::status;
 use super::{Check, fail, pass, warn};
 use crate::config::MeasureLimits;
 use crate::desk;
-use crate::measure::{MeasureFailed, measure_master};
+use crate::measure::{MeasureFailed, measure};
 
 /// Where systemd says that it runs (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
@@ -99,10 +99,10 @@ pub(super) fn worker(limits: &MeasureLimits) -> Check {
     let written = tempfile::tempfile().and_then(|mut file| {
         file.write_all(b"to be read by a worker")?;
         file.rewind()?;
-        Ok((file, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+        Ok((file, tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?))
     });
     let read = match written {
-        Ok((file, runtime)) => runtime.block_on(measure_master(file, limits)).map(drop),
+        Ok((file, runtime)) => runtime.block_on(measure(file, limits, &mut drop)).map(drop),
         Err(error) => Err(MeasureFailed::NotStarted(error.to_string())),
     };
     judged(read, limits)

@@ -5,11 +5,11 @@ use std::path::Path;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
 
-use super::super::lookup::Key;
+use super::super::lookup::{Key, PAGE};
 use super::super::{Entry, Known, Master, path_bytes, path_from};
 use super::{damaged, keys, parts};
-use crate::exact::Digest;
-use crate::measure::Content;
+use crate::exact::{Digest, Parts};
+use crate::measure::{Content, Measurement};
 use crate::perceptual::Hash;
 
 /// A master as it is stored.
@@ -84,6 +84,17 @@ impl Row {
     pub(super) fn below(connection: &Connection, dir: &Path) -> rusqlite::Result<Vec<Row>> {
         let (from, to) = range(dir);
         Row::select(connection, "path >= ?1 AND path < ?2", &[&from, &to])
+    }
+
+    /// The further pictures in the master at `path`.
+    pub(super) fn pages(connection: &Connection, path: &Path) -> rusqlite::Result<Vec<Row>> {
+        let (from, to) = range(path);
+        Row::select(connection, "path >= ?1 AND path < ?2 AND device = -1", &[&from, &to])
+    }
+
+    /// The id of the master that this is a further picture of; none for a master.
+    pub(super) fn page_of(&self) -> Option<i64> {
+        (self.device as u64 == PAGE).then_some(self.inode)
     }
 
     fn new(entry: &Entry) -> Row {
@@ -180,8 +191,8 @@ pub(super) struct MasterLooks {
 }
 
 /// None for what is no picture.
-pub(super) fn looks(entry: &Entry) -> Option<MasterLooks> {
-    let Content::Picture(picture) = &entry.measurement.content else { return None };
+pub(super) fn looks(measurement: &Measurement) -> Option<MasterLooks> {
+    let Content::Picture(picture) = &measurement.content else { return None };
     let (features, small) = picture.fingerprint.local().for_master().unwrap_or_default();
     Some(MasterLooks { features, picture: small, thumbnail: picture.thumbnail.clone() })
 }
@@ -231,6 +242,22 @@ pub(super) fn insert(
         connection.prepare_cached("INSERT INTO fresh (id) VALUES (?1)")?.execute([id])?;
     }
     Ok((id, row.key()))
+}
+
+/// The further pictures of a master, as entries below it; `master` is its id.
+pub(super) fn page(entry: &Entry, master: u32, number: usize, measurement: &Measurement) -> Entry {
+    Entry {
+        path: entry.path.join(number.to_string()),
+        collection: entry.collection.clone(),
+        object: entry.object.clone(),
+        device: PAGE,
+        inode: master.into(),
+        size: measurement.bytes,
+        mtime_ns: entry.mtime_ns,
+        // Bytes of it are bytes of its master.
+        measurement: Measurement { parts: Parts::default(), ..measurement.clone() },
+        pages: Vec::new(),
+    }
 }
 
 /// Forgets masters and all that belongs to them.

@@ -3,9 +3,10 @@
 /// "VtrI": marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION: i64 = 0x5674_7249;
 /// Of the tables below, and of the algorithms whose results they hold.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 pub(super) const TABLES: &str = "
+    -- The further pictures in a master lie below its path, on the device -1, and its id is their inode.
     CREATE TABLE master (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         path BLOB NOT NULL UNIQUE,
@@ -50,15 +51,15 @@ pub(super) const TABLES: &str = "
         pictures INTEGER NOT NULL,
         bytes INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    CREATE TRIGGER counted AFTER INSERT ON master BEGIN
+    CREATE TRIGGER counted AFTER INSERT ON master WHEN NEW.device <> -1 BEGIN
         INSERT INTO tally VALUES (NEW.collection, 1, NEW.hash IS NOT NULL, NEW.size) ON CONFLICT DO UPDATE SET
             masters = masters + 1, pictures = pictures + excluded.pictures, bytes = bytes + excluded.bytes;
     END;
-    CREATE TRIGGER discounted AFTER DELETE ON master BEGIN
+    CREATE TRIGGER discounted AFTER DELETE ON master WHEN OLD.device <> -1 BEGIN
         UPDATE tally SET masters = masters - 1, pictures = pictures - (OLD.hash IS NOT NULL), bytes = bytes - OLD.size
             WHERE collection = OLD.collection;
     END;
-    CREATE TRIGGER recounted AFTER UPDATE OF collection, hash, size ON master BEGIN
+    CREATE TRIGGER recounted AFTER UPDATE OF collection, hash, size ON master WHEN NEW.device <> -1 BEGIN
         UPDATE tally SET masters = masters - 1, pictures = pictures - (OLD.hash IS NOT NULL), bytes = bytes - OLD.size
             WHERE collection = OLD.collection;
         INSERT INTO tally VALUES (NEW.collection, 1, NEW.hash IS NOT NULL, NEW.size) ON CONFLICT DO UPDATE SET
