@@ -10,7 +10,7 @@ pub mod seal;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Mode, Rule, Verdict};
-use crate::facts::{Measure, Origin};
+use crate::facts::{Justification, Measure, Origin};
 pub(crate) use place::path;
 pub use place::{Mount, Place};
 
@@ -140,6 +140,9 @@ pub struct Transfer {
     pub destination: Option<Destination>,
     /// How many system calls this record stands for.
     pub attempts: u32,
+    /// The user's word by which it was allowed; none where none was needed or given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub justification: Option<Box<Justification>>,
 }
 
 /// One process of a lineage.

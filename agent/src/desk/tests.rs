@@ -47,6 +47,7 @@ fn refused(uid: Option<u32>, file: &str, to: &str, ceiling: &str) -> Transfer {
             place: None,
         }),
         attempts: 1,
+        justification: None,
     }
 }
 
