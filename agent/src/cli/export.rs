@@ -174,7 +174,7 @@ fn latest(state: &Path, path: &Path, is_it: impl Fn(&Told) -> bool) -> Option<To
         Answer::Told(told) => Some(told),
         _ => None,
     });
-    told.filter(|told| super::why::is_about(told, &name) && is_it(told)).last()
+    told.filter(|told| super::why::is_about(told, &name) && is_it(told)).last().map(|told| *told)
 }
 
 /// The kernel is answered first, and users hear of it a moment later.

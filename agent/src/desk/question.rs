@@ -19,6 +19,7 @@ pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) 
     let answered = match request {
         Request::Place { to } => place(workstation, &to).map(Answer::Place),
         Request::Look { path, first } => look(workstation, asker, &path, first).map(Answer::Looked),
+        Request::Justify { id, reason } => super::reason::justify(workstation, asker, &id, &reason).map(Answer::Given),
         Request::Why { .. } | Request::Watch => Err("the desk answers this itself".to_owned()),
     };
     answered.unwrap_or_else(Answer::Refused)
@@ -35,7 +36,7 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
         })?;
         let entry = policy.destination_of(&destination);
         let name = entry.map_or(ELSEWHERE, |entry| entry.name.as_str()).to_owned();
-        let justify = entry.is_some_and(|entry| entry.justify);
+        let justify = entry.is_some_and(|entry| entry.justify.is_some());
         (name, None, policy.ceiling_of(&destination), justify)
     } else {
         let entry = policy.destinations.iter().find(|entry| entry.name == to).ok_or_else(|| {
@@ -50,7 +51,7 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
             .mounts()
             .filter_map(|(mounted, destination)| destination.filter(is_it).map(|_| mounted.mount.point.clone()));
         let directory = entry.paths.iter().flat_map(collection::existing).chain(mounted).next();
-        (entry.name.clone(), directory, entry.ceiling, entry.justify)
+        (entry.name.clone(), directory, entry.ceiling, entry.justify.is_some())
     };
     let tiers = 0..=policy.master_tier().0;
     let may = tiers.map(vitrine_policy::facts::Tier).filter(|tier| ceiling.admits(*tier));
