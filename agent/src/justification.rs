@@ -2,9 +2,9 @@
 //!
 //! What always holds:
 //!
-//! 1. A window is one user's, for one destination of the policy and one file: that of the refused attempt, by its path or
-//!    by the digest of its content, and in either case for no other masters and no higher tier than it had then.
-//!    Somebody who puts another file in its place has gained nothing, because that one has its own label.
+//! 1. A window is one user's, for one destination of the policy and one label: that of the file of the refused attempt, with
+//!    no other masters and no higher tier. Neither its path nor its number counts: a program that has read it carries
+//!    nothing but the label, and somebody who puts another file in its place has gained nothing.
 //! 2. What was let in while it was open stays, also when it is measured after the end, as long as it shows no other
 //!    master and no higher tier.
 //! 3. Windows are in memory alone: the end of the agent closes them.
@@ -45,10 +45,7 @@ pub(crate) struct Window {
     pub(crate) given: Justification,
     /// Whose it is; none where nobody can know who acts (`watch`).
     pub(crate) uid: Option<u32>,
-    /// The file, printable, and the BLAKE3 of its content where it was read.
-    pub(crate) file: String,
-    pub(crate) digest: Option<String>,
-    /// Its masters, printable.
+    /// The masters of the file, printable, in the order of the alphabet.
     pub(crate) masters: Vec<String>,
     /// Name of its tier.
     pub(crate) tier: String,
@@ -72,15 +69,12 @@ impl Window {
     }
 
     fn is_for(&self, known: &Known) -> bool {
-        let digest = known.measured.as_ref().map(|measured| &measured.digest);
-        let is_same = || self.digest.is_some() && self.digest.as_ref() == digest;
-        (printable(known.file.as_os_str().as_bytes()) == self.file || is_same())
-            && known.masters.iter().all(|master| self.names(master))
+        known.masters.iter().all(|master| self.names(master))
     }
 
     fn is_in_place_of(&self, other: &Window) -> bool {
-        let key = |window: &Window| (window.uid, window.file.clone(), window.destination.clone());
-        key(self) == key(other) && self.masters == other.masters && self.tier == other.tier
+        (self.uid, &self.destination, &self.tier, &self.masters)
+            == (other.uid, &other.destination, &other.tier, &other.masters)
     }
 }
 
@@ -211,7 +205,7 @@ impl Windows {
             matches.iter().any(|found| window.names(&found.master.path))
         });
         let is_right = shows_no_other.all(|is_one| is_one);
-        let by_label = || known.masters.iter().all(|master| window.names(master));
-        (is_right && (is_recognised || by_label()) && window.admits(policy, known, destination)).then_some(window)
+        (is_right && (is_recognised || window.is_for(known)) && window.admits(policy, known, destination))
+            .then_some(window)
     }
 }

@@ -321,6 +321,8 @@ impl Event {
                 Disposition::Blocked | Disposition::Undone | Disposition::Quarantined => Severity::High,
                 Disposition::WouldBlock => Severity::Medium,
                 Disposition::Allowed if transfer.verdict == Verdict::Allow => Severity::Informational,
+                // Somebody may want to read the reason soon.
+                Disposition::Allowed if transfer.verdict == Verdict::AllowJustified => Severity::Medium,
                 Disposition::Allowed => Severity::Low,
             },
         }
@@ -334,6 +336,7 @@ impl Transfer {
         let program = self.processes.first().map_or("a program", |process| process.name.as_str());
         let file = last_part(&self.file.path);
         let outcome = match self.disposition {
+            Disposition::Allowed if self.verdict == Verdict::AllowJustified => "was allowed for a reason",
             Disposition::Allowed => "was allowed",
             Disposition::Blocked => "was refused",
             Disposition::Undone => "was undone",

@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 mod history;
 mod inside;
+mod justify;
 mod life;
 mod notify;
 mod replay;

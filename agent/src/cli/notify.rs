@@ -153,7 +153,6 @@ mod tests {
             file: file.to_owned(),
             master: None,
             masters: Vec::new(),
-            digest: None,
             takes_reasons: true,
             tier: "master".to_owned(),
             disposition: Disposition::Blocked,

@@ -69,7 +69,7 @@ impl Most {
 /// One attempt that was refused, or would have been, as its user is told of it. All text is printable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
-    /// What was tried, by eight hexadecimal digits: the same user, file, tier, masters and destination have the same.
+    /// What was tried, by eight hexadecimal digits: the same user, masters, tier and destination have the same.
     pub(crate) id: String,
     /// Milliseconds since 1970.
     pub(crate) time: i64,
@@ -83,8 +83,6 @@ pub(crate) struct Told {
     pub(crate) master: Option<String>,
     /// All of them, as far as a label names them.
     pub(crate) masters: Vec<String>,
-    /// BLAKE3 of its content, where it was read.
-    pub(crate) digest: Option<String>,
     /// Whether the guard that saw it lets anybody through who gives a reason.
     pub(crate) takes_reasons: bool,
     /// Name of its tier.
@@ -119,7 +117,6 @@ impl Told {
             file: transfer.file.path.clone(),
             master: masters.first().cloned(),
             masters,
-            digest: transfer.file.digest.clone(),
             takes_reasons: transfer.guard != Guard::Flow.name(),
             tier: transfer.tier.clone(),
             disposition: transfer.disposition,
@@ -147,8 +144,9 @@ fn id(transfer: &Transfer, masters: &[String]) -> String {
     let uid = transfer.user.as_ref().map_or_else(String::new, |user| user.uid.to_string());
     let to = transfer.destination.as_ref().map_or("", |to| to.name.as_str());
     let mut hash = blake3::Hasher::new();
-    let parts = [uid.as_str(), &transfer.file.path, &transfer.tier, to].into_iter();
-    for part in parts.chain(masters.iter().map(String::as_str)) {
+    let mut masters: Vec<&str> = masters.iter().map(String::as_str).collect();
+    masters.sort_unstable();
+    for part in [uid.as_str(), &transfer.tier, to].into_iter().chain(masters) {
         hash.update(part.as_bytes()).update(&[0]);
     }
     hash.finalize().to_hex().chars().take(8).collect()

@@ -102,16 +102,9 @@ const TOO_MANY: &str = "what was refused carries so many masters that they are n
                         with a program that has read no others";
 
 fn window(told: &Told, destination: &str, given: Justification, until: Duration) -> Window {
-    Window {
-        given,
-        uid: told.uid,
-        file: told.file.clone(),
-        digest: told.digest.clone(),
-        masters: told.masters.clone(),
-        tier: told.tier.clone(),
-        destination: destination.to_owned(),
-        until,
-    }
+    let mut masters = told.masters.clone();
+    masters.sort();
+    Window { given, uid: told.uid, masters, tier: told.tier.clone(), destination: destination.to_owned(), until }
 }
 
 /// Whether the masters of a label are all that there were.

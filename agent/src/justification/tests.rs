@@ -14,12 +14,10 @@ fn policy() -> Policy {
     Policy::parse("policy.toml", POLICY).expect("a policy")
 }
 
-fn window(uid: u32, file: &str, master: &str, tier: &str) -> Window {
+fn window(uid: u32, master: &str, tier: &str) -> Window {
     Window {
-        given: Justification { id: format!("{uid}-{file}"), reason: "loan 14 to Leiden".to_owned() },
+        given: Justification { id: format!("{uid}-{master}"), reason: "loan 14 to Leiden".to_owned() },
         uid: Some(uid),
-        file: file.to_owned(),
-        digest: None,
         masters: vec![master.to_owned()],
         tier: tier.to_owned(),
         destination: "courier".to_owned(),
@@ -36,9 +34,9 @@ fn known(file: &str, master: &str, tier: u8) -> Known {
 }
 
 #[test]
-fn a_window_is_for_one_user_file_tier_and_destination() {
+fn a_window_is_for_one_user_label_and_destination() {
     let (windows, policy) = (Windows::default(), policy());
-    windows.open(window(7, "/w/a.tif", "/m/a.tif", "licensed"), now()).expect("room");
+    windows.open(window(7, "/m/a.tif", "licensed"), now()).expect("room");
     let lets = |uid, known: &Known, place: &str| windows.of(&policy, Some(uid), known, &to(place)).is_some();
     let own = known("/w/a.tif", "/m/a.tif", 1);
     assert!(lets(7, &own, "/out/a.tif"));
@@ -46,8 +44,7 @@ fn a_window_is_for_one_user_file_tier_and_destination() {
     assert!(!lets(8, &own, "/out/a.tif"), "another user");
     assert!(windows.of(&policy, None, &own, &to("/out/a.tif")).is_none(), "somebody who is not known");
     assert!(!lets(7, &own, "/other/a.tif") && !lets(7, &own, "/free/a.tif"), "another destination");
-    assert!(!lets(7, &known("/w/b.tif", "/m/a.tif", 1), "/out/a.tif"), "another file");
-    assert!(!lets(7, &known("/w/a.tif", "/m/b.tif", 1), "/out/a.tif"), "another file in its place");
+    assert!(!lets(7, &known("/w/a.tif", "/m/b.tif", 1), "/out/a.tif"), "another file, also in its place");
     assert!(!lets(7, &known("/w/a.tif", "/m/a.tif", 2), "/out/a.tif"), "a larger one in its place");
     let both = own.after(&known("/w/b.tif", "/m/b.tif", 0));
     assert_eq!(&*both.file, Path::new("/w/a.tif"));
@@ -55,28 +52,14 @@ fn a_window_is_for_one_user_file_tier_and_destination() {
 }
 
 #[test]
-fn a_file_is_known_by_its_content_where_it_was_read() {
-    use crate::identify::label::Measured;
-    let (windows, policy) = (Windows::default(), policy());
-    let digest = Some("ab".repeat(32));
-    windows.open(Window { digest, ..window(7, "/out/a.tif", "/m/a.tif", "licensed") }, now()).expect("room");
-    let read = |digest: String| {
-        let measured = Measured { measure: None, digest, bytes: 1, thumbnail: None, recognised: None };
-        Known { measured: Some(Arc::new(measured)), ..known("/out/again.tif", "/m/a.tif", 1) }
-    };
-    assert!(windows.of(&policy, Some(7), &read("ab".repeat(32)), &to("/out/again.tif")).is_some());
-    assert!(windows.of(&policy, Some(7), &read("cd".repeat(32)), &to("/out/again.tif")).is_none());
-}
-
-#[test]
 fn it_ends_with_its_time_and_a_later_one_takes_its_place() {
     let (windows, policy) = (Windows::default(), policy());
     let own = known("/w/a.tif", "/m/a.tif", 1);
-    let over = Window { until: now(), ..window(7, "/w/a.tif", "/m/a.tif", "licensed") };
+    let over = Window { until: now(), ..window(7, "/m/a.tif", "licensed") };
     windows.open(over, now()).expect("room");
     assert!(windows.of(&policy, Some(7), &own, &to("/out/a.tif")).is_none());
     for _ in 0..EACH * 3 {
-        windows.open(window(7, "/w/a.tif", "/m/a.tif", "licensed"), now()).expect("the place of the one before");
+        windows.open(window(7, "/m/a.tif", "licensed"), now()).expect("the place of the one before");
     }
     assert_eq!(windows.open.read().expect("a lock").len(), 1);
     assert!(windows.of(&policy, Some(7), &own, &to("/out/a.tif")).is_some());
@@ -85,7 +68,7 @@ fn it_ends_with_its_time_and_a_later_one_takes_its_place() {
 #[test]
 fn one_user_takes_no_room_from_another_and_there_is_an_end() {
     let windows = Windows::default();
-    let own = |uid, number: usize| window(uid, &format!("/w/{number}"), "/m/a.tif", "licensed");
+    let own = |uid, number: usize| window(uid, &format!("/m/{number}.tif"), "licensed");
     for number in 0..EACH {
         windows.open(own(7, number), now()).expect("room");
     }
@@ -112,7 +95,7 @@ fn what_came_in_stays_unless_it_shows_something_else() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let stat = Stat::named(file.path()).expect("its number");
     // Its time is over when the file has been read.
-    let over = Arc::new(Window { until: now(), ..window(7, "/w/a.tif", "/m/a.tif", "licensed") });
+    let over = Arc::new(Window { until: now(), ..window(7, "/m/a.tif", "licensed") });
     let through = |known: Known, place: &str| {
         let found: [&[Match]; 0] = [];
         windows.through(&policy, &stat, &known, &to(place), found.into_iter()).is_some()

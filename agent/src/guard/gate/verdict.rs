@@ -349,12 +349,17 @@ impl Gate {
         };
         let who = who_of(snapshot, process);
         let least = self.workstation.history.objects_at_least(&snapshot.policy, &destination, &taint);
-        let window = self.workstation.windows.of(&snapshot.policy, Some(process.uid), &taint, &destination);
+        let windows = &self.workstation.windows;
+        let mut window = windows.of(&snapshot.policy, Some(process.uid), &taint, &destination);
+        if window.is_none() && event.mask & FAN_PRE_ACCESS != 0 {
+            // It was opened for a reason: what is under way when the time is over goes on.
+            window = windows.through(&snapshot.policy, stat, &taint, &destination, std::iter::empty());
+        }
         let facts = transfer(&who, &taint, destination, least, window.as_deref());
         let decision = judge(&snapshot.policy, &facts);
         judged.allow = decision.answer() == Answer::Allow;
         if let (Verdict::AllowJustified, Some(window)) = (decision.verdict, &window) {
-            self.workstation.windows.let_in(stat, window);
+            windows.let_in(stat, window);
         }
         if judged.allow {
             self.inherit(stat, path, &event.link(), &taint);
