@@ -18,6 +18,7 @@ mod notify;
 mod replay;
 mod rest;
 mod seals;
+mod signed;
 mod tiles;
 mod watch;
 mod world;
