@@ -9,6 +9,7 @@ use vitrine_policy::decision::Verdict;
 use vitrine_policy::record::{Disposition, Operation, Transfer};
 
 use crate::desk::{ANNA, BEN, asked, shared, vitrine_as};
+use crate::export::export;
 use crate::world::{Builder, World, wait_until};
 
 const REASON: &str = "loan 14, agreed with the registrar";
@@ -16,7 +17,7 @@ const REASON: &str = "loan 14, agreed with the registrar";
 /// A world with two places that want a reason, one of them on the disk of the masters, for so many minutes.
 pub(crate) fn with_reasons(builder: Builder, minutes: f64) -> Option<World> {
     let mut world = shared(builder.not_started())?;
-    for place in ["share/courier", "ws/loans"] {
+    for place in ["share/courier", "ws/loans", "share/press"] {
         fs::create_dir_all(world.path(place)).expect("a directory");
         fs::set_permissions(world.path(place), fs::Permissions::from_mode(0o777)).expect("permissions");
     }
@@ -26,14 +27,16 @@ pub(crate) fn with_reasons(builder: Builder, minutes: f64) -> Option<World> {
 }
 
 fn places(world: &World, minutes: f64) -> String {
-    let place = |name: &str, path: &str| {
+    let place = |name: &str, path: &str, ceiling: &str| {
         let path = world.path(path);
         format!(
-            "[[destination]]\nname = \"{name}\"\npaths = [\"{}\"]\nceiling = \"master\"\njustify = {{ minutes = {minutes:?} }}\n",
+            "[[destination]]\nname = \"{name}\"\npaths = [\"{}\"]\nceiling = \"{ceiling}\"\njustify = {{ minutes = {minutes:?} }}\n",
             path.display()
         )
     };
-    place("courier", "share/courier") + &place("loans", "ws/loans")
+    [("courier", "share/courier", "master"), ("loans", "ws/loans", "master"), ("press", "share/press", "public")]
+        .map(|(name, path, ceiling)| place(name, path, ceiling))
+        .concat()
 }
 
 /// The ID of what was refused to a user last with this file at this place.
@@ -245,6 +248,23 @@ fn a_rename_goes_for_a_reason_and_a_directory_with_another_file_does_not() {
         transfer.operation == Operation::Arrive && was_justified(transfer, "loans/large.png")
     });
     assert!(world.path("ws/loans/large.png").exists());
+}
+
+#[test]
+fn a_derivative_is_exported_for_a_reason_and_the_master_stays() {
+    let Some(world) = with_reasons(World::builder(), 10.0) else { return };
+    let export = || export(&world, "ws/masters/KP1_0001.jpg --to press");
+    let refused = export();
+    assert!(!refused.succeeded && refused.text.contains("may go to press only for a reason"), "{}", refused.text);
+    let id = refused.text.split_once("vitrine justify ").expect("the command").1.split(' ').next().expect("an ID");
+    assert!(justify(&world, ANNA, id).contains("may go to press for 10 minutes"));
+    let done = export();
+    assert!(done.succeeded, "{}", done.text);
+    let arrived = world.recorded("the arrival", |transfer| {
+        transfer.operation == Operation::Arrive && was_justified(transfer, "press/KP1_0001.jpg")
+    });
+    assert_eq!((arrived.tier.as_str(), arrived.disposition), ("public", Disposition::Allowed));
+    assert!(!world.sh_as("cp ws/masters/KP1_0001.jpg share/press/master.jpg", Some(ANNA)).succeeded);
 }
 
 #[test]

@@ -75,9 +75,6 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
     if place.may.is_empty() {
         return refuse(format!("{}\n{}", texts.say("why-nothing", &words), texts.say("do-ask", &words)));
     }
-    if place.justify {
-        return refuse(format!("{}\n{}", texts.say("why-reason", &words), texts.say("do-ask", &words)));
-    }
     if place.anything {
         return refuse(format!("{name_of_place} may receive masters as they are: copy {} there", file.display()));
     }

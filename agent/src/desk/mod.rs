@@ -197,8 +197,6 @@ pub(crate) struct Place {
     pub(crate) anything: bool,
     /// What the highest of these tiers may be at most.
     pub(crate) most: Most,
-    /// Whether a reason has to be given.
-    pub(crate) justify: bool,
 }
 
 /// A file, as far as the agent knows it.
