@@ -43,8 +43,8 @@ fn places(world: &World, minutes: f64) -> String {
 fn refused_id(world: &World, uid: u32, file: &str, place: &str) -> String {
     wait_until(&format!("refusal of {file} to {uid}"), || {
         let said = vitrine_as(world, uid, &format!("why --json {file}"));
-        let attempts = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let told = attempts.filter(|told| told["destination"] == place).last()?;
+        let mut attempts = said.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = attempts.find(|told| told["destination"] == place)?;
         Some(told["id"].as_str()?.to_owned())
     })
 }
