@@ -16,6 +16,7 @@ limit-megapixels = höchstens { $megapixels } Megapixeln
 limit-scale = höchstens { $percent } % der Breite des Masters
 limit-depth = höchstens { $bits } Bit pro Kanal
 limit-separator = { ", " }
+do-justify = Sagen Sie, warum es dorthin muss, und versuchen Sie es noch einmal: vitrine justify { $id } "der Grund"
 do-ask = Fragen Sie die Betreuung von Vitrine, ob { $place } die Datei erhalten darf.
 do-ask-vault = Öffnen Sie die Datei mit einem erlaubten Programm oder fragen Sie die Betreuung von Vitrine.
 do-tomorrow = Versuchen Sie es morgen wieder oder fragen Sie die Betreuung von Vitrine.
@@ -33,5 +34,8 @@ label-target = Nach
 label-why = Warum
 label-do = Stattdessen
 label-record = Im Protokoll
+label-id = Kennung
 none = Ihnen wurde nichts verweigert, seit der Agent mitzählt.
 none-of-file = Ihnen wurde mit { $file } nichts verweigert.
+
+given = { $file } darf für { $minutes } Minuten nach { $place }. Ihr Grund ist unter { $id } aufgezeichnet.

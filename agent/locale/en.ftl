@@ -25,6 +25,7 @@ limit-megapixels = at most { $megapixels } megapixels
 limit-scale = at most { $percent } % of the master’s width
 limit-depth = at most { $bits } bits per channel
 limit-separator = { ", " }
+do-justify = Say why it has to go there, and try again: vitrine justify { $id } "the reason"
 do-ask = Ask whoever looks after Vitrine whether { $place } may receive it.
 do-ask-vault = Open it with a program that may, or ask whoever looks after Vitrine.
 do-tomorrow = Try again tomorrow, or ask whoever looks after Vitrine.
@@ -44,5 +45,9 @@ label-target = To
 label-why = Why
 label-do = Instead
 label-record = On record
+label-id = ID
 none = Nothing was refused to you since the agent began to keep count.
 none-of-file = Nothing was refused to you with { $file }.
+
+# What `vitrine justify` says when the reason was taken.
+given = { $file } may go to { $place } for { $minutes } minutes. Your reason is on record as { $id }.

@@ -16,6 +16,7 @@ limit-megapixels = como máximo { $megapixels } megapíxeles
 limit-scale = como máximo el { $percent } % del ancho del original
 limit-depth = como máximo { $bits } bits por canal
 limit-separator = { ", " }
+do-justify = Diga por qué tiene que ir allí e inténtelo de nuevo: vitrine justify { $id } "el motivo"
 do-ask = Pregunte a los responsables de Vitrine si { $place } puede recibirlo.
 do-ask-vault = Ábralo con un programa autorizado o pregunte a los responsables de Vitrine.
 do-tomorrow = Inténtelo mañana o pregunte a los responsables de Vitrine.
@@ -33,5 +34,8 @@ label-target = Destino
 label-why = Por qué
 label-do = En su lugar
 label-record = Registrado
+label-id = ID
 none = No se le ha denegado nada desde que el agente lleva la cuenta.
 none-of-file = No se le ha denegado nada con { $file }.
+
+given = { $file } puede ir a { $place } durante { $minutes } minutos. Su motivo queda registrado como { $id }.

@@ -16,6 +16,7 @@ limit-megapixels = au plus { $megapixels } mégapixels
 limit-scale = au plus { $percent } % de la largeur de l’original
 limit-depth = au plus { $bits } bits par canal
 limit-separator = { ", " }
+do-justify = Dites pourquoi il doit y aller, puis réessayez : vitrine justify { $id } "la raison"
 do-ask = Demandez aux responsables de Vitrine si { $place } peut le recevoir.
 do-ask-vault = Ouvrez-le avec un programme autorisé, ou adressez-vous aux responsables de Vitrine.
 do-tomorrow = Réessayez demain, ou adressez-vous aux responsables de Vitrine.
@@ -33,5 +34,8 @@ label-target = Vers
 label-why = Pourquoi
 label-do = À la place
 label-record = Enregistré
+label-id = Identifiant
 none = Rien ne vous a été refusé depuis que l’agent tient le compte.
 none-of-file = Rien ne vous a été refusé avec { $file }.
+
+given = { $file } peut aller vers { $place } pendant { $minutes } minutes. Votre raison est enregistrée sous { $id }.

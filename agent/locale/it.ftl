@@ -16,6 +16,7 @@ limit-megapixels = al massimo { $megapixels } megapixel
 limit-scale = al massimo il { $percent } % della larghezza dell’originale
 limit-depth = al massimo { $bits } bit per canale
 limit-separator = { ", " }
+do-justify = Dica perché deve andarci e riprovi: vitrine justify { $id } "il motivo"
 do-ask = Chiedere ai responsabili di Vitrine se { $place } può riceverlo.
 do-ask-vault = Aprirlo con un programma autorizzato o chiedere ai responsabili di Vitrine.
 do-tomorrow = Riprovare domani o chiedere ai responsabili di Vitrine.
@@ -33,5 +34,8 @@ label-target = Verso
 label-why = Perché
 label-do = Invece
 label-record = Registrato
+label-id = ID
 none = Non è stato rifiutato nulla da quando l’agente tiene il conto.
 none-of-file = Non è stato rifiutato nulla con { $file }.
+
+given = { $file } può andare in { $place } per { $minutes } minuti. Il suo motivo è registrato come { $id }.

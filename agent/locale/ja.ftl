@@ -16,6 +16,7 @@ limit-megapixels = { $megapixels } メガピクセル以下
 limit-scale = マスター画像の幅の { $percent } % 以下
 limit-depth = 1 チャンネル { $bits } ビット以下
 limit-separator = 、
+do-justify = 理由を述べてから、もう一度お試しください：vitrine justify { $id } "理由"
 do-ask = { $place } へ送ってよいか、Vitrine の担当者にお尋ねください。
 do-ask-vault = 許可されたプログラムで開くか、Vitrine の担当者にお尋ねください。
 do-tomorrow = 明日もう一度お試しいただくか、Vitrine の担当者にお尋ねください。
@@ -32,5 +33,8 @@ label-target = 送り先
 label-why = 理由
 label-do = 代わりに
 label-record = 記録
+label-id = ID
 none = エージェントが記録を始めてから、あなたの操作で拒否されたものはありません。
 none-of-file = { $file } について拒否された操作はありません。
+
+given = { $file } は { $minutes } 分間 { $place } に送れます。理由は { $id } として記録されました。

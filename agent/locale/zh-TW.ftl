@@ -16,6 +16,7 @@ limit-megapixels = 不超過 { $megapixels } 百萬像素
 limit-scale = 寬度不超過原始檔的 { $percent } %
 limit-depth = 每色版不超過 { $bits } 位元
 limit-separator = 、
+do-justify = 請說明必須送往該處的理由，然後再試一次：vitrine justify { $id } "理由"
 do-ask = 請向 Vitrine 的管理人員詢問 { $place } 是否可以接收。
 do-ask-vault = 請使用允許的程式開啟，或向 Vitrine 的管理人員詢問。
 do-tomorrow = 請明天再試，或向 Vitrine 的管理人員詢問。
@@ -32,5 +33,8 @@ label-target = 送往
 label-why = 原因
 label-do = 建議
 label-record = 紀錄
+label-id = 識別碼
 none = 自代理程式開始記錄以來，您的操作沒有任何被拒絕。
 none-of-file = 您對 { $file } 的操作沒有任何被拒絕。
+
+given = { $file } 可在 { $minutes } 分鐘內送往 { $place }。您的理由已記錄為 { $id }。

@@ -41,6 +41,7 @@ pub(crate) enum Failure {
     CollectorAway,
     CollectorRefused,
     DeskClosed,
+    Justified,
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
@@ -60,7 +61,7 @@ pub(crate) struct Row {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 35] = [
+    pub(crate) const ALL: [Failure; 36] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -93,6 +94,7 @@ impl Failure {
         Failure::CollectorAway,
         Failure::CollectorRefused,
         Failure::DeskClosed,
+        Failure::Justified,
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
@@ -136,6 +138,7 @@ impl Failure {
             Failure::CollectorAway    => ("collector-away",    Lifecycle, Low,           "records wait in the spool"),
             Failure::CollectorRefused => ("collector-refused", Lifecycle, High,          "records wait in the spool"),
             Failure::DeskClosed       => ("desk-closed",       Lifecycle, Low,           "it is answered and recorded as ever; nobody is told why"),
+            Failure::Justified        => ("justified",         Policy,    Low,           "until then it is let through, and recorded with this reason"),
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),

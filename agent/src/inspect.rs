@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
 use tokio::task::block_in_place;
 use vitrine_fingerprint::{Content, Format, Match};
-use vitrine_policy::decision::Answer;
+use vitrine_policy::decision::{Answer, Verdict};
 use vitrine_policy::facts::{Attempt, Destination, Facts, History, Label, Measure, Origin, Program};
 use vitrine_policy::record::{self, Disposition, Operation, Recognised, printable};
 
@@ -113,12 +113,22 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     let Some(known) = known else { return Ok(()) };
     let Some(destination) = destination else { return Ok(()) };
     let actor = arrival.actor;
+    let windows = &workstation.windows;
+    let found = seen.sightings.iter().map(|sighting| sighting.matches.as_slice());
+    let window = windows.through(&snapshot.policy, &stat, &known, &destination, found);
+    let uid = actor.as_ref().map(|actor| actor.login.uid);
+    let window = window.or_else(|| windows.of(&snapshot.policy, uid, &known, &destination));
+    let justification = window.as_ref().map(|window| Box::new(window.given.clone()));
+    let history = History { justification, ..History::default() };
     let facts = Facts {
         program: actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default(),
-        attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
+        attempt: Attempt::Transfer { label: known.label(), destination, history },
     };
     let shown = history::shown(&snapshot.policy, &known, &matches);
     let judged = block_in_place(|| workstation.history.judge(&snapshot.policy, facts, &shown));
+    if let (Verdict::AllowJustified, Some(window)) = (judged.decision.verdict, &window) {
+        windows.let_in(&stat, window);
+    }
     let mut remark = None;
     let mut end = disposition(&judged.decision, Disposition::Quarantined);
     let mut arrived = Some(stat.size);

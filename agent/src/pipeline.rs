@@ -45,6 +45,9 @@ const LABELS: &str = "labels.json";
 const SAVE: Duration = Duration::from_secs(5);
 /// The index of masters, below the state directory.
 pub(crate) const INDEX: &str = "index.db";
+/// What the kernel guard says to reasons.
+const NO_REASONS: &str = "the guard `flow` refuses in the kernel, which cannot be told of reasons: what needs one cannot go \
+                          there from this workstation; ask whoever looks after Vitrine";
 /// How long a policy that is refused may wait for its signature, which is copied behind it.
 const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 
@@ -80,6 +83,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let guard = guarding.guard();
     if guarding.is_degraded {
         spool.push(Failure::GuardDegraded.notice(None, &guarding.why));
+    }
+
+    if guard == Guard::Flow {
+        workstation.windows.cannot(NO_REASONS);
     }
 
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());

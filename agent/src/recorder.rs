@@ -186,6 +186,12 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
     let is_master = known.masters.first().is_some_and(|master| *master == known.file);
     let thumbnail =
         own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
+    let justification = match &seen.facts.attempt {
+        Attempt::Transfer { history, .. } if seen.decision.verdict == Verdict::AllowJustified => {
+            history.justification.clone()
+        }
+        _ => None,
+    };
     let destination = target(&seen.facts.attempt).map(|target| record::Destination {
         name: match &seen.decision.rule {
             Rule::Ceiling { destination }
@@ -231,6 +237,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         masters,
         destination,
         attempts: 1,
+        justification,
     }
 }
 

@@ -257,9 +257,19 @@ async fn look(workstation: &Workstation, key: &str, set: Waiting) -> io::Result<
     let Some(destination) = destination else { return Ok(()) };
     let Some(known) = label(workstation, &snapshot, &gathered.directory, None, &seen) else { return Ok(()) };
     let matches: Vec<Match> = seen.sightings.iter().flat_map(|sighting| sighting.matches.iter().cloned()).collect();
+    let mut window = None;
+    for tile in &tiles {
+        let found = seen.sightings.iter().map(|sighting| sighting.matches.as_slice());
+        window = workstation.windows.through(&snapshot.policy, &tile.stat, &known, &destination, found);
+        if window.is_none() {
+            break;
+        }
+    }
+    let justification = window.map(|window| Box::new(window.given.clone()));
+    let history = History { justification, ..History::default() };
     let facts = Facts {
         program: set.actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default(),
-        attempt: Attempt::Transfer { label: known.label(), destination, history: History::default() },
+        attempt: Attempt::Transfer { label: known.label(), destination, history },
     };
     let shown = history::shown(&snapshot.policy, &known, &matches);
     let judged = block_in_place(|| workstation.history.judge(&snapshot.policy, facts, &shown));

@@ -16,6 +16,7 @@ use crate::identify::destination::Destinations;
 use crate::identify::label::Labels;
 use crate::identify::program::Programs;
 use crate::inspect::Arrival;
+use crate::justification::Windows;
 use crate::recorder::Recorder;
 use crate::spool::Spool;
 use crate::tiles::Tiles;
@@ -43,6 +44,8 @@ pub(crate) struct Workstation {
     /// Tiles that have reached a destination.
     pub(crate) tiles: Tiles,
     pub(crate) desk: Arc<Desk>,
+    /// Where reasons hold that were given.
+    pub(crate) windows: Windows,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -75,6 +78,7 @@ impl Workstation {
             tiles: Tiles::default(),
             recorder: Recorder::start(spool.clone(), index.clone(), desk.clone()),
             desk,
+            windows: Windows::default(),
             index,
             spool,
             arrivals,

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use vitrine_collector::rate::Rate;
 use vitrine_collector::store::Role;
+use vitrine_policy::decision::{Rule, Verdict};
 use vitrine_policy::record::{Disposition, Event, Severity};
 use world::{AGENT, NOON, World, blocked, good, lines, notice, record, refused, token};
 
@@ -230,4 +231,25 @@ async fn alerts_gather_a_quarter_of_an_hour_of_one_user_and_program() {
     assert_eq!(since["alerts"].as_array().unwrap().len(), 1);
     let request = world.client.get(world.url("/v1/alerts?sinse=3")).bearer_auth(&world.reader);
     refused(request.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+}
+
+#[tokio::test]
+async fn what_was_allowed_for_a_reason_is_an_alert_apart_from_what_was_refused() {
+    let world = World::new().await;
+    let mut transfer = world::transfer();
+    transfer.verdict = Verdict::AllowJustified;
+    transfer.disposition = Disposition::Allowed;
+    transfer.rule = Rule::Justify { destination: "courier disk".into() };
+    transfer.explanation = "The reason given: \u{201c}loan 14 to Leiden\u{201d}.".into();
+    let justified = |sequence| record(sequence, NOON, Event::Transfer(Box::new(transfer.clone())));
+    world.send(&[blocked(1), justified(2), blocked(3), justified(4)]).await;
+    let alerts = world.alerts().await;
+    assert_eq!(alerts.len(), 2, "{alerts:?}");
+    let one = alerts.iter().find(|alert| alert["code"] == "justified").expect("the alert");
+    assert_eq!(
+        (&one["records"], &one["severity"], &one["disposition"]),
+        (&json!(2), &json!("medium"), &json!("allowed"))
+    );
+    assert_eq!(one["title"], "cp: K2B_0012.tif (master) to courier disk was allowed for a reason");
+    assert!(one["explanation"].as_str().expect("a text").contains("loan 14 to Leiden"));
 }

@@ -8,7 +8,7 @@ use regex::{Regex, RegexBuilder};
 use crate::cases::{Case, Expect, Test};
 use crate::diagnostic::{Diagnostics, Mistake, Mistakes};
 use crate::document::{self, At, Document, MAX_BYTES, one_of};
-use crate::facts::{Ceiling, History, Program, Tier};
+use crate::facts::{Ceiling, History, Justification, Program, Tier};
 use crate::matcher::host::HostPattern;
 use crate::matcher::path::{PathPattern, names};
 use crate::matcher::{DestinationEntry, Share, UsbPattern, parse_destination, usb_id};
@@ -362,7 +362,7 @@ impl Compiler<'_> {
             }
             let line = self.line(test.span.start);
             let (program, case) = match &test.case {
-                document::Case::Transfer { tier, to, program, coverage, objects_today } => {
+                document::Case::Transfer { tier, to, program, reason, coverage, objects_today } => {
                     let tier = self.tier(tier, &[]);
                     let to = parse_destination(&to.value)
                         .map_err(|message| {
@@ -372,7 +372,8 @@ impl Compiler<'_> {
                         })
                         .ok();
                     let program = program.as_ref().map_or(Some(Program::default()), |at| self.actor(at, policy));
-                    let history = History { justification: None, objects_today: *objects_today, coverage: *coverage };
+                    let justification = reason.as_ref().map(|reason| Justification::of(&reason.value));
+                    let history = History { justification, objects_today: *objects_today, coverage: *coverage };
                     (program, tier.zip(to).map(|(tier, to)| Case::Transfer { tier, to, history }))
                 }
                 document::Case::Open { collection, program } => {

@@ -3,6 +3,7 @@
 mod section;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
@@ -15,6 +16,10 @@ pub(crate) use section::{At, one_of};
 pub const MAX_BYTES: usize = 1024 * 1024;
 /// The version of the policy file that this program reads.
 pub(crate) const VERSION: u32 = 1;
+/// How long a reason holds where the policy does not say.
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Longest time that it may hold, in minutes: a day.
+const LONGEST_WINDOW: f64 = 24.0 * 60.0;
 
 /// A whole file.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ pub(crate) struct Destination {
     pub(crate) shares: Vec<At<String>>,
     pub(crate) usb: Vec<Usb>,
     pub(crate) ceiling: Option<At<String>>,
-    pub(crate) justify: bool,
+    pub(crate) justify: Option<Duration>,
     pub(crate) max_objects_per_day: Option<u32>,
     pub(crate) max_coverage: Option<f64>,
 }
@@ -96,6 +101,7 @@ pub(crate) enum Case {
         tier: At<String>,
         to: At<String>,
         program: Option<At<String>>,
+        reason: Option<At<String>>,
         coverage: Option<f64>,
         objects_today: Option<u32>,
     },
@@ -234,7 +240,7 @@ fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination>
             shares: section.strings("shares", shares, mistakes).unwrap_or_default(),
             usb: usb(&section, mistakes),
             ceiling: section.required_string("ceiling", "the name of a tier, `master` or `none`", mistakes),
-            justify: section.boolean("justify", mistakes).unwrap_or(false),
+            justify: justify(&section, mistakes),
             max_objects_per_day: section
                 .integer("max-objects-per-day", 1..=1_000_000, mistakes)
                 .map(|objects| objects.value),
@@ -242,6 +248,18 @@ fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination>
         });
     }
     destinations
+}
+
+/// How long a reason holds, where one has to be given.
+fn justify(destination: &Section<'_>, mistakes: &mut Mistakes) -> Option<Duration> {
+    let expected = "`true`, `false` or `{ minutes = 15 }`";
+    let is_table = destination.value("justify").is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)));
+    if !is_table {
+        return destination.boolean("justify", expected, mistakes).unwrap_or(false).then_some(WINDOW);
+    }
+    let window = destination.table("justify", "`justify`", &["minutes"], expected, mistakes)?;
+    let minutes = window.number("minutes", LONGEST_WINDOW, mistakes);
+    Some(minutes.map_or(WINDOW, |minutes| Duration::from_secs_f64(minutes.value * 60.0)))
 }
 
 fn usb(destination: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Usb> {
@@ -303,14 +321,15 @@ fn case(test: &Section<'_>, mistakes: &mut Mistakes) -> Option<Case> {
             None
         }
         (Some(_), None) => {
-            let keys = ["tier", "to", "program", "coverage", "objects-today"];
+            let keys = ["tier", "to", "program", "reason", "coverage", "objects-today"];
             let transfer = test.table("transfer", "the transfer", &keys, expected, mistakes)?;
             let tier = transfer.required_string("tier", "the name of a tier, or `master`", mistakes);
             let to = transfer.required_string("to", "a destination in quotes", mistakes);
             let program = transfer.string("program", A_NAME, mistakes);
+            let reason = transfer.string("reason", "the reason that was given, in quotes", mistakes);
             let coverage = transfer.number("coverage", 1.0, mistakes).map(|coverage| coverage.value);
             let objects_today = transfer.integer("objects-today", 1..=1_000_000, mistakes).map(|objects| objects.value);
-            Some(Case::Transfer { tier: tier?, to: to?, program, coverage, objects_today })
+            Some(Case::Transfer { tier: tier?, to: to?, program, reason, coverage, objects_today })
         }
         (None, Some(_)) => {
             let open = test.table("open", "the open", &["collection", "program"], expected, mistakes)?;

@@ -15,8 +15,9 @@ pub fn explain(policy: &Policy, facts: &Facts, decision: &Decision) -> String {
             let telling = Telling { policy, facts, decision, tier: label.tier, destination, history };
             let mut sentences = telling.transfer();
             sentences.extend(telling.what_is_left());
-            if let (Verdict::AllowJustified, Some(reason)) = (decision.verdict, &history.justification) {
-                sentences.push(format!("The reason given: \u{201c}{}\u{201d}.", printable(reason.trim().as_bytes())));
+            if let (Verdict::AllowJustified, Some(given)) = (decision.verdict, &history.justification) {
+                sentences
+                    .push(format!("The reason given: \u{201c}{}\u{201d}.", printable(given.reason.trim().as_bytes())));
             }
             sentences
         }
@@ -128,7 +129,10 @@ impl Telling<'_> {
             }
             (Rule::Justify { .. }, Verdict::Block) => vec![
                 format!("`{tier}` may go to {to} only with a reason, which is recorded, and none was given."),
-                "Give a reason and try again.".to_owned(),
+                format!(
+                    "Give a reason with `vitrine justify`, and try again within {} minutes.",
+                    named.and_then(|entry| entry.justify).unwrap_or_default().as_secs_f64() / 60.0
+                ),
             ],
             (Rule::Justify { .. }, _) => {
                 vec![format!("`{tier}` may go to {to}, because a reason was given; it is recorded.")]

@@ -224,11 +224,29 @@ pub enum Attempt {
     },
 }
 
+/// The user's word for one file and destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Justification {
+    /// By which its records are found; empty where it is a case and nobody gave it.
+    pub id: String,
+    /// The reason, as the user wrote it; of white space alone it is none.
+    pub reason: String,
+}
+
+impl Justification {
+    /// A reason in a case: a `[[test]]`, or a question.
+    #[must_use]
+    pub fn of(reason: &str) -> Box<Justification> {
+        Box::new(Justification { id: String::new(), reason: reason.to_owned() })
+    }
+}
+
 /// What is known of earlier transfers to the same destination, and of the user's word for this one.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct History {
-    /// The reason that the user gave for this file and destination.
-    pub justification: Option<String>,
+    /// The reason that the user gave for this file and destination, while the time for which it holds is not over.
+    pub justification: Option<Box<Justification>>,
     /// Distinct objects sent to the destination today, this one included.
     pub objects_today: Option<u32>,
     /// Share of the master's area sent there so far above the scale that is public ([`Policy::adds_up`]), this

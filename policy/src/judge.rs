@@ -61,8 +61,8 @@ fn transfer(
     {
         return decided(Verdict::Block, Rule::ObjectsPerDay { destination: name });
     }
-    if entry.justify {
-        let given = history.justification.as_ref().is_some_and(|reason| !reason.trim().is_empty());
+    if entry.justify.is_some() {
+        let given = history.justification.as_ref().is_some_and(|given| !given.reason.trim().is_empty());
         let verdict = if given { Verdict::AllowJustified } else { Verdict::Block };
         return decided(verdict, Rule::Justify { destination: name });
     }

@@ -6,10 +6,11 @@
 pub(crate) mod host;
 pub(crate) mod path;
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::facts::{Ceiling, Destination, Mount, Usb};
 pub use host::{HostPattern, Hosts};
@@ -32,8 +33,8 @@ pub struct DestinationEntry {
     pub usb: Vec<UsbPattern>,
     /// The highest tier that may go there.
     pub ceiling: Ceiling,
-    /// Whether the user must give a reason.
-    pub justify: bool,
+    /// How long a reason holds for one file, where the user must give one.
+    pub justify: Option<Duration>,
     /// Most distinct objects in a day.
     pub max_objects_per_day: Option<u32>,
     /// Largest share of one master's area, summed over fragments (0.0 to 1.0).
@@ -179,12 +180,13 @@ impl DestinationEntry {
 
     /// `Greater` where this entry lets less through than `other`.
     fn strictness(&self, other: &DestinationEntry) -> Ordering {
+        let justify = |entry: &DestinationEntry| entry.justify.map(Reverse);
         let objects = |entry: &DestinationEntry| entry.max_objects_per_day.unwrap_or(u32::MAX);
         let coverage = |entry: &DestinationEntry| entry.max_coverage.unwrap_or(f64::INFINITY);
         other
             .ceiling
             .cmp(&self.ceiling)
-            .then_with(|| self.justify.cmp(&other.justify))
+            .then_with(|| justify(self).cmp(&justify(other)))
             .then_with(|| objects(other).cmp(&objects(self)))
             .then_with(|| coverage(other).total_cmp(&coverage(self)))
     }

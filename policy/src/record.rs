@@ -10,7 +10,7 @@ pub mod seal;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Mode, Rule, Verdict};
-use crate::facts::{Measure, Origin};
+use crate::facts::{Justification, Measure, Origin};
 pub(crate) use place::path;
 pub use place::{Mount, Place};
 
@@ -140,6 +140,9 @@ pub struct Transfer {
     pub destination: Option<Destination>,
     /// How many system calls this record stands for.
     pub attempts: u32,
+    /// The user's word by which it was allowed; none where none was needed or given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub justification: Option<Box<Justification>>,
 }
 
 /// One process of a lineage.
@@ -318,6 +321,8 @@ impl Event {
                 Disposition::Blocked | Disposition::Undone | Disposition::Quarantined => Severity::High,
                 Disposition::WouldBlock => Severity::Medium,
                 Disposition::Allowed if transfer.verdict == Verdict::Allow => Severity::Informational,
+                // Somebody may want to read the reason soon.
+                Disposition::Allowed if transfer.verdict == Verdict::AllowJustified => Severity::Medium,
                 Disposition::Allowed => Severity::Low,
             },
         }
@@ -331,6 +336,7 @@ impl Transfer {
         let program = self.processes.first().map_or("a program", |process| process.name.as_str());
         let file = last_part(&self.file.path);
         let outcome = match self.disposition {
+            Disposition::Allowed if self.verdict == Verdict::AllowJustified => "was allowed for a reason",
             Disposition::Allowed => "was allowed",
             Disposition::Blocked => "was refused",
             Disposition::Undone => "was undone",

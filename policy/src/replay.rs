@@ -7,7 +7,7 @@ mod suggestion;
 mod tally;
 
 use crate::decision::{Rule, Verdict};
-use crate::facts::{Attempt, Facts, History, Label, Program};
+use crate::facts::{Attempt, Facts, History, Justification, Label, Program};
 use crate::judge::judge;
 use crate::policy::{Policy, ProgramEntry};
 use crate::record::{Operation, Process, Transfer, last_part, path};
@@ -136,7 +136,8 @@ fn attempt(policy: &Policy, is_same: bool, transfer: &Transfer) -> Result<Attemp
         let protected = transfer.masters.iter().filter_map(|master| path(&master.path));
         protected.into_iter().find(|master| policy.collection_of(master).is_some()).ok_or(Gap::Unprotected)?;
     }
-    let justification = (transfer.verdict == Verdict::AllowJustified).then(|| "on record".to_owned());
+    let justification = (transfer.verdict == Verdict::AllowJustified)
+        .then(|| transfer.justification.clone().unwrap_or_else(|| Justification::of("on record")));
     let coverage = transfer.masters.iter().filter_map(|master| master.sent).reduce(f64::max);
     let history = History { justification, objects_today: recorded.objects_today, coverage };
     Ok(Attempt::Transfer { label, destination, history })

@@ -77,6 +77,41 @@ fn an_exempt_program_moves_anything_anywhere_and_a_copier_does_not() {
 }
 
 #[test]
+fn a_reason_holds_as_long_as_the_policy_says() {
+    let policy = |justify: &str| exactly(&MUSEUM.replace("justify = true ", &format!("justify = {justify} ")));
+    let window = |justify: &str| {
+        let museum = policy(justify);
+        let named = museum.policy.destinations.iter().find(|entry| entry.name == "courier disk");
+        named.expect("the courier disk").justify.map(|window| window.as_secs())
+    };
+    assert_eq!(window("true"), Some(15 * 60));
+    assert_eq!(window("{}"), Some(15 * 60));
+    assert_eq!(window("{ minutes = 90 }"), Some(90 * 60));
+    assert_eq!(window("{ minutes = 0.5 }"), Some(30));
+    let disk = || on("/media/wu/disk", "/media/wu/disk/a.tif").of_usb("0951", "1666", "60A44C413FAE");
+    let told = "Give a reason with `vitrine justify`, and try again within 90 minutes.";
+    policy("{ minutes = 90 }").sends("licensed").into(disk()).lacks_a_reason_for("courier disk").saying(told);
+}
+
+#[test]
+fn between_equals_the_one_that_wants_a_reason_wins_and_the_shorter_time() {
+    let entry = |name: &str, justify: &str| {
+        format!(
+            "[[destination]]\nname = \"{name}\"\npaths = [\"/srv/out\"]\nceiling = \"master\"\njustify = {justify}\n"
+        )
+    };
+    for (strict, loose) in [("true", "false"), ("{ minutes = 1 }", "true"), ("{ minutes = 0.5 }", "{ minutes = 0.6 }")]
+    {
+        for entries in
+            [[entry("strict", strict), entry("loose", loose)], [entry("loose", loose), entry("strict", strict)]]
+        {
+            let text = format!("version = 1\nmode = \"enforce\"\n{}", entries.concat());
+            exactly(&text).sends("master").to("/srv/out/a.tif").lacks_a_reason_for("strict");
+        }
+    }
+}
+
+#[test]
 fn the_courier_disk_wants_a_reason_and_counts() {
     let museum = exactly(MUSEUM);
     let disk = || on("/media/wu/disk", "/media/wu/disk/a.tif").of_usb("0951", "1666", "60A44C413FAE");

@@ -57,6 +57,22 @@ fn a_mistake_names_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn the_time_of_a_reason_is_checked() {
+    for (written, expected) in [
+        ("{ minutes = 0 }", "`minutes` is out of range"),
+        ("{ minutes = 1441 }", "`minutes` is out of range"),
+        ("{ minutes = nan }", "`minutes` is out of range"),
+        ("{ minutes = \"15\" }", "`minutes` has a text"),
+        ("{ seconds = 15 }", "unknown key `seconds` in `justify`"),
+        ("15", "`justify` has a whole number"),
+    ] {
+        let text = MUSEUM.replace("justify = true ", &format!("justify = {written} "));
+        let told: Vec<String> = mistakes(&text).mistakes.into_iter().map(|mistake| mistake.message).collect();
+        assert_eq!(told, [expected], "{written}");
+    }
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     let text = MUSEUM
         .replace("max-scale = 0.6 ", "max-scale = 6.0 ")

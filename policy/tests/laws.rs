@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use vitrine_policy::decision::{Answer, Verdict};
 use vitrine_policy::facts::{
-    Attempt, Ceiling, Destination, Facts, History, Label, Measure, Mount, Origin, Program, Tier, Usb,
+    Attempt, Ceiling, Destination, Facts, History, Justification, Label, Measure, Mount, Origin, Program, Tier, Usb,
 };
 use vitrine_policy::{Policy, explain, judge};
 use world::exactly;
@@ -53,6 +53,7 @@ fn entry() -> impl Strategy<Value = Entry> {
     let extra = prop_oneof![
         Just(String::new()),
         Just("justify = true\n".to_owned()),
+        Just("justify = { minutes = 0.5 }\n".to_owned()),
         Just("max-coverage = 0.5\n".to_owned()),
         Just("max-objects-per-day = 3\n".to_owned()),
     ];
@@ -118,7 +119,10 @@ fn destination() -> impl Strategy<Value = Destination> {
 
 fn facts(destination: Destination) -> impl Strategy<Value = Facts> {
     let history = (proptest::option::of("[a-z ]{0,3}"), proptest::option::of(0_u32..6), proptest::option::of(0.0..1.0))
-        .prop_map(|(justification, objects_today, coverage)| History { justification, objects_today, coverage });
+        .prop_map(|(justification, objects_today, coverage): (Option<String>, _, _)| {
+            let justification = justification.as_deref().map(Justification::of);
+            History { justification, objects_today, coverage }
+        });
     let program = proptest::option::of(proptest::sample::select(&["backup", "stranger"][..]));
     (0_u8..3, history, program, any::<bool>()).prop_map(move |(tier, history, named, open)| {
         let label = Label { tier: Tier(tier), origin: Origin::Measured, masters: vec!["/srv/m.tif".into()] };

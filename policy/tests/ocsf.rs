@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use vitrine_policy::decision::{Mode, Rule, Verdict};
-use vitrine_policy::facts::{Measure, Origin};
+use vitrine_policy::facts::{Justification, Measure, Origin};
 use vitrine_policy::record::{
     Destination, Disposition, Event, File, Host, Master, Notice, NoticeClass, Operation, Process, Record, STARTED,
     STOPPED, Severity, Transfer, User, VERSION,
@@ -73,6 +73,7 @@ fn full() -> Transfer {
             place: None,
         }),
         attempts: 3,
+        justification: None,
     }
 }
 
@@ -108,6 +109,16 @@ fn every_kind() -> Vec<Record> {
     events.push(Event::Transfer(Box::new(Transfer {
         verdict: Verdict::Allow,
         disposition: Disposition::Allowed,
+        ..full()
+    })));
+    events.push(Event::Transfer(Box::new(Transfer {
+        verdict: Verdict::AllowJustified,
+        disposition: Disposition::Allowed,
+        rule: Rule::Justify { destination: "courier disk".into() },
+        justification: Some(Box::new(Justification {
+            id: "0198c0de-0000-7000-8000-00000000000b".into(),
+            reason: "Loan 14 to the lender\u{2019}s own workshop".into(),
+        })),
         ..full()
     })));
     for class in [NoticeClass::Lifecycle, NoticeClass::Policy, NoticeClass::Tamper] {

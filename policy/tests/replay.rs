@@ -61,6 +61,7 @@ fn recorded(policy: &Policy, digest: &str, tier: &str, destination: &facts::Dest
             place: Some(Place::of(destination)),
         }),
         attempts: 2,
+        justification: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use crate::world::{World, binary, is_refused, wait_until};
+use crate::world::{Builder, World, binary, is_refused, wait_until};
 
 /// Two users of the workstation, neither of them root: `daemon` and `games`, whom every Debian knows.
 pub(crate) const ANNA: u32 = 1;
@@ -12,7 +12,12 @@ pub(crate) const BEN: u32 = 5;
 
 /// A world that ordinary users can work in.
 pub(crate) fn shared_world() -> Option<World> {
-    let world = World::builder().build()?;
+    shared(World::builder())
+}
+
+/// The same with more in it.
+pub(crate) fn shared(builder: Builder) -> Option<World> {
+    let world = builder.build()?;
     for (path, mode) in [("", 0o755), ("ws/work", 0o777), ("usb", 0o777), ("share/web", 0o777), ("ws/masters", 0o755)] {
         fs::set_permissions(world.path(path), fs::Permissions::from_mode(mode)).expect("permissions");
     }
@@ -20,7 +25,7 @@ pub(crate) fn shared_world() -> Option<World> {
 }
 
 /// Runs one of the user's commands.
-fn vitrine_as(world: &World, uid: u32, arguments: &str) -> String {
+pub(crate) fn vitrine_as(world: &World, uid: u32, arguments: &str) -> String {
     let config = world.path("etc/agent.toml");
     let (command, rest) = arguments.split_once(' ').unwrap_or((arguments, ""));
     let program = binary("vitrine");
@@ -66,7 +71,7 @@ fn a_user_is_told_why_without_root_and_only_of_his_own_attempts() {
 }
 
 /// What the agent says at its socket to somebody who asks in JSON, as a program of his own would.
-fn asked(world: &World, uid: u32, question: &str) -> String {
+pub(crate) fn asked(world: &World, uid: u32, question: &str) -> String {
     let socket = world.path("state/agent.sock");
     let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
                   s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().read())";

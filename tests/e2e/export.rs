@@ -9,7 +9,7 @@ use vitrine_policy::record::Disposition;
 use crate::desk::{ANNA, shared_world};
 use crate::world::{Done, World, binary, wait_until};
 
-fn export(world: &World, arguments: &str) -> Done {
+pub(crate) fn export(world: &World, arguments: &str) -> Done {
     let (program, config) = (binary("vitrine"), world.path("etc/agent.toml"));
     let caches = world.path("ws/work/caches");
     let line = format!(

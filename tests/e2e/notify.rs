@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use zbus::OwnedVariant;
 
 use crate::desk::{ANNA, BEN, shared_world};
+use crate::justify::{justify, with_reasons};
 use crate::world::{World, binary, skipped, wait_until};
 
 /// One notification, and when it came.
@@ -135,6 +136,21 @@ fn a_block_is_on_the_desktop_within_a_second_in_the_users_language_and_no_markup
     let together = anna.shown.recv_timeout(Duration::from_secs(10)).expect("a notification");
     assert!(together.title.contains("weitere"), "{}", together.title);
     assert!(together.at.duration_since(alone.at) > Duration::from_millis(1900));
+}
+
+#[test]
+fn who_may_give_a_reason_is_told_how_on_the_desktop() {
+    let Some(world) = with_reasons(World::builder(), 10.0) else { return };
+    let Some(anna) = session(&world, ANNA, "en_GB.UTF-8") else { return };
+    let copy = || world.sh_as("cp -f ws/masters/KP1_0001.jpg share/courier/", Some(ANNA)).succeeded;
+    let heard = wait_until("notification", || {
+        assert!(!copy());
+        anna.shown.recv_timeout(Duration::from_millis(500)).ok()
+    });
+    let command = heard.body.split_once("vitrine justify ").expect("the command").1;
+    let id = command.split(' ').next().expect("an ID");
+    assert!(justify(&world, ANNA, id).contains("KP1_0001.jpg may go to courier"), "{}", heard.body);
+    assert!(copy());
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(crate) struct World {
     pub(crate) guard: &'static str,
     pub(crate) agent: Option<Child>,
     pub(crate) collector: Option<Collector>,
-    extra_config: String,
+    pub(crate) extra_config: String,
     mounts: Vec<PathBuf>,
     _kept: tempfile::TempDir,
 }
@@ -215,6 +215,13 @@ impl World {
 
     /// Writes the policy: a real one, with `extra` behind it.
     pub(crate) fn set_policy(&self, mode: &str, extra: &str) {
+        // As an editor does it: a new file takes the place of the old one.
+        fs::write(self.path("etc/policy.new"), self.policy(mode, extra)).expect("the policy");
+        fs::rename(self.path("etc/policy.new"), self.path("etc/policy.toml")).expect("the policy");
+    }
+
+    /// The text of that policy.
+    pub(crate) fn policy(&self, mode: &str, extra: &str) -> String {
         let root = self.root.display();
         // The watch guard knows a USB disk only by name, because here it is a plain directory.
         let usb = if self.guard == "watch" {
@@ -222,7 +229,7 @@ impl World {
         } else {
             String::new()
         };
-        let text = format!(
+        format!(
             "version = 1\nmode = \"{mode}\"\n\
              [[collection]]\nname = \"masters\"\npaths = [\"{root}/ws/masters\"]\ninclude = [\"*.tif\", \"*.jpg\"]\n\
              object = '^(?<object>[A-Z0-9]+)_'\n\
@@ -233,10 +240,7 @@ impl World {
              [[destination]]\nname = \"sync folder\"\npaths = [\"{root}/ws/sync\"]\nceiling = \"public\"\n\
              {usb}[elsewhere]\nceiling = \"none\"\n\
              [[program]]\nname = \"magick\"\npath = \"/usr/bin/convert-im6.q16\"\n{extra}"
-        );
-        // As an editor does it: a new file takes the place of the old one.
-        fs::write(self.path("etc/policy.new"), text).expect("the policy");
-        fs::rename(self.path("etc/policy.new"), self.path("etc/policy.toml")).expect("the policy");
+        )
     }
 
     /// Starts the agent, and waits until it guards and knows all masters.

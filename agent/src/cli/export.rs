@@ -75,9 +75,6 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
     if place.may.is_empty() {
         return refuse(format!("{}\n{}", texts.say("why-nothing", &words), texts.say("do-ask", &words)));
     }
-    if place.justify {
-        return refuse(format!("{}\n{}", texts.say("why-reason", &words), texts.say("do-ask", &words)));
-    }
     if place.anything {
         return refuse(format!("{name_of_place} may receive masters as they are: copy {} there", file.display()));
     }
@@ -174,7 +171,7 @@ fn latest(state: &Path, path: &Path, is_it: impl Fn(&Told) -> bool) -> Option<To
         Answer::Told(told) => Some(told),
         _ => None,
     });
-    told.filter(|told| super::why::is_about(told, &name) && is_it(told)).last()
+    told.filter(|told| super::why::is_about(told, &name) && is_it(told)).last().map(|told| *told)
 }
 
 /// The kernel is answered first, and users hear of it a moment later.

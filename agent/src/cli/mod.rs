@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod fingerprint;
 pub(crate) mod index;
+mod justify;
 pub(crate) mod notify;
 pub(crate) mod policy;
 mod replay;
@@ -105,6 +106,20 @@ enum Command {
         /// Print JSON, one attempt a line.
         #[arg(long)]
         json: bool,
+    },
+    /// Gives your reason for what was refused to you for want of one; it is recorded with your name.
+    #[command(
+        after_help = "Then try again: for as long as the policy says, that file may go there. `vitrine why` shows the ID.\n\n\
+                      Example:\n  vitrine justify 4f0c81d2 \"loan 14, agreed with the registrar\""
+    )]
+    Justify {
+        #[command(flatten)]
+        place: Place,
+        /// What was refused, as `vitrine why` and the notification show it.
+        id: String,
+        /// Why it has to go there, in 10 to 500 characters.
+        #[arg(required = true)]
+        reason: Vec<String>,
     },
     /// Shows on the desktop what is refused to you; starts with every session.
     #[command(after_help = "Examples:\n  vitrine notify\n  vitrine notify --every 60")]
@@ -213,6 +228,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor { place, json } => doctor::run(&place, json),
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
         Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
+        Command::Justify { place, id, reason } => justify::run(&place.read()?.state, &id, &reason.join(" ")),
         Command::Export { place, export } => export::run(&place.read()?.state, &export),
         Command::ExportWorker { megapixels, scale, file, made } => {
             Ok(export::worker(&megapixels, &scale, &file, &made))

@@ -67,7 +67,7 @@ fn listen(state: &Path, tell: &Sender<Told>) {
         if let Ok(answers) = client::ask(state, &Request::Watch) {
             for answer in answers.map_while(Result::ok) {
                 if let Answer::Told(told) = answer
-                    && tell.blocking_send(told).is_err()
+                    && tell.blocking_send(*told).is_err()
                 {
                     return;
                 }
@@ -146,11 +146,14 @@ mod tests {
 
     fn told(file: &str) -> Told {
         Told {
+            id: "0a1b2c3d".to_owned(),
             time: 0,
             uid: Some(1),
             program: None,
             file: file.to_owned(),
             master: None,
+            masters: Vec::new(),
+            takes_reasons: true,
             tier: "master".to_owned(),
             disposition: Disposition::Blocked,
             rule: Rule::Ceiling { destination: "usb".to_owned() },

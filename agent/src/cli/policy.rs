@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use vitrine_policy::decision::{Answer, Verdict};
-use vitrine_policy::facts::{Attempt, Facts, History, Label, Origin, Program};
+use vitrine_policy::facts::{Attempt, Facts, History, Justification, Label, Origin, Program};
 use vitrine_policy::policy::{ELSEWHERE, MASTER};
 use vitrine_policy::record::printable;
 use vitrine_policy::{Diagnostics, Policy};
@@ -240,8 +240,8 @@ impl Explain {
         })?;
         let destination = vitrine_policy::parse_destination(&self.to).map_err(|error| format!("--to: {error}"))?;
         let label = Label { tier, origin: Origin::Measured, masters: vec!["a master".to_owned()] };
-        let history =
-            History { justification: self.reason.clone(), objects_today: self.objects_today, coverage: self.coverage };
+        let justification = self.reason.as_deref().map(Justification::of);
+        let history = History { justification, objects_today: self.objects_today, coverage: self.coverage };
         Ok(Facts { program: self.program(policy)?, attempt: Attempt::Transfer { label, destination, history } })
     }
 

@@ -75,6 +75,7 @@ fn describe(texts: &Texts, told: &Told) -> String {
         row("label-target", target);
     }
     row("label-record", &told.explanation);
+    row("label-id", &told.id);
     lines.join("\n")
 }
 

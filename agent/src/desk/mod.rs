@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 pub(crate) mod question;
+pub(crate) mod reason;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use vitrine_policy::Policy;
 use vitrine_policy::decision::{Rule, Verdict};
 use vitrine_policy::record::{Disposition, Event, Transfer};
 
+use crate::guard::support::Guard;
 use crate::spool;
 
 /// Attempts that are kept of one user.
@@ -67,6 +69,8 @@ impl Most {
 /// One attempt that was refused, or would have been, as its user is told of it. All text is printable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
+    /// What was tried, by eight hexadecimal digits: the same user, masters, tier and destination have the same.
+    pub(crate) id: String,
     /// Milliseconds since 1970.
     pub(crate) time: i64,
     /// Whose it was; none where nobody can know (`watch`).
@@ -77,6 +81,10 @@ pub(crate) struct Told {
     pub(crate) file: String,
     /// Path of the first master that it was made from.
     pub(crate) master: Option<String>,
+    /// All of them, as far as a label names them.
+    pub(crate) masters: Vec<String>,
+    /// Whether the guard that saw it lets anybody through who gives a reason.
+    pub(crate) takes_reasons: bool,
     /// Name of its tier.
     pub(crate) tier: String,
     pub(crate) disposition: Disposition,
@@ -100,12 +108,16 @@ impl Told {
             return None;
         }
         let to = transfer.destination.as_ref();
+        let masters: Vec<String> = transfer.masters.iter().map(|master| master.path.clone()).collect();
         Some(Told {
+            id: id(transfer, &masters),
             time,
             uid: transfer.user.as_ref().map(|user| user.uid),
             program: transfer.processes.first().map(|process| process.name.clone()),
             file: transfer.file.path.clone(),
-            master: transfer.masters.first().map(|master| master.path.clone()),
+            master: masters.first().cloned(),
+            masters,
+            takes_reasons: transfer.guard != Guard::Flow.name(),
             tier: transfer.tier.clone(),
             disposition: transfer.disposition,
             rule: transfer.rule.clone(),
@@ -117,10 +129,27 @@ impl Told {
         })
     }
 
+    /// Whether to give a reason helps.
+    pub(crate) fn may_justify(&self) -> bool {
+        matches!(self.rule, Rule::Justify { .. }) && self.takes_reasons && reason::are_told_apart(&self.masters)
+    }
+
     /// Whether anything was kept from happening: in `audit` nothing is.
     pub(crate) fn was_stopped(&self) -> bool {
         self.disposition != Disposition::WouldBlock
     }
+}
+
+fn id(transfer: &Transfer, masters: &[String]) -> String {
+    let uid = transfer.user.as_ref().map_or_else(String::new, |user| user.uid.to_string());
+    let to = transfer.destination.as_ref().map_or("", |to| to.name.as_str());
+    let mut hash = blake3::Hasher::new();
+    let mut masters: Vec<&str> = masters.iter().map(String::as_str).collect();
+    masters.sort_unstable();
+    for part in [uid.as_str(), &transfer.tier, to].into_iter().chain(masters) {
+        hash.update(part.as_bytes()).update(&[0]);
+    }
+    hash.finalize().to_hex().chars().take(8).collect()
 }
 
 /// What is asked, one line of JSON.
@@ -135,6 +164,8 @@ pub(crate) enum Request {
     Place { to: String },
     /// What is known of a file of mine; when asked for the first time, it is measured where need be.
     Look { path: PathBuf, first: bool },
+    /// My reason for what was refused to me under this [`Told::id`].
+    Justify { id: String, reason: String },
 }
 
 /// What is answered, one line of JSON each; the end of the answers is the end of the stream.
@@ -142,11 +173,13 @@ pub(crate) enum Request {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     /// One attempt.
-    Told(Told),
+    Told(Box<Told>),
     /// A destination.
     Place(Place),
     /// A file.
     Looked(Looked),
+    /// A reason was taken.
+    Given(reason::Given),
     /// The question is not answered, and why.
     Refused(String),
 }
@@ -164,8 +197,6 @@ pub(crate) struct Place {
     pub(crate) anything: bool,
     /// What the highest of these tiers may be at most.
     pub(crate) most: Most,
-    /// Whether a reason has to be given.
-    pub(crate) justify: bool,
 }
 
 /// A file, as far as the agent knows it.

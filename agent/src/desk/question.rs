@@ -19,6 +19,7 @@ pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) 
     let answered = match request {
         Request::Place { to } => place(workstation, &to).map(Answer::Place),
         Request::Look { path, first } => look(workstation, asker, &path, first).map(Answer::Looked),
+        Request::Justify { id, reason } => super::reason::justify(workstation, asker, &id, &reason).map(Answer::Given),
         Request::Why { .. } | Request::Watch => Err("the desk answers this itself".to_owned()),
     };
     answered.unwrap_or_else(Answer::Refused)
@@ -29,14 +30,13 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
     let snapshot = workstation.snapshot();
     let policy = &snapshot.policy;
     let path = Path::new(to);
-    let (name, directory, ceiling, justify) = if path.is_absolute() {
+    let (name, directory, ceiling) = if path.is_absolute() {
         let destination = snapshot.destinations.of(path, None).ok_or_else(|| {
             format!("{to} lies on this workstation and is no place that the policy names: save there as ever")
         })?;
         let entry = policy.destination_of(&destination);
         let name = entry.map_or(ELSEWHERE, |entry| entry.name.as_str()).to_owned();
-        let justify = entry.is_some_and(|entry| entry.justify);
-        (name, None, policy.ceiling_of(&destination), justify)
+        (name, None, policy.ceiling_of(&destination))
     } else {
         let entry = policy.destinations.iter().find(|entry| entry.name == to).ok_or_else(|| {
             let names: Vec<_> = policy.destinations.iter().map(|entry| format!("`{}`", entry.name)).collect();
@@ -50,14 +50,14 @@ fn place(workstation: &Workstation, to: &str) -> Result<Place, String> {
             .mounts()
             .filter_map(|(mounted, destination)| destination.filter(is_it).map(|_| mounted.mount.point.clone()));
         let directory = entry.paths.iter().flat_map(collection::existing).chain(mounted).next();
-        (entry.name.clone(), directory, entry.ceiling, entry.justify)
+        (entry.name.clone(), directory, entry.ceiling)
     };
     let tiers = 0..=policy.master_tier().0;
     let may = tiers.map(vitrine_policy::facts::Tier).filter(|tier| ceiling.admits(*tier));
     let may: Vec<String> = may.map(|tier| policy.tier_name(tier).to_owned()).collect();
     let most = Most::of(policy, &policy.ceiling_name(ceiling));
     let anything = ceiling == Ceiling::UpTo(policy.master_tier());
-    Ok(Place { name, directory, may, anything, most, justify })
+    Ok(Place { name, directory, may, anything, most })
 }
 
 /// What is known of a file of the asker's own on the workstation's own disk. A `first` look has it measured, where

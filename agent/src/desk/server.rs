@@ -81,11 +81,11 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) 
         }
         Request::Why { all } => {
             for told in desk.told_to(asker, all) {
-                say(&mut write, &Answer::Told(told.as_ref().clone())).await?;
+                say(&mut write, &Answer::Told(Box::new(told.as_ref().clone()))).await?;
             }
             Ok(())
         }
-        request @ (Request::Place { .. } | Request::Look { .. }) => {
+        request @ (Request::Place { .. } | Request::Look { .. } | Request::Justify { .. }) => {
             let slowly = slowly.clone();
             // The seat is taken until it is done: whoever has a disk that hangs holds up himself.
             let answer = tokio::task::spawn_blocking(move || slowly(asker, request)).await?;
@@ -100,7 +100,9 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) 
                     _ = read.read_u8() => return Ok(()),
                 };
                 match told {
-                    Ok(told) if asker.owns(told.uid) => say(&mut write, &Answer::Told(told.as_ref().clone())).await?,
+                    Ok(told) if asker.owns(told.uid) => {
+                        say(&mut write, &Answer::Told(Box::new(told.as_ref().clone()))).await?;
+                    }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 }

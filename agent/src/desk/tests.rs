@@ -47,6 +47,7 @@ fn refused(uid: Option<u32>, file: &str, to: &str, ceiling: &str) -> Transfer {
             place: None,
         }),
         attempts: 1,
+        justification: None,
     }
 }
 
@@ -118,6 +119,42 @@ fn it_says_what_to_do_instead_in_the_users_language() {
     assert!(Texts::of("ja").tell(&vault).why.contains("「v」"));
     let audit = Told { disposition: Disposition::WouldBlock, ..told("website", "public") };
     assert!(Texts::of("fr").tell(&audit).why.contains("enregistré"));
+}
+
+#[test]
+fn it_says_how_to_give_a_reason_where_that_helps() {
+    let masters = |count: usize| {
+        let master = |number| record::Master {
+            path: format!("/m/KP{number}.tif"),
+            collection: "masters".to_owned(),
+            object: None,
+            thumbnail: None,
+            recognised: None,
+            sent: None,
+        };
+        (0..count).map(master).collect::<Vec<_>>()
+    };
+    let transfer = |uid, count| Transfer {
+        rule: Rule::Justify { destination: "courier".to_owned() },
+        masters: masters(count),
+        ..refused(Some(uid), "/m/KP1.tif", "courier", "master")
+    };
+    let told = |transfer: &Transfer| Told::of(transfer, 0, &policy()).unwrap();
+    let own = told(&transfer(1, 2));
+    for locale in ["en", "de", "fr", "es", "it", "ja", "zh_TW"] {
+        let sentences = Texts::of(locale).tell(&own);
+        assert!(sentences.instead[0].contains(&format!("vitrine justify {} \"", own.id)), "{sentences:?}");
+    }
+    assert!(own.id.len() == 8 && own.id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{}", own.id);
+    // The same is the same, in whatever order its masters came, and anything else is not.
+    let mut turned = transfer(1, 2);
+    turned.masters.reverse();
+    assert_eq!(told(&turned).id, own.id);
+    assert!(told(&transfer(2, 2)).id != own.id && told(&transfer(1, 1)).id != own.id);
+    for cannot in [transfer(1, 0), transfer(1, 8), Transfer { guard: "flow".to_owned(), ..transfer(1, 1) }] {
+        let sentences = Texts::of("en").tell(&told(&cannot));
+        assert!(sentences.instead[0].starts_with("Ask whoever looks after Vitrine"), "{sentences:?}");
+    }
 }
 
 /// A desk that is being attended to.

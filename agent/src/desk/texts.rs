@@ -86,6 +86,7 @@ impl Texts {
         let ceiling = told.ceiling.as_deref().unwrap_or(NONE);
         let collection = if let Rule::Vault { collection, .. } = &told.rule { collection } else { "" };
         let variables = [
+            ("id", Word::Text(&told.id)),
             ("file", Word::Text(last_part(&told.file))),
             ("program", Word::Text(program)),
             ("place", Word::Text(&place)),
@@ -101,6 +102,7 @@ impl Texts {
             Rule::Vault { .. } => ("why-vault", vec![say("do-ask-vault")]),
             Rule::Coverage { .. } => ("why-area", vec![say("do-ask")]),
             Rule::ObjectsPerDay { .. } => ("why-objects", vec![say("do-tomorrow")]),
+            Rule::Justify { .. } if told.may_justify() => ("why-reason", vec![say("do-justify")]),
             Rule::Justify { .. } => ("why-reason", vec![say("do-ask")]),
             Rule::OpenCollection { .. } | Rule::Exempt { .. } => ("why-other", Vec::new()),
         };
@@ -230,7 +232,7 @@ mod tests {
             for (message, variables) in messages(text) {
                 for number in [1.0, 2.0, 12.0] {
                     let of = |name: &String| match name.as_str() {
-                        "count" | "megapixels" | "percent" | "bits" => Word::Number(number),
+                        "count" | "megapixels" | "percent" | "bits" | "minutes" => Word::Number(number),
                         _ => Word::Text("NAME"),
                     };
                     let words: Vec<_> = variables.iter().map(|name| (name.as_str(), of(name))).collect();

@@ -67,6 +67,7 @@ pub(super) fn transfer() -> Transfer {
         measure: None,
         destination: None,
         attempts: 1,
+        justification: None,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod text;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
+use vitrine_policy::decision;
 use vitrine_policy::facts::Measure;
 use vitrine_policy::record::{Disposition, Event, Notice, Record, Severity, Transfer};
 
@@ -172,6 +173,9 @@ pub(crate) const LOST: &str = "records-lost";
 /// Code of the alert about records that are not as they were sealed.
 pub(crate) const TAMPERED: &str = "records-tampered";
 
+/// Code of the alert about what was allowed because its user gave a reason: apart from what was refused to him.
+pub(crate) const JUSTIFIED: &str = "justified";
+
 /// Code of the alert about an agent that is not heard of.
 pub(crate) const SILENT: &str = "agent-silent";
 
@@ -183,13 +187,17 @@ pub(crate) fn group(record: &Record) -> Option<Group> {
             agent,
             user: user(transfer).unwrap_or_default(),
             program: program(transfer).unwrap_or_default(),
-            code: String::new(),
+            code: if is_justified(transfer) { JUSTIFIED.into() } else { String::new() },
         }),
         Event::Notice(notice) if notice.severity >= Severity::High => {
             Some(Group { agent, user: String::new(), program: String::new(), code: line(&notice.code, NAME) })
         }
         Event::Transfer(_) | Event::Notice(_) => None,
     }
+}
+
+fn is_justified(transfer: &Transfer) -> bool {
+    transfer.verdict == decision::Verdict::AllowJustified
 }
 
 fn user(transfer: &Transfer) -> Option<String> {
@@ -369,6 +377,7 @@ impl Alert {
             self.user = user(transfer);
             self.program = program(transfer);
             self.title = line(&transfer.title(), NAME);
+            self.code = is_justified(transfer).then(|| JUSTIFIED.into());
             self.disposition = Some(transfer.disposition);
             self.explanation = line(&transfer.explanation, EXPLANATION);
             self.evidence = evidence(transfer);

@@ -271,6 +271,7 @@ pub fn transfer() -> Transfer {
             place: None,
         }),
         attempts: 1,
+        justification: None,
     }
 }
 

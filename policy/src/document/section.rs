@@ -123,12 +123,12 @@ impl<'t> Section<'t> {
         Some(items.iter().take(MOST))
     }
 
-    pub(crate) fn boolean(&self, key: &str, mistakes: &mut Mistakes) -> Option<bool> {
+    pub(crate) fn boolean(&self, key: &str, expected: &str, mistakes: &mut Mistakes) -> Option<bool> {
         let value = self.value(key)?;
         if let DeValue::Boolean(boolean) = value.get_ref() {
             return Some(*boolean);
         }
-        mistakes.add(wrong_type(value, key, "`true` or `false`"));
+        mistakes.add(wrong_type(value, key, expected));
         None
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use vitrine_policy::decision::{Decision, Rule, Verdict};
-use vitrine_policy::facts::{Attempt, Destination, Facts, History, Label, Mount, Origin, Program, Usb};
+use vitrine_policy::facts::{Attempt, Destination, Facts, History, Justification, Label, Mount, Origin, Program, Usb};
 use vitrine_policy::{Policy, explain, judge, parse_destination};
 
 /// The policy of `text`, behind a version, a mode and two tiers.
@@ -111,7 +111,7 @@ impl Sending<'_> {
     }
 
     pub fn because(mut self, reason: &str) -> Self {
-        self.history.justification = Some(reason.to_owned());
+        self.history.justification = Some(Justification::of(reason));
         self
     }
 

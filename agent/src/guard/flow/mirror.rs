@@ -31,7 +31,7 @@ pub(super) fn rank(tier: Tier) -> u8 {
 /// The highest rank that a destination may receive, as far as the kernel can know it: who has to give a reason
 /// first may not send yet.
 pub(super) fn ceiling_of(policy: &Policy, destination: &Destination) -> u8 {
-    if policy.destination_of(destination).is_some_and(|entry| entry.justify) {
+    if policy.destination_of(destination).is_some_and(|entry| entry.justify.is_some()) {
         return 0;
     }
     match policy.ceiling_of(destination) {

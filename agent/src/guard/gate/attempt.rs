@@ -11,6 +11,7 @@ use vitrine_policy::record::{self, Disposition, Operation};
 use super::verdict::GUARD;
 use crate::identify::label::Known;
 use crate::identify::process::{Login, Process};
+use crate::justification::Window;
 use crate::recorder::{Seen, disposition};
 use crate::workstation::Snapshot;
 
@@ -42,8 +43,15 @@ fn lineage(snapshot: &Snapshot, process: Process) -> Vec<record::Process> {
 
 /// How much of a master goes there is known only when it has been measured; so is which of the taint's objects it shows,
 /// but how many there will be at the least is known before (`objects_today`).
-pub(super) fn transfer(who: &Who, known: &Known, destination: Destination, objects_today: Option<u32>) -> Facts {
-    let history = History { objects_today, ..History::default() };
+pub(super) fn transfer(
+    who: &Who,
+    known: &Known,
+    destination: Destination,
+    objects_today: Option<u32>,
+    window: Option<&Window>,
+) -> Facts {
+    let justification = window.map(|window| Box::new(window.given.clone()));
+    let history = History { justification, objects_today, ..History::default() };
     let attempt = Attempt::Transfer { label: known.label(), destination, history };
     Facts { program: who.program.clone(), attempt }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vitrine_policy::decision::Answer;
+use vitrine_policy::decision::{Answer, Verdict};
 use vitrine_policy::facts::{Attempt, Destination, Facts, History};
 use vitrine_policy::judge;
 use vitrine_policy::record::{Disposition, Operation};
@@ -21,6 +21,7 @@ use crate::fail::{self, Failure};
 use crate::identify::label::Known;
 use crate::identify::recent::Recent;
 use crate::inspect::{Actor, Arrival};
+use crate::justification::Window;
 use crate::quarantine::{self, QuarantineError};
 use crate::recorder::{Seen, disposition};
 use crate::sys::fanotify::{Buffer, Located, Named};
@@ -130,10 +131,15 @@ impl Moved<'_> {
         let actor = self.recent.actor(self.snapshot, self.event.pid);
         let program = actor.as_ref().map(|actor| actor.program.clone()).unwrap_or_default();
         let objects_today = self.workstation.history.objects_at_least(&self.snapshot.policy, &destination, &known);
-        let history = History { objects_today, ..History::default() };
+        let windows = self.windows(actor.as_ref(), &destination);
+        let justification = windows.first().map(|(_, window)| Box::new(window.given.clone()));
+        let history = History { justification, objects_today, ..History::default() };
         let attempt = Attempt::Transfer { label: known.label(), destination, history };
         let facts = Facts { program, attempt };
         let decision = judge(&self.snapshot.policy, &facts);
+        if decision.verdict == Verdict::AllowJustified {
+            windows.iter().for_each(|(stat, window)| self.workstation.windows.let_in(stat, window));
+        }
         // A file that was just made there has been judged when it was opened.
         let is_made_here = self.old.is_none() && stat.links <= 1;
         if is_made_here && (stat.size == 0 || decision.answer() == Answer::Allow) {
@@ -166,6 +172,24 @@ impl Moved<'_> {
             snapshot: self.snapshot.clone(),
             remark,
         });
+    }
+
+    /// The window of each labelled file that it brings there; none where one of them has none.
+    fn windows(&self, actor: Option<&Actor>, destination: &Destination) -> Vec<(Stat, Arc<Window>)> {
+        let policy = &self.snapshot.policy;
+        let (mut windows, mut are_all) = (Vec::new(), true);
+        if policy.destination_of(destination).is_none_or(|entry| entry.justify.is_none()) {
+            return windows;
+        }
+        let uid = actor.map(|actor| actor.login.uid);
+        each_below(self.new, |stat, path| {
+            let Some(known) = self.label(stat, path) else { return };
+            match self.workstation.windows.of(policy, uid, &known, destination) {
+                Some(window) => windows.push((*stat, window)),
+                None => are_all = false,
+            }
+        });
+        if are_all { windows } else { Vec::new() }
     }
 
     /// Nobody closes what only got another name: how much of its masters it brings there is found out all the same.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use vitrine_policy::decision::{Answer, Decision, Mode};
+use vitrine_policy::decision::{Answer, Decision, Mode, Verdict};
 use vitrine_policy::facts::{Attempt, Destination, Facts, Program};
 use vitrine_policy::record::Operation;
 use vitrine_policy::{Trust, judge};
@@ -76,8 +76,8 @@ impl Judged {
 
 /// What a process, its children and the readers of its pipes hold open for writing.
 enum Held {
-    /// Nothing that may not receive the label.
-    Nothing,
+    /// Nothing that may not receive the label, but maybe what may for a reason that was given.
+    Nothing(Vec<(Facts, Decision)>),
     /// A destination below the label.
     Lower(Box<(Facts, Decision)>),
     /// It could not be looked through in time.
@@ -185,10 +185,7 @@ impl Gate {
                 attempt: Attempt::Open { collection: collection.name.clone(), label: known.label() },
             };
             let mut decision = judge(&snapshot.policy, &facts);
-            if decision.verdict < vitrine_policy::decision::Verdict::Block
-                && collection.opened_by.is_some()
-                && !who.process.is_untouched()
-            {
+            if decision.verdict < Verdict::Block && collection.opened_by.is_some() && !who.process.is_untouched() {
                 // Somebody else's code runs in the named program, so it is not the named program.
                 let unnamed = Facts { program: Program { named: None, ..who.program.clone() }, ..facts.clone() };
                 decision = judge(&snapshot.policy, &unnamed);
@@ -206,7 +203,10 @@ impl Gate {
         }
         let reach = Reach::of(who.process, deadline);
         match self.holds_lower_destination(snapshot, &who, known, &reach, deadline) {
-            Held::Nothing => {}
+            Held::Nothing(justified) => {
+                let seen = |(facts, decision)| seen(snapshot, &who, Operation::Open, facts, decision, known.clone());
+                judged.seen.extend(justified.into_iter().map(seen));
+            }
             Held::Lower(lower) => {
                 let (facts, decision) = *lower;
                 judged.allow = decision.answer() == Answer::Allow;
@@ -215,7 +215,7 @@ impl Gate {
             Held::Unknown => {
                 // It is taken for a place that nobody named.
                 let hidden = format!("/proc/{}/fd", who.process.id.pid).into();
-                let facts = transfer(&who, known, Destination::Path { path: hidden, mount: None }, None);
+                let facts = transfer(&who, known, Destination::Path { path: hidden, mount: None }, None, None);
                 let decision = judge(&snapshot.policy, &facts);
                 judged.allow = decision.answer() == Answer::Allow;
                 let what = "what the process and the readers of its pipes hold open could not be looked through";
@@ -267,11 +267,24 @@ impl Gate {
                 }
             }
         }
-        let refused = |path: PathBuf| {
-            let (destination, ceiling) = snapshot.destinations.ceiling_of(&path)?;
-            let facts = transfer(who, known, destination, None);
+        let workstation = self.workstation.clone();
+        let windows = &workstation.windows;
+        let mut justified = Vec::new();
+        // What is refused; what is let through for a reason is noted.
+        let mut refused = |path: &Path, stat: Option<&Stat>| {
+            let (destination, _) = snapshot.destinations.ceiling_of(path)?;
+            let window = windows.of(&snapshot.policy, Some(who.process.uid), known, &destination);
+            let facts = transfer(who, known, destination, None, window.as_deref());
             let decision = judge(&snapshot.policy, &facts);
-            (!ceiling.admits(known.tier) && decision.is_notable()).then_some((facts, decision))
+            match decision.verdict {
+                Verdict::Block => return Some((facts, decision)),
+                Verdict::AllowJustified => {
+                    stat.zip(window.as_ref()).into_iter().for_each(|(stat, window)| windows.let_in(stat, window));
+                    justified.push((facts, decision));
+                }
+                Verdict::Allow | Verdict::Report => {}
+            }
+            None
         };
         for process in std::iter::once(who.process).chain(others.into_iter().filter_map(Process::of_thread)) {
             let reads_along = process.id == who.process.id || reach.readers.contains(&process.id.pid);
@@ -287,7 +300,7 @@ impl Gate {
                 let Some(stat) = descriptor.stat().filter(Stat::is_regular) else { continue };
                 let path = descriptor.target.clone();
                 if snapshot.destinations.of(&path, Some(stat.file.device)).is_some()
-                    && let Some(lower) = refused(path.clone())
+                    && let Some(lower) = refused(&path, Some(&stat))
                 {
                     return Held::Lower(Box::new(lower));
                 }
@@ -295,11 +308,11 @@ impl Gate {
                     self.inherit(&stat, &path, &descriptor.link(), known);
                 }
             }
-            if let Some(lower) = process.shared_mappings().into_iter().find_map(refused) {
+            if let Some(lower) = process.shared_mappings().into_iter().find_map(|path| refused(&path, None)) {
                 return Held::Lower(Box::new(lower));
             }
         }
-        Held::Nothing
+        Held::Nothing(justified)
     }
 
     /// Somebody opens a file so that he can write it, or writes it.
@@ -336,9 +349,18 @@ impl Gate {
         };
         let who = who_of(snapshot, process);
         let least = self.workstation.history.objects_at_least(&snapshot.policy, &destination, &taint);
-        let facts = transfer(&who, &taint, destination, least);
+        let windows = &self.workstation.windows;
+        let mut window = windows.of(&snapshot.policy, Some(process.uid), &taint, &destination);
+        if window.is_none() && event.mask & FAN_PRE_ACCESS != 0 {
+            // It was opened for a reason: what is under way when the time is over goes on.
+            window = windows.through(&snapshot.policy, stat, &taint, &destination, std::iter::empty());
+        }
+        let facts = transfer(&who, &taint, destination, least, window.as_deref());
         let decision = judge(&snapshot.policy, &facts);
         judged.allow = decision.answer() == Answer::Allow;
+        if let (Verdict::AllowJustified, Some(window)) = (decision.verdict, &window) {
+            windows.let_in(stat, window);
+        }
         if judged.allow {
             self.inherit(stat, path, &event.link(), &taint);
         } else if access.creates && stat.size == 0 {
