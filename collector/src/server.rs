@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -246,6 +246,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(keep) = &config.retention {
         tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
     }
+    tasks.push(tokio::spawn(sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
@@ -261,6 +262,27 @@ impl Running {
         }
         self.store.close().await;
         self.claim.release();
+    }
+}
+
+/// Keeps the lists of masters and the search up with the records, until the server stops. It takes a quarter of the
+/// time at most, so that records come in while many of before wait to be summed up.
+async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => return,
+        }
+        let begun = Instant::now();
+        pause = match store.sum_up().await {
+            Ok(true) => begun.elapsed() * 3,
+            Ok(false) => Duration::from_millis(500),
+            Err(error) => {
+                tracing::error!(%error, "lists of masters and search do not know of the latest records");
+                Duration::from_secs(5)
+            }
+        };
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use vitrine_policy::record::Record;
 
 use super::alerts::{kept, read, records_of};
@@ -117,8 +117,22 @@ impl Query {
     }
 }
 
+pub(super) fn page(connection: &Connection, query: &Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
+    let (sql, values) = query.sql(key, limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut alerts = Vec::new();
+    while let Some(row) = rows.next()? {
+        alerts.push(read(row)?);
+    }
+    if let Key::After(_) = key {
+        alerts.reverse();
+    }
+    Ok(alerts)
+}
+
 /// The words of a text as FTS5 takes them whatever they hold: each one in quotes, as the beginning of a word.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let quoted = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
     text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(WORDS).map(quoted).collect()
 }
@@ -126,20 +140,7 @@ fn words(text: &str) -> Vec<String> {
 impl Store {
     /// A page of alerts, the newest first.
     pub(crate) async fn list(&self, query: Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
-        self.read(move |connection| {
-            let (sql, values) = query.sql(key, limit);
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(values))?;
-            let mut alerts = Vec::new();
-            while let Some(row) = rows.next()? {
-                alerts.push(read(row)?);
-            }
-            if let Key::After(_) = key {
-                alerts.reverse();
-            }
-            Ok(alerts)
-        })
-        .await
+        self.read(move |connection| page(connection, &query, key, limit)).await
     }
 
     /// One alert with so many of its records (the one that leads it first, then the latest).
