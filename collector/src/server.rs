@@ -29,9 +29,9 @@ use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, console, enroll, evidence, heartbeat, ingest};
 
-/// What scripts, styles, frames and forms the console's pages may use: its own style sheet, its own
+/// What scripts, styles, frames and forms the console's pages may use: its own style sheet and script, its own
 /// pictures, its own forms, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 /// Bytes of a form or a heartbeat.
 const SMALL: usize = 16 << 10;
@@ -56,6 +56,13 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/alerts.json", get(console::export::json))
         .route("/triage", post(console::triage::step))
         .route("/views", post(console::triage::view))
+        .route("/objects", get(console::objects::page))
+        .route("/objects.csv", get(console::object_files::list_csv))
+        .route("/objects.json", get(console::object_files::list_json))
+        .route("/objects/{key}", get(console::object::page))
+        .route("/objects/{key}/history.csv", get(console::object_files::history_csv))
+        .route("/objects/{key}/history.json", get(console::object_files::history_json))
+        .route("/search", get(console::search::page))
         .route("/hosts", get(console::hosts::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
@@ -71,7 +78,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/audit", get(console::audit::page))
         .route("/audit.ndjson", get(console::audit::ndjson))
         .route("/setup", get(console::setup::page).post(console::setup::set_up))
-        .route("/assets/console.css", get(console::style_sheet));
+        .route("/assets/console.css", get(console::style_sheet))
+        .route("/assets/keys.js", get(console::keys));
     agents
         .merge(readers)
         .merge(pages)

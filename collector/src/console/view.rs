@@ -92,14 +92,7 @@ impl AlertView {
             tier: alert.tier.clone(),
             measure: alert.measure.as_ref().map(words::measure),
             decision: alert.disposition.map(words::disposition),
-            went_through: matches!(
-                alert.disposition,
-                Some(
-                    vitrine_policy::record::Disposition::Allowed
-                        | vitrine_policy::record::Disposition::WouldBlock
-                        | vitrine_policy::record::Disposition::Failed
-                )
-            ),
+            went_through: alert.disposition.is_some_and(words::went_through),
             destinations: alert.destinations.iter().take(DESTINATIONS).cloned().collect(),
             more_destinations: alert.destinations.len().saturating_sub(DESTINATIONS),
             masters: alert.masters.clone(),

@@ -22,7 +22,7 @@ const NAMED: u32 = 4;
 /// Destinations of one master that are told.
 const DESTINATIONS: u32 = 100;
 
-const COLUMNS: &str = "objects.number, key, collection, path, objects.object, first_seen, objects.last_seen, \
+const COLUMNS: &str = "objects.number, key, objects.collection, objects.path, objects.object, first_seen, objects.last_seen, \
                        objects.went, objects.refused, opens, thumbnail";
 
 /// How attempts ended.
@@ -141,7 +141,7 @@ impl ObjectQuery {
             }
         }
         if !self.collection.is_empty() {
-            also("collection = ?", self.collection.clone().into());
+            also("objects.collection = ?", self.collection.clone().into());
         }
         let time = if text.is_empty() { heard } else { "objects.heard" };
         if let Some(from) = self.from {

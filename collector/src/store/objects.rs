@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
-use vitrine_policy::record::{Destination, Disposition, Event, Master, Mount, Operation, Place, Record, Transfer};
+use vitrine_policy::record::{Destination, Event, Master, Mount, Operation, Place, Record, Transfer};
 
 use super::{Store, StoreError, search};
 use crate::alert::text::{is_digest, line};
+use crate::console::words::went_through;
 
 /// Masters of one record that are followed; an agent names at most eight.
 const MASTERS: usize = 64;
@@ -31,17 +32,12 @@ const REFUSED: i64 = 2;
 pub(crate) type ObjectKey = [u8; 16];
 
 /// The key of a master.
-pub(crate) fn key(collection: &str, path: &str) -> ObjectKey {
+pub(crate) fn object_key(collection: &str, path: &str) -> ObjectKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(collection.len() as u64).to_le_bytes()).update(collection.as_bytes()).update(path.as_bytes());
     let mut key = ObjectKey::default();
     hasher.finalize_xof().fill(&mut key);
     key
-}
-
-/// Whether the data stayed where it was to go.
-pub(crate) fn went(disposition: Disposition) -> bool {
-    matches!(disposition, Disposition::Allowed | Disposition::WouldBlock | Disposition::Failed)
 }
 
 /// What an agent counts as one destination: the policy's name, or of what it does not name the disk, share, mount or
@@ -103,7 +99,7 @@ struct To {
 impl Sum {
     fn add(&mut self, transfer: &Transfer, time: i64) {
         let attempts = u64::from(transfer.attempts.max(1));
-        match (went(transfer.disposition), &transfer.destination) {
+        match (went_through(transfer.disposition), &transfer.destination) {
             (true, Some(_)) => self.went += attempts,
             (true, None) => {}
             (false, _) => self.refused += attempts,
@@ -115,7 +111,7 @@ impl Sum {
 impl To {
     fn add(&mut self, transfer: &Transfer, master: &Master, agent: i64, time: i64) {
         self.sum.add(transfer, time);
-        if !went(transfer.disposition) {
+        if !went_through(transfer.disposition) {
             return;
         }
         if let Some(share) = master.sent.filter(|share| share.is_finite()) {
@@ -163,7 +159,7 @@ impl Objects {
 
     #[allow(clippy::indexing_slicing)] // the index is of a place that was filled when it was made
     fn touch(&mut self, master: &Master, time: i64) -> &mut Touched {
-        let key = key(&master.collection, &master.path);
+        let key = object_key(&master.collection, &master.path);
         let at = *self.masters.entry(key).or_insert_with(|| {
             self.touched.push(Touched {
                 key,
@@ -203,7 +199,7 @@ impl Touched {
     fn add(&mut self, transfer: &Transfer, master: &Master, agent: i64, time: i64, number: i64) {
         self.first_seen = self.first_seen.min(time);
         self.sum.add(transfer, time);
-        if transfer.operation == Operation::Open && transfer.destination.is_none() && went(transfer.disposition) {
+        if transfer.operation == Operation::Open && transfer.destination.is_none() && went_through(transfer.disposition) {
             self.opens += u64::from(transfer.attempts.max(1));
         }
         // A hostile record may name a master twice.
