@@ -30,8 +30,7 @@ fn allowed(path: &str, to: &str, sent: Option<f64>, recognised: Option<(f64, f64
     (transfer.verdict, transfer.disposition) = (Verdict::Allow, Disposition::Allowed);
     transfer.destination.as_mut().unwrap().name = to.into();
     let kind = "derivative".into();
-    let recognised =
-        recognised.map(|(coverage, scale)| Recognised { kind, scale, coverage, score: 0.9, inside: None });
+    let recognised = recognised.map(|(coverage, scale)| Recognised { kind, scale, coverage, score: 0.9, inside: None });
     transfer.masters = vec![Master { sent, recognised, ..master(path) }];
     transfer
 }
@@ -172,11 +171,8 @@ async fn filters_stand_in_the_address() {
     album.masters[0].collection = "albums & <maps>".into();
     let mut elsewhere = world::transfer();
     elsewhere.destination.as_mut().unwrap().name = "elsewhere".into();
-    elsewhere.destination.as_mut().unwrap().place = Some(vitrine_policy::record::Place::Host {
-        name: None,
-        address: None,
-        port: 22,
-    });
+    elsewhere.destination.as_mut().unwrap().place =
+        Some(vitrine_policy::record::Place::Host { name: None, address: None, port: 22 });
     elsewhere.destination.as_mut().unwrap().target = "198.51.100.7:22".into();
     elsewhere.masters = vec![master("/m/d.tif")];
     world

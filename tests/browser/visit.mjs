@@ -14,7 +14,7 @@ const pages = [
   ['no-alerts', '/?q=nothing'],
   ['objects', '/objects'],
   ['no-objects', '/objects?q=nothing'],
-  ['object', '/objects?outcome=went'],
+  ['object', '/objects?q=K2B'],
   ['search', '/search?q=K2B'],
   ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Html;
 use serde::{Deserialize, Serialize};
-use vitrine_policy::record::{Event, Record};
+use vitrine_policy::record::{Disposition, Event, Record};
 
 use super::objects::MasterView;
 use super::session::SignedIn;
@@ -69,9 +69,11 @@ pub(super) struct Happened {
     pub(super) file: String,
     pub(super) destination: String,
     pub(super) target: String,
-    #[serde(rename = "decision")]
     pub(super) decision: &'static str,
     pub(super) went_through: bool,
+    /// It went through, and the policy is against it.
+    #[serde(skip)]
+    is_bad: bool,
     pub(super) tier: String,
     pub(super) measure: String,
     /// Share of the master's area that the file shows, and its scale.
@@ -104,6 +106,7 @@ impl Happened {
                 _ => words::disposition(transfer.disposition),
             },
             went_through: to.is_some() && words::went_through(transfer.disposition),
+            is_bad: words::went_through(transfer.disposition) && transfer.disposition != Disposition::Allowed,
             tier: line(&transfer.tier, TEXT),
             measure: transfer.measure.as_ref().map_or(String::new(), words::measure),
             coverage: found.map(|found| found.coverage),
@@ -147,7 +150,9 @@ impl PlaceView {
             }
             (Some((most, _)), _) => (percent(most), "as the workstation counted".into()),
             (None, _) if place.went == 0 => ("none".into(), String::new()),
-            (None, Some(_)) => ("none counted".into(), "no more than every destination may receive, or not counted".into()),
+            (None, Some(_)) => {
+                ("none counted".into(), "no more than every destination may receive, or not counted".into())
+            }
             (None, None) => ("unknown".into(), "what went there was not measured: up to the whole".into()),
         };
         let to = form_urlencoded::Serializer::new(String::new()).append_pair("to", &place.name).finish();
@@ -209,7 +214,9 @@ pub(crate) async fn page(
         older: found.last().filter(|_| more).map(|(number, ..)| *number),
         history: found
             .into_iter()
-            .filter_map(|(_, alert, what)| what.map(|what| HappenedView { at: Time::new(what.milliseconds), alert, what }))
+            .filter_map(|(_, alert, what)| {
+                what.map(|what| HappenedView { at: Time::new(what.milliseconds), alert, what })
+            })
             .collect(),
         master: MasterView::new(&master),
     })

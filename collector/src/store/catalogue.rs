@@ -136,7 +136,8 @@ impl ObjectQuery {
         } else if !text.is_empty() {
             also("object_text MATCH ?", text.clone().into());
             if !self.destination.is_empty() {
-                let there = "EXISTS (SELECT 1 FROM object_destinations AS d WHERE d.object = number AND d.destination = ?)";
+                let there =
+                    "EXISTS (SELECT 1 FROM object_destinations AS d WHERE d.object = number AND d.destination = ?)";
                 also(there, self.destination.clone().into());
             }
         }
@@ -243,12 +244,7 @@ fn names(connection: &Connection, column: &str, table: &str) -> Result<Vec<Strin
 
 impl Store {
     /// A page of masters.
-    pub(crate) async fn objects(
-        &self,
-        query: ObjectQuery,
-        turn: Turn,
-        limit: u32,
-    ) -> Result<Vec<Master>, StoreError> {
+    pub(crate) async fn objects(&self, query: ObjectQuery, turn: Turn, limit: u32) -> Result<Vec<Master>, StoreError> {
         let time = if limit > NAMES { FILE_PATIENCE } else { PATIENCE };
         self.read_within(time, move |connection| page(connection, &query, turn, limit)).await
     }

@@ -52,7 +52,9 @@ pub(crate) fn destination(to: &Destination) -> String {
             format!("usb {}:{}:{}", usb.vendor, usb.product, usb.serial)
         }
         Some(Place::Path { mount: Some(mount) }) => format!("mount {}", mount.point),
-        Some(Place::Path { mount: None }) => to.target.rsplit_once('/').map_or_else(|| to.target.clone(), |(parent, _)| format!("path {parent}")),
+        Some(Place::Path { mount: None }) => {
+            to.target.rsplit_once('/').map_or_else(|| to.target.clone(), |(parent, _)| format!("path {parent}"))
+        }
         Some(Place::Host { .. }) => format!("host {}", to.target),
         None => return ELSEWHERE.into(),
     };
@@ -199,7 +201,8 @@ impl Touched {
     fn add(&mut self, transfer: &Transfer, master: &Master, agent: i64, time: i64, number: i64) {
         self.first_seen = self.first_seen.min(time);
         self.sum.add(transfer, time);
-        if transfer.operation == Operation::Open && transfer.destination.is_none() && went_through(transfer.disposition) {
+        if transfer.operation == Operation::Open && transfer.destination.is_none() && went_through(transfer.disposition)
+        {
             self.opens += u64::from(transfer.attempts.max(1));
         }
         // A hostile record may name a master twice.
@@ -341,7 +344,9 @@ impl Step {
 
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let (upto, count): (i64, i64) = connection
-            .prepare_cached("SELECT upto, (SELECT count(*) FROM records WHERE number > upto AND number <= ?) FROM summed")?
+            .prepare_cached(
+                "SELECT upto, (SELECT count(*) FROM records WHERE number > upto AND number <= ?) FROM summed",
+            )?
             .query_row([self.last], |row| Ok((row.get(0)?, row.get(1)?)))?;
         // What was too old has gone meanwhile: the next step reads anew.
         if (upto, count) != (self.after, self.count) {

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const EACH: u32 = 10;
 /// Records shown.
 const RECORDS: usize = 25;
-/// Shortest word that is taken for the beginning of one, in characters: a shorter one begins too many.
+/// Shortest word that is taken for the beginning of one, in bytes (a Chinese character is enough): a shorter one begins
+/// too many.
 const BEGINNING: usize = 3;
 /// Longest text of a record that can be found, in bytes.
 const TEXT: usize = 16 << 10;
@@ -133,8 +134,10 @@ fn whole(text: &str) -> String {
 }
 
 fn beginnings(text: &str) -> String {
-    // Two of the characters are quotes, one is the asterisk.
-    let of = |word: &String| if word.chars().count() < BEGINNING + 3 { word.trim_end_matches('*').into() } else { word.clone() };
+    // Two of the bytes are quotes, one is the asterisk.
+    let of = |word: &String| {
+        if word.len() < BEGINNING + 3 { word.trim_end_matches('*').into() } else { word.clone() }
+    };
     words(text).iter().map(of).collect::<Vec<String>>().join(" AND ")
 }
 
@@ -198,6 +201,7 @@ mod tests {
     #[test]
     fn a_short_word_is_a_whole_one() {
         assert_eq!(beginnings("cp wen mas"), "\"cp\" AND \"wen\"* AND \"mas\"*");
+        assert_eq!(beginnings("寒"), "\"寒\"*");
         assert_eq!(whole("cp wen*"), "\"cp\" AND \"wen*\"");
     }
 }
