@@ -124,7 +124,8 @@ impl Happened {
     }
 
     fn sent(&self) -> Option<String> {
-        self.sent.map(percent)
+        let what = if self.went_through { "there with it" } else { "would be there" };
+        self.sent.map(|sent| format!("{} {what}", percent(sent)))
     }
 }
 
@@ -132,9 +133,9 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// How much of a master a file shows.
+/// How much of a master's area a file shows, and how large.
 pub(super) fn shown(coverage: f64, scale: f64) -> String {
-    format!("{:.0} % of the area at {:.0} % of the scale", coverage * 100.0, scale * 100.0)
+    format!("{:.0} % at scale {scale:.2}", coverage * 100.0)
 }
 
 impl PlaceView {

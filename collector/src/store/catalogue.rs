@@ -308,3 +308,41 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::super::schema;
+    use super::{ObjectQuery, Outcome, Turn};
+
+    fn plan(connection: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {
+        let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = query.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn every_page_begins_where_an_index_says() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let all = ObjectQuery::default();
+        let collection = "masters".to_owned();
+        let filters = [
+            (all.clone(), "objects_heard"),
+            (ObjectQuery { outcome: Some(Outcome::Went), ..all.clone() }, "objects_went"),
+            (ObjectQuery { outcome: Some(Outcome::Refused), ..all.clone() }, "objects_refused"),
+            (ObjectQuery { collection: collection.clone(), ..all.clone() }, "objects_collection"),
+            (ObjectQuery { collection, until: Some(9), from: Some(1), ..all.clone() }, "objects_collection"),
+            (ObjectQuery { destination: "website".into(), ..all.clone() }, "object_destinations_heard"),
+            (ObjectQuery { text: "k2b".into(), destination: "website".into(), ..all }, "VIRTUAL TABLE INDEX"),
+        ];
+        for (filter, index) in filters {
+            for turn in [Turn::Newest, Turn::Before(7, 7), Turn::After(7, 7)] {
+                let (sql, values) = filter.sql(turn, 51);
+                let plan = plan(&connection, &sql, values);
+                assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?} {turn:?}: {plan}");
+            }
+        }
+    }
+}
