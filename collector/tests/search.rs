@@ -173,6 +173,14 @@ async fn an_alert_stands_in_what_its_workstation_told_around_it() {
     let place = |text: &str| around.find(text).unwrap_or_else(|| panic!("{text} in {around}"));
     assert!(place("shortly-before") < place("this alert") && place("this alert") < place("shortly-after"));
     assert!(!around.contains("long-before") && !around.contains("long-after"));
+    // However much the workstation tells, the alert stands in it.
+    let many: Vec<_> =
+        (6..=255).map(|n| at(n, -10, "chatter")).chain((256..=505).map(|n| at(n, 10, "chatter"))).collect();
+    world.send(&many).await;
+    let page = world.page("/alerts/1", &session).await;
+    let (_, around) = page.split_once("id=\"around\"").unwrap();
+    assert_eq!(around.matches("chatter").count(), 199);
+    assert!(around.contains("this alert") && around.contains("There are more records"));
 }
 
 #[tokio::test]

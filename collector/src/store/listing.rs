@@ -160,26 +160,34 @@ impl Store {
         .await
     }
 
-    /// What an agent told of a time, oldest first.
+    /// What an agent told from one time to another, oldest first: of what came before `at` and of what came from then on
+    /// so many records that lie nearest to it, and whether there are more.
     pub(crate) async fn around(
         &self,
         agent: String,
-        from: i64,
-        until: i64,
-        limit: u32,
-    ) -> Result<Vec<Around>, StoreError> {
-        self.read(move |connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT alert, body FROM records WHERE agent = (SELECT number FROM agents WHERE id = ?)
-                 AND time BETWEEN ? AND ? ORDER BY time, number LIMIT ?",
-            )?;
-            let mut rows = query.query(params![agent, from, until, limit])?;
+        (from, at, until): (i64, i64, i64),
+        limit: usize,
+    ) -> Result<(Vec<Around>, bool), StoreError> {
+        const OF: &str = "SELECT alert, body FROM records WHERE agent = (SELECT number FROM agents WHERE id = ?)";
+        let side = move |connection: &Connection, condition: &str, from: i64, until: i64| {
+            let mut query = connection.prepare_cached(&format!("{OF} AND {condition} LIMIT ?"))?;
+            let mut rows = query.query(params![agent, from, until, limit as u64 + 1])?;
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
                 let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
                 records.push((row.get(0)?, record));
             }
-            Ok(records)
+            let is_cut = records.len() > limit;
+            records.truncate(limit);
+            Ok::<_, StoreError>((records, is_cut))
+        };
+        self.read(move |connection| {
+            let before = "time >= ? AND time < ? ORDER BY time DESC, number DESC";
+            let (mut records, cut_before) = side(connection, before, from, at)?;
+            records.reverse();
+            let (after, cut_after) = side(connection, "time BETWEEN ? AND ? ORDER BY time, number", at, until)?;
+            records.extend(after);
+            Ok((records, cut_before || cut_after))
         })
         .await
     }

@@ -18,6 +18,8 @@ mod outbox;
 mod people;
 mod records;
 mod retention;
+#[cfg(test)]
+mod scale;
 mod schema;
 mod seals;
 mod search;

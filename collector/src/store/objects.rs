@@ -199,15 +199,16 @@ impl Objects {
 
 impl Touched {
     fn add(&mut self, transfer: &Transfer, master: &Master, agent: i64, time: i64, number: i64) {
+        // A hostile record may name a master twice.
+        if self.records.last() == Some(&number) {
+            return;
+        }
+        self.records.push(number);
         self.first_seen = self.first_seen.min(time);
         self.sum.add(transfer, time);
         if transfer.operation == Operation::Open && transfer.destination.is_none() && went_through(transfer.disposition)
         {
             self.opens += u64::from(transfer.attempts.max(1));
-        }
-        // A hostile record may name a master twice.
-        if self.records.last() != Some(&number) {
-            self.records.push(number);
         }
         if let Some(object) = &master.object {
             self.object = Some(line(object, TEXT));
@@ -222,7 +223,7 @@ impl Touched {
 
     fn write(&self, connection: &Connection, received: i64) -> Result<(), StoreError> {
         let Sum { went, refused, last_seen } = self.sum;
-        let outcomes = i64::from(went > 0) * WENT | i64::from(refused > 0) * REFUSED;
+        let outcomes = (i64::from(went > 0) * WENT) | (i64::from(refused > 0) * REFUSED);
         let (number, heard, known): (i64, i64, i64) = connection
             .prepare_cached(
                 "INSERT INTO objects (key, collection, path, object, first_seen, last_seen, heard, outcomes,
@@ -332,12 +333,18 @@ impl Step {
         )?;
         let mut rows = query.query([after, STEP])?;
         while let Some(row) = rows.next()? {
-            let record: Record = serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?;
-            step.last = row.get(0)?;
-            step.received = row.get(2)?;
-            step.objects.add(row.get(1)?, &record, step.last);
-            step.texts.push((step.last, search::text(&record)));
+            (step.last, step.received) = (row.get(0)?, row.get(2)?);
             step.count += 1;
+            match serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?) {
+                Ok(record) => {
+                    step.objects.add(row.get(1)?, &record, step.last);
+                    step.texts.push((step.last, search::text(&record)));
+                }
+                // It must not keep those behind it from being summed up.
+                Err(error) => {
+                    tracing::error!(record = step.last, %error, "a stored record cannot be read: lists and search leave it out");
+                }
+            }
         }
         Ok(step)
     }

@@ -75,7 +75,7 @@ pub(super) fn text(record: &Record) -> String {
         text.push_str(more.get(..end).unwrap_or_default());
     };
     match &record.event {
-        Event::Transfer(transfer) => texts(transfer).for_each(|more| also(more)),
+        Event::Transfer(transfer) => texts(transfer).for_each(&mut also),
         Event::Notice(notice) => {
             also(&notice.code);
             also(&notice.message);
