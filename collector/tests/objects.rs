@@ -75,6 +75,11 @@ async fn everything_that_happened_to_a_master_is_on_its_page() {
     assert_eq!(names(&list).len(), 2);
     let a = keys(&list)[names(&list).iter().position(|name| name == "a.tif").unwrap()].clone();
     let page = world.page(&format!("/objects/{a}"), &session).await;
+    let (alert, _) = page.split_once("/alerts/").unwrap().1.split_once('"').unwrap();
+    let alert = world.page(&format!("/alerts/{alert}"), &session).await;
+    // The latest of its records leads the alert.
+    let b = keys(&list)[names(&list).iter().position(|name| name == "b.tif").unwrap()].clone();
+    assert!(alert.contains(&format!("<a href=\"/objects/{b}\">b.tif</a>")), "the alert leads to the object");
     // What was taken back is not there, and what is no larger than public is told by its size alone.
     for text in [
         "41.0 %<small>as the workstation counted",
@@ -321,4 +326,25 @@ async fn what_comes_twice_counts_once() {
     world.send(&[refused_copy(2, "/m/b.tif")]).await;
     let page = page_with(&world, &session, "/objects", "b.tif").await;
     assert_eq!(page.matches("<td class=\"number\">1</td>").count(), 2, "{page}");
+}
+
+#[tokio::test]
+async fn records_of_before_there_were_lists_are_summed_up() {
+    let world = World::new().await;
+    let session = world.set_up().await;
+    world.send(&[refused_copy(1, "/m/a.tif"), refused_copy(2, "/m/b.tif")]).await;
+    page_with(&world, &session, "/objects", "b.tif").await;
+    let World { directory, running, client, agent, reader } = world;
+    running.stop().await;
+    let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
+    let tables = ["objects", "object_text", "object_destinations", "object_sent", "object_records", "accounts"];
+    let drop = tables.map(|table| format!("DROP TABLE {table};")).concat();
+    let rest = "DROP TABLE record_text; DROP TABLE summed; DROP TRIGGER records_removed; PRAGMA user_version = 5;";
+    database.execute_batch(&(drop + rest)).unwrap();
+    database.close().unwrap();
+    let settings = vitrine_collector::server::Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());
+    let running = vitrine_collector::server::start(settings).await.unwrap();
+    let world = World { directory, running, client, agent, reader };
+    let page = page_with(&world, &session, "/objects", "b.tif").await;
+    assert_eq!(names(&page), ["b.tif", "a.tif"]);
 }

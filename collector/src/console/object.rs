@@ -116,11 +116,9 @@ impl Happened {
         })
     }
 
+    /// The tier's measure tells the scale.
     fn coverage(&self) -> String {
-        match (self.coverage, self.scale) {
-            (Some(coverage), Some(scale)) => shown(coverage, scale),
-            _ => String::new(),
-        }
+        self.coverage.map_or(String::new(), |coverage| format!("{:.0} %", coverage * 100.0))
     }
 
     fn sent(&self) -> Option<String> {
