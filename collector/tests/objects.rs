@@ -348,3 +348,19 @@ async fn records_of_before_there_were_lists_are_summed_up() {
     let page = page_with(&world, &session, "/objects", "b.tif").await;
     assert_eq!(names(&page), ["b.tif", "a.tif"]);
 }
+
+#[tokio::test]
+async fn a_hundred_destinations_are_told_and_that_there_are_more() {
+    let world = World::new().await;
+    let session = world.set_up().await;
+    let to = |n: u64| happened(n, allowed("/m/a.tif", &format!("place {n:03}"), None, None));
+    world.send(&(1..=101).map(to).collect::<Vec<_>>()).await;
+    let list = page_with(&world, &session, "/objects", "<td class=\"number\">101</td>").await;
+    assert!(list.contains("place 001, place 002, place 003, …"));
+    let page = world.page(&format!("/objects/{}", keys(&list)[0]), &session).await;
+    assert_eq!(page.matches("href=\"/objects?to=place").count(), 100);
+    assert!(page.contains("more destinations than"));
+    let csv = world.client.get(world.url("/objects.csv")).header("cookie", &session).send().await.unwrap();
+    assert!(csv.text().await.unwrap().contains("place 100; …\""));
+    assert_eq!(world.page("/objects", &session).await.matches("<option value=\"place").count(), 100);
+}

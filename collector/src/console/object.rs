@@ -17,7 +17,7 @@ use super::{Bar, PageError, words};
 use crate::alert::text::line;
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{ObjectKey, Whereto, destination, object_key};
+use crate::store::{DESTINATIONS, ObjectKey, Whereto, destination, object_key};
 
 /// Records on one page.
 const PAGE: u32 = 50;
@@ -34,6 +34,7 @@ struct ObjectPage {
     opens: u64,
     thumbnail: Option<String>,
     places: Vec<PlaceView>,
+    more_places: bool,
     history: Vec<HappenedView>,
     is_first: bool,
     older: Option<i64>,
@@ -208,7 +209,8 @@ pub(crate) async fn page(
         first: Time::new(master.first_seen),
         opens: master.opens,
         thumbnail: master.thumbnail.clone().filter(|_| is_kept),
-        places: places.iter().map(PlaceView::new).collect(),
+        more_places: places.len() > DESTINATIONS,
+        places: places.iter().take(DESTINATIONS).map(PlaceView::new).collect(),
         is_first: before.is_none(),
         older: found.last().filter(|_| more).map(|(number, ..)| *number),
         history: found

@@ -15,7 +15,7 @@ use super::objects::Filter;
 use super::session::{Analyst, SignedIn};
 use super::{PageError, words};
 use crate::server::Collector;
-use crate::store::{Actor, Master, Turn};
+use crate::store::{Actor, DESTINATIONS, Master, Turn};
 
 /// Lines in one file.
 const MOST: u32 = 10_000;
@@ -159,7 +159,12 @@ async fn masters(
     let filter = filter.bounded();
     let actor = Actor::User(signed_in.0.user);
     collector.store.record_export(actor, file, filter.address(&[])).await?;
-    Ok(collector.store.objects(filter.query(), Turn::Newest, MOST).await?)
+    let mut found = collector.store.objects(filter.query(), Turn::Newest, MOST).await?;
+    for master in found.iter_mut().filter(|master| master.destinations.len() > DESTINATIONS) {
+        master.destinations.truncate(DESTINATIONS);
+        master.destinations.push("…".into());
+    }
+    Ok(found)
 }
 
 async fn history(

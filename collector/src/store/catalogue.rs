@@ -18,9 +18,9 @@ const FILE_PATIENCE: Duration = Duration::from_secs(30);
 /// Names that a filter offers.
 const NAMES: u32 = 100;
 /// Destinations that a line of the list names.
-const NAMED: u32 = 4;
-/// Destinations of one master that are told.
-const DESTINATIONS: u32 = 100;
+const NAMED: u64 = 4;
+/// Destinations of one master that its page and a file tell; one more says that there are others.
+pub(crate) const DESTINATIONS: usize = 100;
 
 const COLUMNS: &str = "objects.number, key, objects.collection, objects.path, objects.object, first_seen, objects.last_seen, \
                        objects.went, objects.refused, opens, thumbnail";
@@ -210,8 +210,9 @@ pub(super) fn page(
     }
     let mut names =
         connection.prepare_cached("SELECT destination FROM object_destinations WHERE object = ? LIMIT ?")?;
+    let most = if limit > NAMES { DESTINATIONS as u64 + 1 } else { NAMED };
     for master in &mut masters {
-        let found = names.query_map(params![master.number, NAMED], |row| row.get(0))?;
+        let found = names.query_map(params![master.number, most], |row| row.get(0))?;
         master.destinations = found.collect::<Result<_, _>>()?;
     }
     Ok(masters)
@@ -272,7 +273,7 @@ impl Store {
                     (SELECT count(*) FROM object_sent AS s WHERE s.object = d.object AND s.destination = d.destination)
                  FROM object_destinations AS d WHERE object = ? ORDER BY heard DESC, destination LIMIT ?",
             )?;
-            let places = query.query_map(params![found.number, DESTINATIONS], whereto)?.collect::<Result<_, _>>()?;
+            let places = query.query_map(params![found.number, DESTINATIONS as u64 + 1], whereto)?.collect::<Result<_, _>>()?;
             let kept = connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM evidence WHERE digest = ?)")?
                 .query_row([&found.thumbnail], |row| row.get(0))?;

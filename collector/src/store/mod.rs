@@ -40,7 +40,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 pub use alerts::AlertFilter;
 pub(crate) use audit::Kind;
 pub use audit::{Actor, AuditEntry, AuditFilter, Broken, Head};
-pub(crate) use catalogue::{Master, ObjectQuery, Outcome, Turn, Whereto};
+pub(crate) use catalogue::{DESTINATIONS, Master, ObjectQuery, Outcome, Turn, Whereto};
 pub use certificates::Certificate;
 pub(crate) use certificates::{Enrolment, Sender};
 pub use claim::Claim;
