@@ -339,7 +339,7 @@ async fn records_of_before_there_were_lists_are_summed_up() {
     let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
     let tables = ["objects", "object_text", "object_destinations", "object_sent", "object_records", "accounts"];
     let drop = tables.map(|table| format!("DROP TABLE {table};")).concat();
-    let rest = "DROP TABLE record_text; DROP TABLE summed; DROP TRIGGER records_removed; PRAGMA user_version = 5;";
+    let rest = "DROP TABLE record_words; DROP TABLE record_text; DROP TABLE summed; DROP TRIGGER records_removed; PRAGMA user_version = 5;";
     database.execute_batch(&(drop + rest)).unwrap();
     database.close().unwrap();
     let settings = vitrine_collector::server::Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());

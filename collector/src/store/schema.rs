@@ -342,6 +342,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX accounts_name ON accounts (name COLLATE NOCASE);
     CREATE INDEX accounts_heard ON accounts (heard);
     CREATE VIRTUAL TABLE record_text USING fts5 (text, content = '', contentless_delete = 1);
+    CREATE VIRTUAL TABLE record_words USING fts5vocab (record_text, instance);
     CREATE TRIGGER records_removed AFTER DELETE ON records BEGIN
         DELETE FROM object_records WHERE record = old.number;
         DELETE FROM record_text WHERE rowid = old.number;

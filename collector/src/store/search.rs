@@ -1,10 +1,10 @@
 //! Search over everything: masters, workstations, users, alerts and records, each the newest first, in so much time
 //! as somebody waits for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use vitrine_policy::record::{Event, Record, Transfer};
 
 use super::catalogue::{self, Master, ObjectQuery, Turn};
@@ -18,9 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const EACH: u32 = 10;
 /// Records shown.
 const RECORDS: usize = 25;
-/// Shortest word that is taken for the beginning of one, in bytes (a Chinese character is enough): a shorter one begins
-/// too many.
-const BEGINNING: usize = 3;
+/// Words that one of the text may be the beginning of, and in how many the search for records takes it so. FTS5's own
+/// prefix queries gather all that fit before the first answer, which takes seconds over millions of records.
+const BEGUN: usize = 64;
+/// Records that are looked through between two looks at the clock, which FTS5 never looks at.
+const WINDOW: i64 = 250_000;
 /// Longest text of a record that can be found, in bytes.
 const TEXT: usize = 16 << 10;
 
@@ -98,11 +100,11 @@ impl Store {
     /// What fits a text, at most ten of each kind and 25 records.
     pub(crate) async fn search(&self, text: String) -> Result<Found, StoreError> {
         self.read_within(PATIENCE, move |connection| {
-            let mut found = Found::default();
+            let (begun, mut found) = (Instant::now(), Found::default());
             if words(&text).is_empty() {
                 return Ok(found);
             }
-            match found.fill(connection, &text) {
+            match found.fill(connection, &text, begun) {
                 Err(StoreError::Slow) => found.is_cut = true,
                 done => done?,
             }
@@ -113,47 +115,66 @@ impl Store {
 }
 
 impl Found {
-    fn fill(&mut self, connection: &Connection, text: &str) -> Result<(), StoreError> {
+    fn fill(&mut self, connection: &Connection, text: &str, begun: Instant) -> Result<(), StoreError> {
         self.hosts = hosts(connection, text)?;
         self.accounts = accounts(connection, text)?;
         let query = ObjectQuery { text: text.into(), ..ObjectQuery::default() };
         self.masters = catalogue::page(connection, &query, Turn::Newest, EACH)?;
         let query = Query { text: text.into(), ..Query::default() };
         self.alerts = listing::page(connection, &query, Key::Newest, EACH)?;
-        // Whole words are found at once however common they are; of beginnings the whole index has to be gone through.
-        records(connection, &whole(text), &mut self.records)?;
-        if self.records.len() < RECORDS {
-            records(connection, &beginnings(text), &mut self.records)?;
+        self.find_records(connection, text, begun)
+    }
+
+    /// The newest records that fit, from window to window of numbers while there is time.
+    fn find_records(&mut self, connection: &Connection, text: &str, begun: Instant) -> Result<(), StoreError> {
+        let words = beginnings(connection, text)?;
+        let mut query = connection.prepare_cached(
+            "SELECT records.alert, records.body FROM record_text CROSS JOIN records ON records.number = record_text.rowid
+             WHERE record_text MATCH ? AND record_text.rowid <= ? AND record_text.rowid > ?
+             ORDER BY record_text.rowid DESC LIMIT ?",
+        )?;
+        let mut until: i64 =
+            connection.prepare_cached("SELECT ifnull(max(number), 0) FROM records")?.query_row([], |row| row.get(0))?;
+        while until > 0 && self.records.len() < RECORDS {
+            if begun.elapsed() > PATIENCE {
+                return Err(StoreError::Slow);
+            }
+            let left = (RECORDS - self.records.len()) as u64;
+            let mut rows = query.query(params![words, until, until - WINDOW, left])?;
+            while let Some(row) = rows.next()? {
+                let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+                self.records.push((row.get(0)?, record));
+            }
+            until -= WINDOW;
         }
         Ok(())
     }
 }
 
-fn whole(text: &str) -> String {
-    words(text).iter().map(|word| word.trim_end_matches('*')).collect::<Vec<_>>().join(" AND ")
-}
-
-fn beginnings(text: &str) -> String {
-    // Two of the bytes are quotes, one is the asterisk.
-    let of = |word: &String| {
-        if word.len() < BEGINNING + 3 { word.trim_end_matches('*').into() } else { word.clone() }
-    };
-    words(text).iter().map(of).collect::<Vec<String>>().join(" AND ")
-}
-
-fn records(connection: &Connection, words: &str, found: &mut Vec<FoundRecord>) -> Result<(), StoreError> {
-    let mut query = connection.prepare_cached(
-        "SELECT records.alert, records.body FROM record_text CROSS JOIN records ON records.number = record_text.rowid
-         WHERE record_text MATCH ? ORDER BY record_text.rowid DESC LIMIT ?",
-    )?;
-    let mut rows = query.query(params![words, RECORDS as u64])?;
-    while let Some(row) = rows.next()? {
-        let record: Record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
-        if found.len() < RECORDS && !found.iter().any(|(_, known)| known.id == record.id) {
-            found.push((row.get(0)?, record));
+/// What the search for records asks of FTS5: every word of a text, or one of those that it begins.
+fn beginnings(connection: &Connection, text: &str) -> Result<String, StoreError> {
+    let mut next = connection.prepare_cached("SELECT term FROM record_words WHERE term >= ? AND term < ? LIMIT 1")?;
+    let mut all = Vec::new();
+    for word in plain(text) {
+        // Only the last part of `K2B_00` can go on.
+        let at = word.rfind(|letter: char| !letter.is_alphanumeric()).map_or(0, |at| at + 1);
+        let at = word.ceil_char_boundary(at);
+        let (head, tail) = word.split_at(at);
+        let (tail, mut any) = (tail.to_lowercase(), vec![quoted(word)]);
+        let (mut from, end) = (tail.clone(), format!("{tail}\u{10ffff}"));
+        while !tail.is_empty() && any.len() <= BEGUN {
+            let Some(term) = next.query_row([&from, &end], |row| row.get::<_, String>(0)).optional()? else { break };
+            any.push(quoted(&format!("{head}{term}")));
+            from = format!("{term}\u{1}");
         }
+        all.push(format!("({})", any.join(" OR ")));
     }
-    Ok(())
+    Ok(all.join(" AND "))
+}
+
+/// A text as FTS5 takes it whatever it holds.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// Workstations of whose name a word is part.
@@ -192,16 +213,4 @@ fn accounts(connection: &Connection, text: &str) -> Result<Vec<Account>, StoreEr
 fn plain(text: &str) -> impl Iterator<Item = &str> {
     let count = words(text).len();
     text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{beginnings, whole};
-
-    #[test]
-    fn a_short_word_is_a_whole_one() {
-        assert_eq!(beginnings("cp wen mas"), "\"cp\" AND \"wen\"* AND \"mas\"*");
-        assert_eq!(beginnings("寒"), "\"寒\"*");
-        assert_eq!(whole("cp wen*"), "\"cp\" AND \"wen*\"");
-    }
 }
