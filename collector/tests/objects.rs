@@ -337,16 +337,18 @@ async fn records_of_before_there_were_lists_are_summed_up() {
     let World { directory, running, client, agent, reader } = world;
     running.stop().await;
     let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
-    let tables = ["objects", "object_text", "object_destinations", "object_sent", "object_records", "accounts"];
-    let drop = tables.map(|table| format!("DROP TABLE {table};")).concat();
-    let rest = "DROP TABLE record_words; DROP TABLE record_text; DROP TABLE summed; DROP TRIGGER records_removed; PRAGMA user_version = 5;";
-    database.execute_batch(&(drop + rest)).unwrap();
+    let before = "DELETE FROM object_records; DELETE FROM accounts; UPDATE summed SET upto = 0;
+                  INSERT INTO record_text (record_text) VALUES ('delete-all');";
+    database.execute_batch(before).unwrap();
+    let left: i64 = database.query_row("SELECT count(*) FROM objects", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
     database.close().unwrap();
     let settings = vitrine_collector::server::Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());
     let running = vitrine_collector::server::start(settings).await.unwrap();
     let world = World { directory, running, client, agent, reader };
     let page = page_with(&world, &session, "/objects", "b.tif").await;
     assert_eq!(names(&page), ["b.tif", "a.tif"]);
+    assert!(world.page("/search?q=wen", &session).await.contains("2 refused"));
 }
 
 #[tokio::test]
