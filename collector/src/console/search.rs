@@ -31,6 +31,7 @@ struct SearchPage {
     /// The text behind the `?` of a list's address.
     this: String,
     is_cut: bool,
+    is_partial: bool,
     is_empty: bool,
     masters: Vec<MasterView>,
     hosts: Vec<HostView>,
@@ -153,6 +154,7 @@ pub(crate) async fn page(
         bar,
         this: address(&[("q", &query)]),
         is_cut: found.is_cut,
+        is_partial: found.is_partial,
         is_empty: found.masters.is_empty()
             && found.hosts.is_empty()
             && found.accounts.is_empty()

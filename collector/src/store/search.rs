@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const EACH: u32 = 10;
 /// Records shown.
 const RECORDS: usize = 25;
+/// Shortest end of a word that may be the beginning of others, in bytes (a Chinese character is enough).
+const BEGINNING: usize = 3;
 /// Words that one of the text may be the beginning of, and in how many the search for records takes it so. FTS5's own
 /// prefix queries gather all that fit before the first answer, which takes seconds over millions of records.
 const BEGUN: usize = 64;
@@ -57,6 +59,8 @@ pub(crate) struct Found {
     pub(crate) records: Vec<FoundRecord>,
     /// Whether time ran out before everything was looked through.
     pub(crate) is_cut: bool,
+    /// Whether records were looked for by some only of the words that the text begins.
+    pub(crate) is_partial: bool,
 }
 
 /// Makes the texts of records known to the search.
@@ -127,7 +131,8 @@ impl Found {
 
     /// The newest records that fit, from window to window of numbers while there is time.
     fn find_records(&mut self, connection: &Connection, text: &str, begun: Instant) -> Result<(), StoreError> {
-        let words = beginnings(connection, text)?;
+        let (words, is_partial) = beginnings(connection, text)?;
+        self.is_partial = is_partial;
         let mut query = connection.prepare_cached(
             "SELECT records.alert, records.body FROM record_text CROSS JOIN records ON records.number = record_text.rowid
              WHERE record_text MATCH ? AND record_text.rowid <= ? AND record_text.rowid > ?
@@ -151,10 +156,11 @@ impl Found {
     }
 }
 
-/// What the search for records asks of FTS5: every word of a text, or one of those that it begins.
-fn beginnings(connection: &Connection, text: &str) -> Result<String, StoreError> {
+/// What the search for records asks of FTS5: every word of a text, or one of those that it begins; and whether it begins
+/// more than are asked for.
+fn beginnings(connection: &Connection, text: &str) -> Result<(String, bool), StoreError> {
     let mut next = connection.prepare_cached("SELECT term FROM record_words WHERE term >= ? AND term < ? LIMIT 1")?;
-    let mut all = Vec::new();
+    let (mut all, mut is_partial) = (Vec::new(), false);
     for word in plain(text) {
         // Only the last part of `K2B_00` can go on.
         let at = word.rfind(|letter: char| !letter.is_alphanumeric()).map_or(0, |at| at + 1);
@@ -162,14 +168,18 @@ fn beginnings(connection: &Connection, text: &str) -> Result<String, StoreError>
         let (head, tail) = word.split_at(at);
         let (tail, mut any) = (tail.to_lowercase(), vec![quoted(word)]);
         let (mut from, end) = (tail.clone(), format!("{tail}\u{10ffff}"));
-        while !tail.is_empty() && any.len() <= BEGUN {
+        while tail.len() >= BEGINNING {
             let Some(term) = next.query_row([&from, &end], |row| row.get::<_, String>(0)).optional()? else { break };
+            if any.len() > BEGUN {
+                is_partial = true;
+                break;
+            }
             any.push(quoted(&format!("{head}{term}")));
             from = format!("{term}\u{1}");
         }
         all.push(format!("({})", any.join(" OR ")));
     }
-    Ok(all.join(" AND "))
+    Ok((all.join(" AND "), is_partial))
 }
 
 /// A text as FTS5 takes it whatever it holds.
