@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -274,7 +274,7 @@ impl Running {
 }
 
 /// Keeps the lists of masters and the search up with the records, until the server stops. It takes a quarter of the
-/// time at most, so that records come in while many of before wait to be summed up.
+/// writer's time at most, so that records come in while many of before wait to be summed up.
 async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
     let mut pause = Duration::ZERO;
     loop {
@@ -282,10 +282,9 @@ async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
             () = tokio::time::sleep(pause) => {}
             _ = stopped.changed() => return,
         }
-        let begun = Instant::now();
         pause = match store.sum_up().await {
-            Ok(true) => begun.elapsed() * 3,
-            Ok(false) => Duration::from_millis(500),
+            Ok(Some(taken)) => taken * 3,
+            Ok(None) => Duration::from_millis(500),
             Err(error) => {
                 tracing::error!(%error, "lists of masters and search do not know of the latest records");
                 Duration::from_secs(5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import threading
 import time
@@ -21,6 +23,8 @@ RECORDS = 40_000
 BATCH = 50
 MASTERS = 5_000
 USERS = 40
+# How long lists may take to catch up, in seconds.
+PATIENCE = 120
 PROGRAMS = ("cp", "rsync", "gimp", "magick", "curl", "scp")
 DESTINATIONS = ("website", "archive", "courier disk", "elsewhere")
 
@@ -44,6 +48,12 @@ def ingest(lab: Lab, pairs: int) -> Iterator[Row]:
             for sender in senders:
                 sender.join()
             seconds, spent = time.monotonic() - began, writer(serving.pid) - before
+            early, began = summed(data), time.monotonic()
+            while summed(data) < RECORDS and time.monotonic() - began < PATIENCE:
+                time.sleep(0.2)
+            late, whole = time.monotonic() - began, writer(serving.pid) - before
+            if summed(data) < RECORDS:
+                raise RuntimeError(f"{summed(data)} of {RECORDS} records were summed up in {PATIENCE} s")
         finally:
             serving.terminate()
             serving.wait()
@@ -55,6 +65,9 @@ def ingest(lab: Lab, pairs: int) -> Iterator[Row]:
     yield Row("  processor time of the writer, each record", "us", [spent / RECORDS * 1e6])
     yield Row("  acknowledged, 99th percentile", "ms", [taken[int(len(taken) * 0.99) - 1] * 1e3])
     yield Row("  on the disk, each record", "bytes", [stored / RECORDS])
+    yield Row("  in lists and search by then", "%", [early / RECORDS * 100])
+    yield Row("  until all are", "s", [late])
+    yield Row("  processor time of the writer with that", "us", [whole / RECORDS * 1e6])
 
 
 def made(program: Path, data: Path, name: str) -> str:
@@ -70,6 +83,12 @@ def listening(said: Path) -> str:
                 return line.removeprefix("listening on http://")
         time.sleep(0.02)
     raise RuntimeError("the collector does not listen")
+
+
+def summed(data: Path) -> int:
+    """How far the lists of masters and the search are behind the records, which they follow."""
+    with contextlib.closing(sqlite3.connect(f"file:{data}/collector.db?mode=ro", uri=True)) as database:
+        return database.execute("SELECT upto FROM summed").fetchone()[0]
 
 
 def writer(pid: int) -> float:

@@ -5,6 +5,7 @@
 //! of four tables and many share them; `summed` says how far they are, in the transaction of each step.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use vitrine_policy::record::{Destination, Event, Master, Mount, Operation, Place, Record, Transfer};
@@ -300,15 +301,15 @@ impl To {
 }
 
 impl Store {
-    /// Sums up the next records; says whether more may wait.
-    pub(crate) async fn sum_up(&self) -> Result<bool, StoreError> {
+    /// Sums up the next records; says how long that took of the writer's time, if more may wait.
+    pub(crate) async fn sum_up(&self) -> Result<Option<Duration>, StoreError> {
         let step = self.read(Step::read).await?;
         if step.count == 0 {
-            return Ok(false);
+            return Ok(None);
         }
-        let is_whole = step.count == STEP;
+        let (is_whole, begun) = (step.count == STEP, Instant::now());
         self.write(move |connection| step.write(connection)).await?;
-        Ok(is_whole)
+        Ok(is_whole.then(|| begun.elapsed()))
     }
 }
 
