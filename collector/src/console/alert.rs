@@ -21,8 +21,8 @@ use crate::store::{Around, TriageEntry};
 
 /// Records shown of the alert.
 const RECORDS: u32 = 20;
-/// Records shown of the time around it.
-const AROUND: u32 = 200;
+/// Records shown of the time before it, and of the time from it on.
+const AROUND: usize = 100;
 /// Longest title of a record, in characters.
 const TITLE: usize = 300;
 
@@ -66,7 +66,8 @@ pub(crate) async fn page(
         return Err(none().into());
     };
     let (from, until) = (alert.first_seen.saturating_sub(WINDOW), alert.last_seen.saturating_add(WINDOW));
-    let around = collector.store.around(alert.agent.clone(), from, until, AROUND + 1).await?;
+    let at = records.first().map_or(alert.last_seen, |lead| lead.time).clamp(from, until);
+    let (around, cut) = collector.store.around(alert.agent.clone(), (from, at, until), AROUND).await?;
     let history = collector.store.history(id).await?;
     super::page(&AlertPage {
         bar: Bar::new(&collector, signed_in, "alerts").await?,
@@ -75,8 +76,8 @@ pub(crate) async fn page(
         may_reopen: matches!(alert.state, AlertState::Acknowledged | AlertState::Closed),
         verdicts: Verdict::ALL,
         history: history.into_iter().map(HistoryView::new).collect(),
-        cut: around.len() > AROUND as usize,
-        around: around.iter().take(AROUND as usize).map(|record| AroundView::new(record, &alert)).collect(),
+        cut,
+        around: around.iter().map(|record| AroundView::new(record, &alert)).collect(),
         alert: AlertView::new(&alert, &records, &kept),
     })
 }

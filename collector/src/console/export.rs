@@ -77,7 +77,8 @@ async fn alerts(
     Ok(collector.store.list(filter.query(), Key::Newest, MOST).await?)
 }
 
-fn file(kind: &'static str, name: &'static str) -> [(HeaderName, &'static str); 2] {
+/// The headers of a file to keep.
+pub(super) fn file(kind: &'static str, name: &'static str) -> [(HeaderName, &'static str); 2] {
     [(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)]
 }
 
@@ -105,7 +106,7 @@ fn cells(alert: &Alert) -> [String; 17] {
 }
 
 /// A row as RFC 4180 has it, every cell in quotes.
-fn row(cells: impl Iterator<Item = String>) -> String {
+pub(super) fn row(cells: impl Iterator<Item = String>) -> String {
     let cells: Vec<_> = cells.map(|cell| format!("\"{}\"", tame(&cell).replace('"', "\"\""))).collect();
     format!("{}\r\n", cells.join(","))
 }

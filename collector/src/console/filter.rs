@@ -122,7 +122,7 @@ impl Filter {
 }
 
 /// When a day begins where the collector stands, or the day after it.
-fn midnight(date: &str, after: bool) -> Option<i64> {
+pub(super) fn midnight(date: &str, after: bool) -> Option<i64> {
     let date: Date = date.parse().ok()?;
     let date = if after { date.tomorrow().ok()? } else { date };
     Some(date.to_zoned(TimeZone::system()).ok()?.timestamp().as_millisecond())

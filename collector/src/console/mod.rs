@@ -9,7 +9,11 @@ pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod login;
+pub(crate) mod object;
+pub(crate) mod object_files;
+pub(crate) mod objects;
 mod password;
+pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod triage;
@@ -68,6 +72,8 @@ pub(crate) struct Bar {
     page: &'static str,
     open: u64,
     hosts: HostCount,
+    /// What is being searched for.
+    query: String,
 }
 
 impl Bar {
@@ -75,13 +81,19 @@ impl Bar {
         let Session { user, role, csrf, .. } = signed_in.0;
         let (is_analyst, is_admin) = (role >= UserRole::Analyst, role >= UserRole::Admin);
         let open = collector.store.open_alerts().await?;
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts: collector.store.count_hosts().await? })
+        let (hosts, query) = (collector.store.count_hosts().await?, String::new());
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, query })
     }
 }
 
 pub(crate) async fn style_sheet() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=300")];
     (headers, include_str!("assets/console.css")).into_response()
+}
+
+pub(crate) async fn keys() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "max-age=300")];
+    (headers, include_str!("assets/keys.js")).into_response()
 }
 
 impl From<FormRejection> for Refusal {

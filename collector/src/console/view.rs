@@ -8,6 +8,7 @@ use vitrine_policy::record::{Event, Process, Record, Transfer, last_part};
 use super::words;
 use crate::alert::text::line;
 use crate::alert::{Alert, Kind};
+use crate::store::object_key;
 
 /// Longest text from a record, in characters.
 const TEXT: usize = 1200;
@@ -43,6 +44,8 @@ pub(super) struct AlertView {
 pub(super) struct Picture {
     pub(super) name: String,
     pub(super) digest: Option<String>,
+    /// Key of the object that it shows.
+    pub(super) object: Option<String>,
 }
 
 pub(super) struct Time {
@@ -84,22 +87,19 @@ impl AlertView {
             master: Picture {
                 name: lead.and_then(|lead| lead.masters.first()).map_or(String::new(), |master| short(&master.path)),
                 digest: arrived(&alert.evidence.master),
+                object: lead
+                    .and_then(|lead| lead.masters.first())
+                    .map(|master| hex::encode(object_key(&master.collection, &master.path))),
             },
             copy: Picture {
                 name: lead.map_or(String::new(), |lead| short(&lead.file.path)),
                 digest: arrived(&alert.evidence.copy),
+                object: None,
             },
             tier: alert.tier.clone(),
             measure: alert.measure.as_ref().map(words::measure),
             decision: alert.disposition.map(words::disposition),
-            went_through: matches!(
-                alert.disposition,
-                Some(
-                    vitrine_policy::record::Disposition::Allowed
-                        | vitrine_policy::record::Disposition::WouldBlock
-                        | vitrine_policy::record::Disposition::Failed
-                )
-            ),
+            went_through: alert.disposition.is_some_and(words::went_through),
             destinations: alert.destinations.iter().take(DESTINATIONS).cloned().collect(),
             more_destinations: alert.destinations.len().saturating_sub(DESTINATIONS),
             masters: alert.masters.clone(),

@@ -20,6 +20,11 @@ pub(crate) fn disposition(disposition: Disposition) -> &'static str {
     }
 }
 
+/// Whether what was to go somewhere is there.
+pub(crate) fn went_through(disposition: Disposition) -> bool {
+    matches!(disposition, Disposition::Allowed | Disposition::WouldBlock | Disposition::Failed)
+}
+
 pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Informational => "informational",

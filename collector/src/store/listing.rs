@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use vitrine_policy::record::Record;
 
 use super::alerts::{kept, read, records_of};
@@ -117,8 +117,22 @@ impl Query {
     }
 }
 
+pub(super) fn page(connection: &Connection, query: &Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
+    let (sql, values) = query.sql(key, limit);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut alerts = Vec::new();
+    while let Some(row) = rows.next()? {
+        alerts.push(read(row)?);
+    }
+    if let Key::After(_) = key {
+        alerts.reverse();
+    }
+    Ok(alerts)
+}
+
 /// The words of a text as FTS5 takes them whatever they hold: each one in quotes, as the beginning of a word.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let quoted = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
     text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(WORDS).map(quoted).collect()
 }
@@ -126,20 +140,7 @@ fn words(text: &str) -> Vec<String> {
 impl Store {
     /// A page of alerts, the newest first.
     pub(crate) async fn list(&self, query: Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
-        self.read(move |connection| {
-            let (sql, values) = query.sql(key, limit);
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(values))?;
-            let mut alerts = Vec::new();
-            while let Some(row) = rows.next()? {
-                alerts.push(read(row)?);
-            }
-            if let Key::After(_) = key {
-                alerts.reverse();
-            }
-            Ok(alerts)
-        })
-        .await
+        self.read(move |connection| page(connection, &query, key, limit)).await
     }
 
     /// One alert with so many of its records (the one that leads it first, then the latest).
@@ -159,26 +160,34 @@ impl Store {
         .await
     }
 
-    /// What an agent told of a time, oldest first.
+    /// What an agent told from one time to another, oldest first: of what came before `at` and of what came from then on
+    /// so many records that lie nearest to it, and whether there are more.
     pub(crate) async fn around(
         &self,
         agent: String,
-        from: i64,
-        until: i64,
-        limit: u32,
-    ) -> Result<Vec<Around>, StoreError> {
-        self.read(move |connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT alert, body FROM records WHERE agent = (SELECT number FROM agents WHERE id = ?)
-                 AND time BETWEEN ? AND ? ORDER BY time, number LIMIT ?",
-            )?;
-            let mut rows = query.query(params![agent, from, until, limit])?;
+        (from, at, until): (i64, i64, i64),
+        limit: usize,
+    ) -> Result<(Vec<Around>, bool), StoreError> {
+        const OF: &str = "SELECT alert, body FROM records WHERE agent = (SELECT number FROM agents WHERE id = ?)";
+        let side = move |connection: &Connection, condition: &str, from: i64, until: i64| {
+            let mut query = connection.prepare_cached(&format!("{OF} AND {condition} LIMIT ?"))?;
+            let mut rows = query.query(params![agent, from, until, limit as u64 + 1])?;
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
                 let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
                 records.push((row.get(0)?, record));
             }
-            Ok(records)
+            let is_cut = records.len() > limit;
+            records.truncate(limit);
+            Ok::<_, StoreError>((records, is_cut))
+        };
+        self.read(move |connection| {
+            let before = "time >= ? AND time < ? ORDER BY time DESC, number DESC";
+            let (mut records, cut_before) = side(connection, before, from, at)?;
+            records.reverse();
+            let (after, cut_after) = side(connection, "time BETWEEN ? AND ? ORDER BY time, number", at, until)?;
+            records.extend(after);
+            Ok((records, cut_before || cut_after))
         })
         .await
     }

@@ -7,17 +7,22 @@
 mod alerts;
 mod audit;
 mod backup;
+mod catalogue;
 mod certificates;
 mod claim;
 mod evidence;
 mod hosts;
 mod listing;
+mod objects;
 mod outbox;
 mod people;
 mod records;
 mod retention;
+#[cfg(test)]
+mod scale;
 mod schema;
 mod seals;
+mod search;
 mod sessions;
 mod silence;
 mod tokens;
@@ -27,7 +32,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -35,16 +40,19 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 pub use alerts::AlertFilter;
 pub(crate) use audit::Kind;
 pub use audit::{Actor, AuditEntry, AuditFilter, Broken, Head};
+pub(crate) use catalogue::{DESTINATIONS, Master, ObjectQuery, Outcome, Turn, Whereto};
 pub use certificates::Certificate;
 pub(crate) use certificates::{Enrolment, Sender};
 pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
 pub(crate) use listing::{Around, Key, Query};
+pub(crate) use objects::{ObjectKey, destination, object_key};
 pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
 pub use people::{User, UserRole};
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
+pub(crate) use search::Account;
 pub(crate) use sessions::{Admission, Session};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token, Worth};
@@ -57,6 +65,8 @@ pub const FILE: &str = "collector.db";
 
 /// How many writes may wait; one more is told to come back later.
 const QUEUE: usize = 1024;
+/// After how many instructions of SQLite's machine the clock is looked at where time is short.
+const INSTRUCTIONS: i32 = 10_000;
 /// How many reads run at once.
 const READERS: usize = 4;
 /// How long one process waits for another's lock on the database (the command line beside the server).
@@ -74,6 +84,9 @@ pub enum StoreError {
     /// The server is stopping.
     #[error("the collector is stopping")]
     Closed,
+    /// A question takes longer than anybody should wait.
+    #[error("the question took too long")]
+    Slow,
     /// Another server uses the directory.
     #[error("another vitrine-collector serves from {}", .0.display())]
     InUse(PathBuf),
@@ -122,6 +135,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
             // With WAL on a full disk, growing the shared-memory file or syncing fails as an I/O error.
             Some(rusqlite::ErrorCode::SystemIoFailure) if is_write_failure(&error) => StoreError::Full,
+            Some(rusqlite::ErrorCode::OperationInterrupted) => StoreError::Slow,
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => StoreError::Busy,
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 StoreError::Damaged(error.to_string())
@@ -221,21 +235,45 @@ impl Store {
         told.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// As [`Store::read`], for at most so long: what is not done then ends as [`StoreError::Slow`].
+    async fn read_within<T, F>(&self, time: Duration, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(move |connection| {
+            let begun = Instant::now();
+            connection.progress_handler(INSTRUCTIONS, Some(move || begun.elapsed() > time))?;
+            let outcome = work(connection);
+            connection.progress_handler(0, None::<fn() -> bool>)?;
+            outcome
+        })
+        .await
+    }
+
     /// Runs `work` on a connection that sees the last commit and cannot write.
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        self.run(|connection| work(connection)).await
+    }
+
+    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         let readers = Arc::clone(&self.readers);
         let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let reading = tokio::task::spawn_blocking(move || {
             let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
+            let mut connection = match idle {
                 Some(connection) => connection,
                 None => connect_to_read(&readers.path)?,
             };
-            let outcome = work(&connection);
+            let outcome = work(&mut connection);
             readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             outcome
         });

@@ -1,6 +1,6 @@
 //! What is older than it may be kept goes, a little at a time, so that nobody who writes waits for it.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use vitrine_policy::record::Severity;
 
 use super::{Store, StoreError};
@@ -42,6 +42,8 @@ const ALERTS: &str = "DELETE FROM alerts WHERE id IN (
         AND NOT EXISTS (SELECT 1 FROM agents WHERE agents.silent = old.id) LIMIT ?3)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE digest IN (
     SELECT digest FROM evidence WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
+const ACCOUNTS: &str = "DELETE FROM accounts WHERE name IN (
+    SELECT name FROM accounts WHERE ?1 = 0 AND heard < ?2 LIMIT ?3)";
 const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE number IN (
     SELECT number FROM dead_letters WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
 const MESSAGES: &str = "DELETE FROM outbox WHERE number IN (
@@ -67,6 +69,10 @@ impl Store {
             removed.remains += self.remove(DEAD_LETTERS, 0, now.saturating_sub(age)).await?;
             removed.remains += self.remove(MESSAGES, 0, now.saturating_sub(age)).await?;
         }
+        // Users of whom no record can be left: the next number is of a later one.
+        let oldest = "SELECT received FROM records ORDER BY number LIMIT 1";
+        let oldest = self.read(|connection| Ok(connection.query_row(oldest, [], |row| row.get(0)).optional()?)).await?;
+        self.remove(ACCOUNTS, 0, oldest.unwrap_or(now)).await?;
         Ok(removed)
     }
 
