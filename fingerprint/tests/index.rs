@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use vitrine_fingerprint::{Content, Entry, Index, IndexError, Kind, Limits, Measurement, measure};
 
 /// A picture of rectangles whose places depend on `seed`, as a PNG.
+/// All bits but one: the last number stands for what is no file.
+const DEVICE: u64 = u64::MAX - 1;
+
 fn drawing(seed: u32, side: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut random = |below: u32| {
@@ -48,7 +51,7 @@ fn entry(path: impl AsRef<Path>, inode: u64, measurement: Measurement) -> Entry 
         path: path.as_ref().to_owned(),
         collection: "masters".to_owned(),
         object: Some("A1".to_owned()),
-        device: u64::MAX,
+        device: DEVICE,
         inode,
         size: measurement.bytes,
         mtime_ns: -5,
@@ -83,8 +86,8 @@ fn a_master_is_found_by_path_inode_bytes_and_looks_also_after_reopening() {
     };
     for index in [Index::open(&file).unwrap(), Index::open_read_only(&file).unwrap()] {
         let known = index.get(&path).unwrap().unwrap();
-        assert_eq!((known.id, known.inode, known.device, known.mtime_ns), (id, 42, u64::MAX, -5));
-        assert_eq!(index.at_inode(u64::MAX, 42), Some(id));
+        assert_eq!((known.id, known.inode, known.device, known.mtime_ns), (id, 42, DEVICE, -5));
+        assert_eq!(index.at_inode(DEVICE, 42), Some(id));
         let exact = index.find(&master).unwrap();
         assert_eq!((exact.len(), exact[0].kind, exact[0].score), (1, Kind::Exact, 1.0));
         assert_eq!(exact[0].master.path, path);
@@ -110,7 +113,7 @@ fn renames_and_removals_follow_directories() {
     assert_eq!(index.rename(Path::new("/s/a"), Path::new("/s/b")).unwrap(), 3);
     assert_eq!(paths(&index, "/"), ["/s/ab", "/s/b", "/s/b/1", "/s/b/2/3"].map(PathBuf::from));
     assert_eq!(index.get(Path::new("/s/b/1")).unwrap().unwrap().id, ids[1]);
-    assert_eq!(index.at_inode(u64::MAX, 6), None);
+    assert_eq!(index.at_inode(DEVICE, 6), None);
     assert_eq!(index.remove_below(Path::new("/s/b/")).unwrap(), 2);
     assert!(index.remove(Path::new("/s/b")).unwrap());
     assert!(!index.remove(Path::new("/s/b")).unwrap());
@@ -124,7 +127,7 @@ fn a_file_measured_again_keeps_its_id() {
     let first = index.insert(&entry("/s/1", 1, measured(&drawing(1, 64)))).unwrap();
     let changed = measured(&drawing(2, 64));
     assert_eq!(index.insert(&entry("/s/1", 2, changed.clone())).unwrap(), first);
-    assert_eq!((index.at_inode(u64::MAX, 1), index.at_inode(u64::MAX, 2)), (None, Some(first)));
+    assert_eq!((index.at_inode(DEVICE, 1), index.at_inode(DEVICE, 2)), (None, Some(first)));
     assert!(index.find(&measured(&drawing(1, 64))).unwrap().is_empty());
     assert_eq!(index.find(&changed).unwrap().len(), 1);
 }
@@ -177,7 +180,7 @@ fn damage_is_found_and_names_the_file() {
     refused(Index::open_read_only(&file).err().unwrap());
 
     // A key, which lies in memory: the first byte of an inode number.
-    let key = [u64::MAX.to_le_bytes(), 29u64.to_le_bytes()].concat();
+    let key = [DEVICE.to_le_bytes(), 29u64.to_le_bytes()].concat();
     let at = sound.windows(16).rposition(|bytes| bytes == key).unwrap();
     let mut bytes = sound.clone();
     bytes[at + 8] ^= 1;

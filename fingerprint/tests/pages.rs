@@ -14,7 +14,7 @@ fn lab(test: &str) -> Option<Lab> {
     let lab = Lab::new(test)?;
     lab.run("vips thumbnail cover.png cover.tif 1600 --height 1600 --size force && vips copy novel.jpg novel.tif");
     lab.run(
-        "tiffcp -c lzw cover.tif scroll.tif novel.tif book.tif && img2pdf cover.jpg small.jpg novel.jpg -o book.pdf",
+        "tiffcp -c lzw cover.tif scroll.tif novel.tif book.tif && vips copy cover.tif large.jpg && img2pdf large.jpg small.jpg novel.jpg -o book.pdf",
     );
     Some(lab)
 }

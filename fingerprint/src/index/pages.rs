@@ -1,6 +1,7 @@
 //! The further pictures in a master: pages of a book in one file, pictures of a PDF, layers.
 
 use crate::container::Inside;
+use crate::exact::Parts;
 use crate::measure::{Content, Measurement, Size};
 
 use super::{Entry, Index, IndexError};
@@ -68,7 +69,8 @@ impl Pages {
                 inode: number,
                 size: measurement.bytes,
                 mtime_ns: 0,
-                measurement: measurement.clone(),
+                // Bytes of each page are bytes of the whole, too.
+                measurement: Measurement { parts: Parts::default(), ..measurement.clone() },
                 pages: Vec::new(),
             })
         };
