@@ -12,6 +12,7 @@ pub(crate) mod login;
 mod password;
 pub(crate) mod session;
 pub(crate) mod setup;
+pub(crate) mod sinks;
 pub(crate) mod triage;
 pub(crate) mod users;
 mod view;
@@ -24,7 +25,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{HostCount, Session, StoreError, UserRole};
+use crate::store::{HostCount, Session, SinkCount, StoreError, UserRole};
 use session::SignedIn;
 
 /// A page, or why there is none.
@@ -68,6 +69,7 @@ pub(crate) struct Bar {
     page: &'static str,
     open: u64,
     hosts: HostCount,
+    sinks: SinkCount,
 }
 
 impl Bar {
@@ -75,7 +77,8 @@ impl Bar {
         let Session { user, role, csrf, .. } = signed_in.0;
         let (is_analyst, is_admin) = (role >= UserRole::Analyst, role >= UserRole::Admin);
         let open = collector.store.open_alerts().await?;
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts: collector.store.count_hosts().await? })
+        let (hosts, sinks) = (collector.store.count_hosts().await?, collector.store.count_sinks().await?);
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks })
     }
 }
 
