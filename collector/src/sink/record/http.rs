@@ -76,7 +76,9 @@ impl Http {
             Shape::SplunkHec => &["services", "collector", "event"],
             Shape::Json | Shape::Ndjson => &[],
         };
-        if let Ok(mut path) = url.path_segments_mut() {
+        if !api.is_empty()
+            && let Ok(mut path) = url.path_segments_mut()
+        {
             path.pop_if_empty().extend(api);
         }
         if config.shape == Shape::Elasticsearch {

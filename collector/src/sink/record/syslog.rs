@@ -125,23 +125,24 @@ impl Syslog {
 async fn send(mut stream: Box<dyn Duplex>, text: &[u8]) -> std::io::Result<()> {
     stream.write_all(text).await?;
     stream.flush().await?;
-    let mut ignored = [0; 512];
     // One that closes before it is told that this was all wants nothing of this machine.
-    let early = async {
-        while stream.read(&mut ignored).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    if let Ok(ended) = tokio::time::timeout(EARLY, early).await {
+    if let Ok(ended) = tokio::time::timeout(EARLY, ended(&mut stream)).await {
         ended?;
-        let said = "the receiver closed the connection at once: its journal says why, often the certificate";
+        let said = "the receiver closed the connection at once; its journal says why, often the certificate";
         return Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, said));
     }
     stream.shutdown().await?;
+    ended(&mut stream).await
+}
+
+/// Waits until the receiver has closed its side.
+async fn ended(stream: &mut Box<dyn Duplex>) -> std::io::Result<()> {
+    let mut ignored = [0; 512];
     loop {
         match stream.read(&mut ignored).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            // rsyslog ends TCP without a word of TLS; it has then read ours.
+            // rsyslog closes the connection without a last word of TLS.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
