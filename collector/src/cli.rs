@@ -40,6 +40,7 @@ Webhook and e-mail are set in DIR/collector.toml:
   [webhook]
   url = \"https://alerts.museum.example/vitrine\"
   secret-file = \"webhook.secret\"
+  shape = \"vitrine\"          # or \"slack\", \"mattermost\", \"teams\", \"pagerduty\", \"alertmanager\"
 
   [email]
   server = \"mail.museum.example\"

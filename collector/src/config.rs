@@ -90,8 +90,30 @@ impl Keep {
 pub struct Webhook {
     /// `https://` anywhere, `http://` only to this machine.
     pub url: String,
-    /// File with the secret that signs; relative to the data directory.
-    pub secret_file: PathBuf,
+    /// What the receiver expects.
+    #[serde(default)]
+    pub shape: AlertShape,
+    /// File with the secret that signs, or PagerDuty's integration key; relative to the data directory.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// `shape = ` of `[webhook]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertShape {
+    /// The alert as the API gives it, signed.
+    #[default]
+    Vitrine,
+    /// A message in a Slack channel.
+    Slack,
+    /// A message in a Mattermost channel.
+    Mattermost,
+    /// A message in a Microsoft Teams channel.
+    Teams,
+    /// An event of `PagerDuty`'s Events API v2.
+    Pagerduty,
+    /// An alert of Prometheus' Alertmanager.
+    Alertmanager,
 }
 
 /// `[email]`

@@ -89,9 +89,13 @@ input(type="imtcp" address="127.0.0.1" port="{}" listenPortFileName="{directory}
             .spawn()
             .unwrap();
         self.child = Some(child);
-        self.port =
-            until("rsyslog listens", async || std::fs::read_to_string(self.path("port")).ok()?.trim().parse().ok())
-                .await;
+        let (port, file) = (self.port, self.path("port"));
+        self.port = until("rsyslog listens", async || match port {
+            0 => std::fs::read_to_string(&file).ok()?.trim().parse().ok(),
+            // It says the port only when it was free to choose one.
+            port => std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(|_| port),
+        })
+        .await;
     }
 
     /// Ends it as the system would; it writes down what it has.

@@ -10,7 +10,7 @@ mod syslog;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ use crate::store::{Progress, SinkSetting, Store, StoreError, now};
 
 /// How long a sink waits for more, once it has given away what there was: the database is written to for each batch.
 const GATHER: Duration = Duration::from_millis(250);
+/// A sink that catches up rests so many times as long as it kept the processor busy: whoever sends records needs it more.
+const REST: u32 = 3;
 /// The longest wait between two attempts.
 const LONGEST: Duration = Duration::from_secs(60);
 /// So often a receiver may refuse each record of a batch before that is taken for the records' fault.
@@ -193,11 +195,19 @@ async fn run(sink: Arc<Sink>, store: Store, pace: Pace, mut stopped: watch::Rece
             _ = stopped.changed() => return,
         };
         match given {
-            Ok(true) => failures = 0,
-            Ok(false) => {
+            Ok(rest) => {
                 failures = 0;
+                let rest = async {
+                    match rest {
+                        Some(worked) => tokio::time::sleep(worked * REST).await,
+                        None => {
+                            recorded.await;
+                            tokio::time::sleep(GATHER).await;
+                        }
+                    }
+                };
                 tokio::select! {
-                    () = async { recorded.await; tokio::time::sleep(GATHER).await } => {}
+                    () = rest => {}
                     _ = stopped.changed() => return,
                 }
             }
@@ -218,16 +228,20 @@ async fn run(sink: Arc<Sink>, store: Store, pace: Pace, mut stopped: watch::Rece
     }
 }
 
-/// Gives a sink what comes next; says whether there is more.
-async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<bool, DeliverError> {
+/// Gives a sink what comes next. Where there is more, it says how long this took the processor.
+async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<Option<Duration>, DeliverError> {
     let waiting = store.waiting(sink.name.clone()).await?;
     let Some((position, _)) = waiting.records.last() else {
-        return Ok(false);
+        return Ok(None);
     };
     let position = *position;
     let shaping = Arc::clone(sink);
-    let shaped = tokio::task::spawn_blocking(move || shape(&shaping, waiting.records));
-    let (batch, mut refused) = shaped.await.map_err(|_| DeliverError::Stopping)?;
+    let shaped = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        let (batch, unreadable) = shape(&shaping, waiting.records);
+        (batch, unreadable, began.elapsed())
+    });
+    let (batch, mut refused, worked) = shaped.await.map_err(|_| DeliverError::Stopping)?;
     let mut delivered = 0;
     if !batch.is_empty() {
         let batch: Arc<[Outgoing]> = batch.into();
@@ -246,7 +260,7 @@ async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<bool, De
         tracing::error!(sink = sink.name, records = refused.len(), "records were refused and laid aside");
     }
     store.advance(sink.name.clone(), Progress { position, delivered, refused }).await?;
-    Ok(waiting.more)
+    Ok(waiting.more.then_some(worked))
 }
 
 /// What a sink asks for, in its words, and what cannot be read.
