@@ -189,6 +189,10 @@ async fn what_retention_removes_first_is_counted_and_what_comes_later_arrives() 
     let (code, out, _) = world.run(&["sinks"]);
     assert!(code == 1 && out.contains("failing") && out.contains("400 records and"), "{out}");
 
+    let session = world.set_up().await;
+    let page = world.page("/sinks", &session).await;
+    assert!(page.contains("1 failing</span>") && page.contains("missing/all.ndjson cannot be written"), "{page}");
+
     let retention = Retention { severities: vec![(Severity::Informational, 0)], ..Retention::default() };
     let later = jiff::Timestamp::now().as_millisecond() + 1000;
     assert_eq!(store.remove_old(&retention, later).await.unwrap().records, 400);
@@ -204,6 +208,8 @@ async fn what_retention_removes_first_is_counted_and_what_comes_later_arrives() 
     .await;
     assert_eq!((state.behind, state.lost, state.error), (0, 400, None));
     assert_eq!(world.run(&["sinks"]).0, 1, "losses are told");
+    let page = world.page("/sinks", &session).await;
+    assert!(page.contains("<b class=\"bad\">400</b>") && !page.contains("failing</span>"), "{page}");
 
     // Everything is removed after it was delivered: no loss, and the next record is not taken for an old one.
     assert_eq!(store.remove_old(&retention, later + 60_000).await.unwrap().records, 1);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rsyslog::{Guard, Rsyslog};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use vitrine_collector::store::SinkState;
 use vitrine_policy::record::{Event, Record, Severity, printable};
 use world::{NOON, World, blocked, notice, record, until};
@@ -211,4 +212,22 @@ async fn who_is_not_trusted_gets_nothing_and_nothing_counts_as_delivered() {
         assert_eq!((state.delivered, state.behind), (0, 1), "{error}");
     }
     assert!(rsyslog.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_first_has_received_nothing() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(async move {
+        // It says at once that it is done, and reads on without complaint: no reset tells of what it threw away.
+        while let Ok((mut stream, _)) = server.accept().await {
+            stream.shutdown().await.unwrap();
+            tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+        }
+    });
+    let world = world_with(&format!("server = \"{address}\"\ntransport = \"tcp\"")).await;
+    world.send(&[blocked(1)]).await;
+    let state = state(&world, "it has failed", |state| state.failures >= 3).await;
+    assert!(state.error.unwrap().contains("closed the connection at once"));
+    assert_eq!((state.delivered, state.behind), (0, 1));
 }
