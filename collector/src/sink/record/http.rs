@@ -109,11 +109,9 @@ impl Http {
         Ok(Http { client, url, shape: config.shape, index: config.index.clone(), authorization })
     }
 
-    /// Where it sends to; a query can hold a secret and is left out.
+    /// The server that it sends to; path and query can hold a secret and are left out.
     pub(super) fn target(&self) -> String {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        url.to_string()
+        self.url.origin().ascii_serialization()
     }
 
     pub(super) fn shape(&self, record: &Record) -> String {
