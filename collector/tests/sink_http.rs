@@ -15,7 +15,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use vitrine_collector::store::SinkState;
+use vitrine_collector::store::{Retention, SinkState};
 use vitrine_collector::tls::Tls;
 use vitrine_policy::record::{Record, Severity};
 use world::{NOON, World, blocked, notice, record, until};
@@ -288,4 +288,28 @@ async fn a_server_is_trusted_by_the_authority_that_is_named_and_by_no_other() {
         let error = state(&world, "it has failed", |state| state.failures > 0).await.error.unwrap();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_on_its_way_and_arrives_is_not_lost() {
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let may_go = Arc::new(Mutex::new(may_go));
+    let (url, _) = receiver(move |_, _| {
+        begun.send(()).unwrap();
+        may_go.lock().unwrap().recv().unwrap();
+        "{}".into_response()
+    })
+    .await;
+    let world = world_with(&format!("shape = \"ndjson\"\nurl = \"{url}\"")).await;
+    world.send(&[record(1, NOON, notice(Severity::Informational))]).await;
+    tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+    let store = world.store().await;
+    let retention = Retention { severities: vec![(Severity::Informational, 0)], ..Retention::default() };
+    let later = jiff::Timestamp::now().as_millisecond() + 1000;
+    assert_eq!(store.remove_old(&retention, later).await.unwrap().records, 1);
+    assert_eq!(store.sinks().await.unwrap()[0].lost, 1);
+    go.send(()).unwrap();
+    let state = state(&world, "it has arrived", |state| state.delivered == 1).await;
+    assert_eq!((state.lost, state.behind), (0, 0));
 }

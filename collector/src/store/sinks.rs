@@ -30,6 +30,8 @@ pub(crate) struct Waiting {
     pub(crate) records: Vec<(i64, String)>,
     /// Whether there was more than is read at once.
     pub(crate) more: bool,
+    /// Records that the sink had lost before.
+    pub(crate) lost: u64,
 }
 
 /// What became of records that a sink was given.
@@ -38,6 +40,10 @@ pub(crate) struct Progress {
     pub(crate) position: i64,
     /// How many the sink has.
     pub(crate) delivered: u64,
+    /// Numbers of all that it was given.
+    pub(crate) given: Vec<i64>,
+    /// [`Waiting::lost`]
+    pub(crate) lost: u64,
     /// Those that it will never take: number, why, and text.
     pub(crate) refused: Vec<(i64, String, String)>,
 }
@@ -120,6 +126,7 @@ impl Store {
     /// The records that a sink has not had, oldest first, as many as go at once.
     pub(crate) async fn waiting(&self, sink: String) -> Result<Waiting, StoreError> {
         self.read(move |connection| {
+            let lost = lost(connection, &sink)?;
             let mut query = connection.prepare_cached(
                 "SELECT number, body FROM records WHERE number > (SELECT position FROM sinks WHERE name = ?)
                  ORDER BY number LIMIT ?",
@@ -134,7 +141,7 @@ impl Store {
                 records.push((row.get(0)?, body));
             }
             let more = records.len() == RECORDS as usize || bytes >= BYTES;
-            Ok(Waiting { records, more })
+            Ok(Waiting { records, more, lost })
         })
         .await
     }
@@ -143,6 +150,18 @@ impl Store {
     pub(crate) async fn advance(&self, sink: String, progress: Progress) -> Result<(), StoreError> {
         self.write(move |connection| {
             let at = now();
+            if lost(connection, &sink)? > progress.lost {
+                // What was removed while it was on its way has arrived all the same.
+                let mut query =
+                    connection.prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM records WHERE number = ?)")?;
+                let mut arrived = 0_u64;
+                for number in &progress.given {
+                    arrived += query.query_row([number], |row| row.get::<_, u64>(0))?;
+                }
+                connection
+                    .prepare_cached("UPDATE sinks SET lost = max(0, lost - ?) WHERE name = ?")?
+                    .execute(params![arrived, sink])?;
+            }
             connection
                 .prepare_cached(
                     "UPDATE sinks SET position = max(position, ?2), delivered = delivered + ?3, refused = refused + ?4,
@@ -247,6 +266,11 @@ impl Store {
         })
         .await
     }
+}
+
+fn lost(connection: &Connection, sink: &str) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT lost FROM sinks WHERE name = ?")?;
+    Ok(query.query_row([sink], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Counts records that are being removed before every sink has had them.

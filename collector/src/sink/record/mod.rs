@@ -234,7 +234,7 @@ async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<Option<D
     let Some((position, _)) = waiting.records.last() else {
         return Ok(None);
     };
-    let position = *position;
+    let (position, lost) = (*position, waiting.lost);
     let shaping = Arc::clone(sink);
     let shaped = tokio::task::spawn_blocking(move || {
         let began = Instant::now();
@@ -242,6 +242,8 @@ async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<Option<D
         (batch, unreadable, began.elapsed())
     });
     let (batch, mut refused, worked) = shaped.await.map_err(|_| DeliverError::Stopping)?;
+    let given =
+        batch.iter().map(|outgoing| outgoing.number).chain(refused.iter().map(|(number, ..)| *number)).collect();
     let mut delivered = 0;
     if !batch.is_empty() {
         let batch: Arc<[Outgoing]> = batch.into();
@@ -259,7 +261,7 @@ async fn give(sink: &Arc<Sink>, store: &Store, failures: u32) -> Result<Option<D
     if !refused.is_empty() {
         tracing::error!(sink = sink.name, records = refused.len(), "records were refused and laid aside");
     }
-    store.advance(sink.name.clone(), Progress { position, delivered, refused }).await?;
+    store.advance(sink.name.clone(), Progress { position, delivered, given, lost, refused }).await?;
     Ok(waiting.more.then_some(worked))
 }
 
