@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
 
 mod audit;
+mod sinks;
 mod user;
 
 use std::io::Write;
@@ -39,12 +40,34 @@ Webhook and e-mail are set in DIR/collector.toml:
   [webhook]
   url = \"https://alerts.museum.example/vitrine\"
   secret-file = \"webhook.secret\"
+  shape = \"vitrine\"          # or \"slack\", \"mattermost\", \"teams\", \"pagerduty\", \"alertmanager\"
 
   [email]
   server = \"mail.museum.example\"
   from = \"Vitrine <vitrine@museum.example>\"
   to = [\"security@museum.example\"]
   tls = \"always\"    # or \"starttls\"; \"none\" only to localhost
+
+There, too, where every record goes, at least once:
+  [[sink]]
+  name = \"archive\"
+  kind = \"file\"
+  path = \"records.ndjson\"    # max-bytes = 100000000, files = 10
+
+  [[sink]]
+  name = \"elastic\"
+  kind = \"http\"
+  shape = \"elasticsearch\"    # or \"splunk-hec\", \"json\", \"ndjson\"
+  url = \"https://elastic.museum.example:9200\"
+  token-file = \"elastic.token\"
+
+  [[sink]]
+  name = \"siem\"
+  kind = \"syslog\"
+  server = \"siem.museum.example:6514\"
+  message = \"cef\"            # or \"json\"
+  classes = [\"transfer\"]    # also \"lifecycle\", \"policy\", \"tamper\"
+  severity = \"medium\"        # and above
 
 There, too, for how many days what is kept; what is not named, for ever:
   [retention]
@@ -80,6 +103,12 @@ And whether every user of the console must have a second factor:
   vitrine-collector alerts --data /var/lib/vitrine-collector --open
   vitrine-collector alerts --data DIR --json | jq '.alerts[].title'")]
     Alerts(Alerts),
+    /// Say how far each sink has come; exits 1 if one fails, has lost records or refused some.
+    #[command(after_help = "Examples:
+  vitrine-collector sinks --data /var/lib/vitrine-collector
+  vitrine-collector sinks --data DIR --refused siem --limit 10
+  vitrine-collector sinks --data DIR --json | jq '.sinks[] | {name, behind, behind_seconds}'")]
+    Sinks(sinks::Sinks),
     /// Write a copy of the database as it is at this moment, while the server goes on, and check it.
     #[command(after_help = "To restore it, stop the server and put the copy into the place of DIR/collector.db; \
 collector.db-wal and collector.db-shm beside that must go.
@@ -259,6 +288,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::User { command } => user::run(command).await,
         Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
+        Command::Sinks(arguments) => sinks::run(arguments).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;
             Ok(0)

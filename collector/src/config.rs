@@ -1,6 +1,8 @@
 //! `collector.toml` in the data directory: the ways out, of which there is none until the file says so, what is kept
 //! for how long, and what is asked of users.
 
+mod sink;
+
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use vitrine_policy::record::Severity;
 
 use crate::store::Retention;
+pub use sink::{Class, File, Filter, Http, Message, Shape, Sink, Syslog, Transport};
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "collector.toml";
@@ -23,6 +26,9 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     /// To whom alerts are mailed.
     pub email: Option<Email>,
+    /// Where every record goes.
+    #[serde(default, rename = "sink")]
+    pub sinks: Vec<Sink>,
     /// What is kept for how long.
     pub retention: Option<Keep>,
     /// What is asked of the console's users.
@@ -84,8 +90,30 @@ impl Keep {
 pub struct Webhook {
     /// `https://` anywhere, `http://` only to this machine.
     pub url: String,
-    /// File with the secret that signs; relative to the data directory.
-    pub secret_file: PathBuf,
+    /// What the receiver expects.
+    #[serde(default)]
+    pub shape: AlertShape,
+    /// File with the secret that signs, or PagerDuty's integration key; relative to the data directory.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// `shape = ` of `[webhook]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertShape {
+    /// The alert as the API gives it, signed.
+    #[default]
+    Vitrine,
+    /// A message in a Slack channel.
+    Slack,
+    /// A message in a Mattermost channel.
+    Mattermost,
+    /// A message in a Microsoft Teams channel.
+    Teams,
+    /// An event of `PagerDuty`'s Events API v2.
+    Pagerduty,
+    /// An alert of Prometheus' Alertmanager.
+    Alertmanager,
 }
 
 /// `[email]`

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Config, ConfigError};
 use crate::rate::{Rate, Rates};
 use crate::refusal::Refusal;
+use crate::sink::record::{self, RecordSinks};
 use crate::sink::{self, Pace, Sinks};
 use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
@@ -48,6 +49,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
     let readers = Router::new()
         .route("/v1/alerts", get(alert::list::list))
         .route("/v1/hosts", get(heartbeat::hosts))
+        .route("/v1/sinks", get(console::sinks::list))
         .route("/healthz", get(healthz));
     let pages = Router::new()
         .route("/", get(console::list::page))
@@ -64,6 +66,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/objects/{key}/history.json", get(console::object_files::history_json))
         .route("/search", get(console::search::page))
         .route("/hosts", get(console::hosts::page))
+        .route("/sinks", get(console::sinks::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
         .route("/logout", post(console::login::log_out))
@@ -226,6 +229,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::read(&settings.data)?;
     let sinks = Sinks::new(&config, &settings.data)?;
+    let record_sinks = RecordSinks::new(&config, &settings.data)?;
     let claim = Claim::take(&settings.data)?;
     let authority = Arc::new(Authority::open(&settings.data)?);
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
@@ -251,6 +255,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     });
     let (stop, stopped) = watch::channel(false);
     let mut tasks = sink::start(sinks, &store, settings.pace, &stopped);
+    tasks.extend(record::start(record_sinks, &store, settings.pace, &stopped).await?);
     if let Some(keep) = &config.retention {
         tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
     }

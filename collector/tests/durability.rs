@@ -4,44 +4,15 @@
 
 mod world;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::StatusCode;
 use vitrine_collector::store::{Role, Store, StoreError};
 use vitrine_policy::record::{Record, Severity};
-use world::{AGENT, NOON, World, blocked, client, good, lines, notice, record, refused, token, until};
-
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Server {
-        let mut child = Command::new(world::binary())
-            .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Server { child, url }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use world::{AGENT, NOON, Server, World, blocked, client, good, lines, notice, record, refused, token, until};
 
 fn batch(agent: &str, first: u64, count: u64) -> Vec<Record> {
     (first..first + count)

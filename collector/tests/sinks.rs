@@ -90,6 +90,27 @@ async fn the_webhook_is_signed_and_tried_until_it_is_taken() {
 }
 
 #[tokio::test]
+async fn a_webhook_speaks_as_its_receiver_does() {
+    for (shape, secret, pointer, expected) in [
+        ("slack", "", "/text", "*Vitrine* `high cp: K2B_0012.tif (master) to courier disk was refused`"),
+        ("teams", "", "/attachments/0/content/body/0/inlines/0/text", "[Vitrine] high cp: K2B_0012.tif"),
+        ("pagerduty", "secret-file = \"hook.secret\"", "/routing_key", SECRET),
+        ("alertmanager", "", "/0/labels/alertname", "vitrine-transfer"),
+    ] {
+        let (url, received) = receiver(1).await;
+        let world = world_with(&format!("[webhook]\nurl = \"{url}\"\nshape = \"{shape}\"\n{secret}\n"), 10).await;
+        world.send(&[blocked(1)]).await;
+        until("the second attempt", async || (received.lock().unwrap().len() == 2).then_some(())).await;
+        let (headers, body) = received.lock().unwrap()[1].clone();
+        assert_eq!(headers["content-type"], "application/json");
+        assert!(!headers.contains_key("vitrine-signature"));
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let found = body.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}"));
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_takes_is_given_up_and_blocks_nothing() {
     let (url, received) = receiver(2).await;
     let world = world_with(&format!("[webhook]\nurl = \"{url}\"\nsecret-file = \"hook.secret\"\n"), 2).await;
@@ -130,7 +151,13 @@ async fn messages_outlive_a_restart() {
 #[tokio::test]
 async fn a_mistake_in_the_configuration_is_pointed_at() {
     let cases = [
-        ("[webhook]\nurl = \"https://a.example\"\n", "missing field `secret-file`"),
+        ("[webhook]\nurl = \"https://a.example\"\n", "secret-file is missing"),
+        ("[webhook]\nurl = \"https://a.example\"\nshape = \"pagerduty\"", "PagerDuty's integration key"),
+        (
+            "[webhook]\nurl = \"https://a.example\"\nshape = \"slack\"\nsecret-file = \"hook.secret\"",
+            "vitrine and pagerduty",
+        ),
+        ("[webhook]\nurl = \"https://a.example\"\nshape = \"irc\"", "unknown variant `irc`"),
         ("[webhook]\nurl = \"http://a.example\"\nsecret-file = \"hook.secret\"", "must begin with https://"),
         ("[webhook]\nurl = \"https://a.example\"\nsecret-file = \"short\"", "at least 16"),
         ("[webhok]\n", "unknown field `webhok`"),

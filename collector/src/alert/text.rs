@@ -12,7 +12,7 @@ pub fn line(text: &str, longest: usize) -> String {
             safe.push('…');
             break;
         }
-        if character.is_control() || turns(character) {
+        if moves(character) {
             safe.extend(character.escape_unicode());
         } else {
             safe.push(character);
@@ -21,8 +21,10 @@ pub fn line(text: &str, longest: usize) -> String {
     safe
 }
 
-fn turns(character: char) -> bool {
-    matches!(character,
+/// Whether a character moves a terminal's cursor or turns the direction of writing.
+pub(crate) fn moves(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
 }
 

@@ -16,6 +16,7 @@ mod password;
 pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod setup;
+pub(crate) mod sinks;
 pub(crate) mod triage;
 pub(crate) mod users;
 mod view;
@@ -28,7 +29,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{HostCount, Session, StoreError, UserRole};
+use crate::store::{HostCount, Session, SinkCount, StoreError, UserRole};
 use session::SignedIn;
 
 /// A page, or why there is none.
@@ -72,6 +73,7 @@ pub(crate) struct Bar {
     page: &'static str,
     open: u64,
     hosts: HostCount,
+    sinks: SinkCount,
     /// What is being searched for.
     query: String,
 }
@@ -81,8 +83,9 @@ impl Bar {
         let Session { user, role, csrf, .. } = signed_in.0;
         let (is_analyst, is_admin) = (role >= UserRole::Analyst, role >= UserRole::Admin);
         let open = collector.store.open_alerts().await?;
-        let (hosts, query) = (collector.store.count_hosts().await?, String::new());
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, query })
+        let (hosts, sinks) = (collector.store.count_hosts().await?, collector.store.count_sinks().await?);
+        let query = String::new();
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, query })
     }
 }
 

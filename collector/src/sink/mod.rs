@@ -1,7 +1,8 @@
-//! The way out: a signed webhook and e-mail, fed from the outbox. A message leaves the outbox when its
-//! receiver has it, so that every message arrives at least once.
+//! The ways out: of alerts, by a signed webhook and e-mail, fed from the outbox; of records, in `record`. A message
+//! leaves the outbox when its receiver has it, so that every message arrives at least once.
 
 mod email;
+pub(crate) mod record;
 mod webhook;
 
 use std::path::Path;

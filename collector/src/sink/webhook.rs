@@ -1,21 +1,32 @@
-//! The webhook. Its signature is made as Stripe and many after it make theirs, so that receivers know how
+//! The webhook. In Vitrine's own shape it is signed. The signature is made as Stripe and many after it make theirs, so that receivers know how
 //! to check it: HMAC-SHA256 over the time, a dot and the body.
+
+mod shape;
 
 use std::path::Path;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Url;
+use serde_json::Value;
 use sha2::Sha256;
 
 use super::SendError;
-use crate::config::{self, ConfigError, is_this_machine, mistake};
-use crate::store::{Message, now};
+use crate::config::{self, AlertShape, ConfigError, is_this_machine, mistake};
+use crate::store::{Letter, Message, now};
 
 pub(super) struct Webhook {
     client: reqwest::Client,
     url: Url,
-    key: Hmac<Sha256>,
+    shape: Shape,
+}
+
+/// What is posted.
+enum Shape {
+    /// The letter as it is, signed.
+    Signed(Hmac<Sha256>),
+    PagerDuty(String),
+    Plain(fn(&Letter) -> Value),
 }
 
 impl Webhook {
@@ -27,9 +38,25 @@ impl Webhook {
             let reason = "[webhook] url must begin with https:// (http:// only to this machine): alerts name people";
             return Err(mistake(data, reason));
         }
-        let secret = config::secret(data, &config.secret_file, true)?;
-        let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-            .map_err(|error| mistake(data, format!("[webhook] secret-file: {error}")))?;
+        let secret = |what: &str| match &config.secret_file {
+            Some(file) => config::secret(data, file, true),
+            None => Err(mistake(data, format!("[webhook] secret-file is missing: {what}"))),
+        };
+        let shape = match config.shape {
+            AlertShape::Vitrine => {
+                let secret = secret("a file with the secret that signs")?;
+                let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
+                Shape::Signed(key.map_err(|error| mistake(data, format!("[webhook] secret-file: {error}")))?)
+            }
+            AlertShape::Pagerduty => Shape::PagerDuty(secret("a file with PagerDuty's integration key")?),
+            AlertShape::Slack => Shape::Plain(shape::slack),
+            AlertShape::Mattermost => Shape::Plain(shape::mattermost),
+            AlertShape::Teams => Shape::Plain(shape::teams),
+            AlertShape::Alertmanager => Shape::Plain(shape::alertmanager),
+        };
+        if matches!(shape, Shape::Plain(_)) && config.secret_file.is_some() {
+            return Err(mistake(data, "[webhook] secret-file is for the shapes vitrine and pagerduty alone"));
+        }
         let mut builder = reqwest::Client::builder()
             .timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())
@@ -38,21 +65,30 @@ impl Webhook {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| mistake(data, format!("[webhook]: {error}")))?;
-        Ok(Webhook { client, url, key })
+        Ok(Webhook { client, url, shape })
     }
 
     pub(super) async fn send(&self, message: &Message) -> Result<(), SendError> {
-        let time = now() / 1000;
-        let mut mac = self.key.clone();
-        mac.update(format!("{time}.{}", message.body).as_bytes());
-        let signature = hex::encode(mac.finalize().into_bytes());
-        let response = self
+        let mut request = self
             .client
             .post(self.url.clone())
             .header("content-type", "application/json")
-            .header("vitrine-message", message.number)
-            .header("vitrine-signature", format!("t={time},v1={signature}"))
-            .body(message.body.clone())
+            .header("vitrine-message", message.number);
+        let letter = || serde_json::from_str::<Letter>(&message.body);
+        let body = match &self.shape {
+            Shape::Signed(key) => {
+                let time = now() / 1000;
+                let mut mac = key.clone();
+                mac.update(format!("{time}.{}", message.body).as_bytes());
+                let signature = hex::encode(mac.finalize().into_bytes());
+                request = request.header("vitrine-signature", format!("t={time},v1={signature}"));
+                message.body.clone()
+            }
+            Shape::PagerDuty(key) => shape::pagerduty(&letter()?, key).to_string(),
+            Shape::Plain(shape) => shape(&letter()?).to_string(),
+        };
+        let response = request
+            .body(body)
             .send()
             .await
             // The address may hold a secret of the receiver.

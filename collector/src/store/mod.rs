@@ -25,6 +25,7 @@ mod seals;
 mod search;
 mod sessions;
 mod silence;
+mod sinks;
 mod tokens;
 mod totp;
 mod triage;
@@ -54,6 +55,8 @@ pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
 pub(crate) use search::Account;
 pub(crate) use sessions::{Admission, Session};
+pub(crate) use sinks::{Progress, SinkCount, SinkSetting};
+pub use sinks::{RefusedRecord, SinkState};
 pub(crate) use tokens::fill;
 pub use tokens::{Role, Token, Worth};
 pub(crate) use totp::{Code, TotpEnrolment};
@@ -165,6 +168,7 @@ pub struct Store {
     readers: Arc<Readers>,
     channels: Arc<[Channel]>,
     posted: Arc<Notify>,
+    recorded: Arc<Notify>,
 }
 
 struct Readers {
@@ -206,7 +210,13 @@ impl Store {
             .spawn(move || writer::run(&mut connection, queue))
             .map_err(|error| StoreError::File { path: path.clone(), error: Arc::new(error) })?;
         let readers = Readers { path, permits: Semaphore::new(READERS), idle: Mutex::new(Vec::new()) };
-        Ok(Store { orders, readers: Arc::new(readers), channels: channels.into(), posted: Arc::new(Notify::new()) })
+        Ok(Store {
+            orders,
+            readers: Arc::new(readers),
+            channels: channels.into(),
+            posted: Arc::default(),
+            recorded: Arc::default(),
+        })
     }
 
     /// Writes what is under way, folds the log into the database and ends the writer.

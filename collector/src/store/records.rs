@@ -67,6 +67,7 @@ impl Store {
                 Ok((committed, groups.write(connection, &channels)?))
             })
             .await?;
+        self.recorded.notify_waiters();
         if posted {
             self.posted.notify_waiters();
         }
@@ -176,8 +177,11 @@ enum Insert {
 fn insert(connection: &Connection, agent: i64, record: &Record, received: i64) -> Result<Insert, StoreError> {
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO records (agent, sequence, id, time, received, severity, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (agent, sequence) DO NOTHING",
+            // Numbers rise even when retention has removed the last record: the sinks go by them.
+            "INSERT INTO records (number, agent, sequence, id, time, received, severity, body)
+             SELECT 1 + max(coalesce((SELECT max(number) FROM records), 0),
+                            coalesce((SELECT max(position) FROM sinks), 0)), ?, ?, ?, ?, ?, ?, ?
+             WHERE true ON CONFLICT (agent, sequence) DO NOTHING",
         )?
         .execute(params![
             agent,

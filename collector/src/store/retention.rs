@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use vitrine_policy::record::Severity;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, sinks};
 
 /// Rows that one transaction removes.
 const STEP: u32 = 500;
@@ -15,7 +15,7 @@ pub struct Retention {
     pub severities: Vec<(Severity, i64)>,
     /// Thumbnails.
     pub evidence: Option<i64>,
-    /// Lines that were no records, and messages that were delivered or given up.
+    /// Lines that were no records, records that a sink refused, and messages that were delivered or given up.
     pub remains: Option<i64>,
 }
 
@@ -28,13 +28,15 @@ pub struct Removed {
     pub alerts: u64,
     /// Thumbnails.
     pub evidence: u64,
-    /// Lines that were no records, and messages.
+    /// Lines that were no records, messages, and records that a sink refused.
     pub remains: u64,
 }
 
+/// Gives the records that some sink has not had yet.
 const RECORDS: &str = "DELETE FROM records WHERE number IN (
     SELECT number FROM records AS old WHERE severity = ?1 AND received < ?2
-        AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.id = old.alert AND state = 'open') LIMIT ?3)";
+        AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.id = old.alert AND state = 'open') LIMIT ?3)
+    RETURNING number, CASE WHEN number > (SELECT min(position) FROM sinks) THEN body END";
 /// An alert goes after the last of its records.
 const ALERTS: &str = "DELETE FROM alerts WHERE id IN (
     SELECT id FROM alerts AS old WHERE severity = ?1 AND changed < ?2 AND state <> 'open'
@@ -46,6 +48,8 @@ const ACCOUNTS: &str = "DELETE FROM accounts WHERE name IN (
     SELECT name FROM accounts WHERE ?1 = 0 AND heard < ?2 LIMIT ?3)";
 const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE number IN (
     SELECT number FROM dead_letters WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
+const REFUSED: &str = "DELETE FROM refused WHERE number IN (
+    SELECT number FROM refused WHERE ?1 = 0 AND at < ?2 LIMIT ?3)";
 const MESSAGES: &str = "DELETE FROM outbox WHERE number IN (
     SELECT number FROM outbox WHERE ?1 = 0 AND state <> 'waiting' AND created < ?2 LIMIT ?3)";
 
@@ -59,7 +63,7 @@ impl Store {
         let mut removed = Removed::default();
         for (severity, age) in &retention.severities {
             let (severity, before) = (*severity as u8, now.saturating_sub(*age));
-            removed.records += self.remove(RECORDS, severity, before).await?;
+            removed.records += self.remove_records(severity, before).await?;
             removed.alerts += self.remove(ALERTS, severity, before).await?;
         }
         if let Some(age) = retention.evidence {
@@ -67,6 +71,7 @@ impl Store {
         }
         if let Some(age) = retention.remains {
             removed.remains += self.remove(DEAD_LETTERS, 0, now.saturating_sub(age)).await?;
+            removed.remains += self.remove(REFUSED, 0, now.saturating_sub(age)).await?;
             removed.remains += self.remove(MESSAGES, 0, now.saturating_sub(age)).await?;
         }
         // Users of whom no record can be left: the next number is of a later one.
@@ -74,6 +79,32 @@ impl Store {
         let oldest = self.read(|connection| Ok(connection.query_row(oldest, [], |row| row.get(0)).optional()?)).await?;
         self.remove(ACCOUNTS, 0, oldest.unwrap_or(now)).await?;
         Ok(removed)
+    }
+
+    /// As [`Store::remove`]; what a sink has not had yet is counted as lost to it.
+    async fn remove_records(&self, severity: u8, before: i64) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let step = move |connection: &rusqlite::Connection| {
+                let mut gone = 0_usize;
+                let mut waited = Vec::new();
+                let mut statement = connection.prepare_cached(RECORDS)?;
+                let mut rows = statement.query(params![severity, before, STEP])?;
+                while let Some(row) = rows.next()? {
+                    gone += 1;
+                    if let Some(body) = row.get::<_, Option<String>>(1)? {
+                        waited.push((row.get(0)?, body));
+                    }
+                }
+                sinks::lose(connection, &waited)?;
+                Ok(gone)
+            };
+            let gone = self.write(step).await?;
+            removed += gone as u64;
+            if gone < STEP as usize {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Runs a statement, by which so many rows of a severity go that are older than a time, until fewer go.

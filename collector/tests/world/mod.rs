@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unreachable_pub)] // each test uses a part of it
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, StatusCode};
@@ -113,7 +115,7 @@ impl World {
 
     /// Runs the program on this world's data; gives exit code and both outputs.
     pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let mut command = std::process::Command::new(binary());
+        let mut command = Command::new(binary());
         let output = command.args(arguments).arg("--data").arg(self.directory.path()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -283,4 +285,33 @@ pub fn jpeg() -> Vec<u8> {
 
 pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_vitrine-collector"))
+}
+
+/// The program itself, to be killed.
+pub struct Server {
+    pub child: Child,
+    pub url: String,
+}
+
+impl Server {
+    pub fn start(data: &Path) -> Server {
+        let mut child = Command::new(binary())
+            .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Server { child, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

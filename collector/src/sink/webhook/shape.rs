@@ -1,0 +1,196 @@
+//! An alert in the words of the programs that webhooks mostly lead to. What comes from workstations is shown as it
+//! stands: nothing in it becomes a link, a mention or markup.
+
+use serde_json::{Value, json};
+use vitrine_policy::record::Severity;
+
+use crate::alert::{Alert, Kind};
+use crate::console::words::{self, machine_time};
+use crate::store::{Letter, Occasion};
+
+/// Longest `summary` of `PagerDuty`, in characters.
+const SUMMARY: usize = 1024;
+/// Masters and destinations that a message names.
+const NAMED: usize = 5;
+/// How long Alertmanager holds an alert of which it hears no more, in milliseconds.
+const FIRING: i64 = 24 * 3600 * 1000;
+
+/// For Slack (<https://docs.slack.dev/messaging/formatting-message-text>).
+pub(super) fn slack(letter: &Letter) -> Value {
+    let safe = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    json!({"text": lines(letter, "*", safe)})
+}
+
+/// For Mattermost (<https://developers.mattermost.com/integrate/webhooks/incoming/>).
+pub(super) fn mattermost(letter: &Letter) -> Value {
+    json!({"text": lines(letter, "**", |text| text.to_owned())})
+}
+
+/// For Microsoft Teams: the message that its workflow "when a webhook request is received" takes. Its text runs know
+/// no markup.
+pub(super) fn teams(letter: &Letter) -> Value {
+    let block = |runs: Value| json!({"type": "RichTextBlock", "inlines": runs});
+    let run = |text: &str, weight: &str| json!({"type": "TextRun", "text": text, "weight": weight});
+    let mut body = vec![block(json!([run(&headline(letter), "bolder")]))];
+    for (name, value) in rows(&letter.alert) {
+        body.push(block(json!([run(&format!("{name}: "), "bolder"), run(&value, "default")])));
+    }
+    json!({"type": "message", "attachments": [{
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": null,
+        "content": {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "body": body,
+        },
+    }]})
+}
+
+/// For `PagerDuty`'s Events API v2 (<https://developer.pagerduty.com/docs/send-alert-event>).
+pub(super) fn pagerduty(letter: &Letter, routing_key: &str) -> Value {
+    let alert = &letter.alert;
+    let severity = match alert.severity {
+        Severity::Critical => "critical",
+        Severity::High => "error",
+        Severity::Medium => "warning",
+        Severity::Low | Severity::Informational => "info",
+    };
+    let details: serde_json::Map<String, Value> =
+        rows(alert).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    json!({
+        "routing_key": routing_key,
+        "event_action": "trigger",
+        "dedup_key": format!("vitrine-{}-{}", alert.agent, alert.id),
+        "client": "Vitrine",
+        "payload": {
+            "summary": headline(letter).chars().take(SUMMARY).collect::<String>(),
+            "source": alert.host,
+            "severity": severity,
+            "timestamp": machine_time(alert.last_seen),
+            "component": alert.program,
+            "class": kind(alert.kind),
+            "custom_details": details,
+        },
+    })
+}
+
+/// For Alertmanager's API v2 (<https://prometheus.io/docs/alerting/latest/alerts_api/>).
+pub(super) fn alertmanager(letter: &Letter) -> Value {
+    let alert = &letter.alert;
+    let mut labels = json!({
+        "alertname": format!("vitrine-{}", kind(alert.kind)),
+        "alert": alert.id.to_string(),
+        "severity": words::severity(alert.severity),
+        "instance": alert.host,
+        "agent": alert.agent,
+    });
+    for (name, value) in [("user", &alert.user), ("program", &alert.program), ("code", &alert.code)] {
+        if let Some(value) = value {
+            labels[name] = json!(value);
+        }
+    }
+    let details: Vec<_> = rows(alert).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    json!([{
+        "labels": labels,
+        "annotations": {"summary": alert.title, "description": details.join("\n")},
+        "startsAt": machine_time(alert.first_seen),
+        "endsAt": machine_time(alert.changed.saturating_add(FIRING)),
+    }])
+}
+
+fn headline(letter: &Letter) -> String {
+    let what = match letter.event {
+        Occasion::Created => "",
+        Occasion::Worsened => "worse: ",
+    };
+    format!("[Vitrine] {} {what}{}", words::severity(letter.alert.severity), letter.alert.title)
+}
+
+/// Values stand as code, in which neither program looks for links, mentions or markup.
+fn lines(letter: &Letter, bold: &str, safe: impl Fn(&str) -> String) -> String {
+    let code = |text: &str| format!("`{}`", safe(&text.replace('`', "'")));
+    let mut text = format!("{bold}Vitrine{bold} {}", code(headline(letter).trim_start_matches("[Vitrine] ")));
+    for (name, value) in rows(&letter.alert) {
+        text.push_str(&format!("\n{name}: {}", code(&value)));
+    }
+    text
+}
+
+fn rows(alert: &Alert) -> Vec<(&'static str, String)> {
+    let several = |all: &[String]| {
+        let more = all.len().saturating_sub(NAMED);
+        let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if more == 0 { named } else { format!("{named} and {more} more") }
+    };
+    let mut rows = vec![
+        ("Workstation", alert.host.clone()),
+        ("User", alert.user.clone().unwrap_or_default()),
+        ("Program", alert.program.clone().unwrap_or_default()),
+        ("Tier", words::tier(alert)),
+        ("Decision", alert.disposition.map_or("", words::disposition).to_owned()),
+        ("Attempts", alert.attempts.to_string()),
+        ("Masters", several(&alert.masters)),
+        ("Destinations", several(&alert.destinations)),
+        ("Why", alert.explanation.clone()),
+        ("Alert", alert.id.to_string()),
+    ];
+    rows.retain(|(_, value)| !value.is_empty());
+    rows
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Transfer => "transfer",
+        Kind::Notice => "notice",
+        Kind::Lost => "lost",
+        Kind::Silent => "silent",
+        Kind::Tampering => "tampering",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::{alertmanager, mattermost, pagerduty, slack, teams};
+    use crate::store::Letter;
+
+    /// An alert whose names were chosen with care.
+    fn letter() -> Letter {
+        let alert = json!({
+            "id": 7, "kind": "transfer", "state": "open", "severity": "high", "agent": "0198c0de",
+            "title": "cp: <!channel> *x* [a](https://evil.example).tif (master) to courier disk was refused",
+            "host": "scan-07", "user": "wen", "program": "cp", "code": null, "first_seen": 1_795_348_800_000_i64,
+            "last_seen": 1_795_348_860_000_i64, "changed": 1_795_348_861_500_i64, "records": 8, "attempts": 9,
+            "masters": (0..7).map(|n| format!("/srv/`@all` & <b>{n}.tif")).collect::<Vec<_>>(),
+            "destinations": ["courier disk (/media/courier/x.tif)"], "tier": "master", "measure": null,
+            "disposition": "blocked", "explanation": "courier disk may receive up to licensed.",
+            "evidence": {"master": null, "copy": null}, "lead": 3, "acknowledged": null,
+        });
+        serde_json::from_value(json!({"event": "alert.worsened", "alert": alert})).unwrap()
+    }
+
+    #[test]
+    fn each_shape_is_the_golden_one() {
+        let letter = letter();
+        let shapes: [(&str, Value); 5] = [
+            ("slack", slack(&letter)),
+            ("mattermost", mattermost(&letter)),
+            ("teams", teams(&letter)),
+            ("pagerduty", pagerduty(&letter, "R0UT1NGKEY")),
+            ("alertmanager", alertmanager(&letter)),
+        ];
+        for (name, found) in shapes {
+            let text = format!("{found:#}\n");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/alert-{name}.json"));
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            let golden = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(text, golden, "{}: UPDATE_GOLDEN=1 writes it anew", path.display());
+        }
+    }
+}
