@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             size: metadata.len(),
             mtime_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
             measurement: Measurement { digest, bytes: metadata.len(), ..look.clone() },
+            pages: Vec::new(),
         });
         if batch.len() == BATCH {
             index.insert_all(&batch)?;
