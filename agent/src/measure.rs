@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_background_worker_answers_too() {
         let (_lab, path) = written(b"x");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let measured = runtime.block_on(measure_master(open_regular(&path).unwrap(), &limits(), &mut Pages::default()));
         assert_eq!(measured.unwrap().bytes, 1);
     }

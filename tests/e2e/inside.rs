@@ -45,6 +45,24 @@ fn archives_documents_and_what_lies_behind_a_picture_are_taken_back() {
 }
 
 #[test]
+fn a_page_of_a_book_in_one_file_is_a_part_of_that_master() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    let page = crate::world::picture("art_se__mark").expect("a picture");
+    let made = world.sh(&format!(
+        "cd ws/work && convert-im6.q16 ../masters/KP2_0001.jpg -resize 1600x1600 first.tif && \
+         convert-im6.q16 '{}' -resize 1600x1600 second.tif && tiffcp -c lzw first.tif second.tif ../masters/KP7_0001.tif && \
+         convert-im6.q16 second.tif -crop 60x60%+100+100 +repage part.jpg && rm first.tif second.tif",
+        page.display()
+    ));
+    assert!(made.succeeded, "{}", made.text);
+    world.start();
+    assert!(world.sh("cp ws/work/part.jpg usb/").succeeded, "nobody knows before it is there");
+    let taken = arrived(&world, "usb/part.jpg");
+    assert_eq!(taken.disposition, Disposition::Quarantined, "{}", taken.explanation);
+    assert!(taken.masters[0].path.ends_with("KP7_0001.tif"), "{:?}", taken.masters);
+}
+
+#[test]
 fn an_archive_of_small_copies_may_go_where_they_may_go() {
     let Some(world) = with_copies() else { return };
     assert!(world.sh("cp ws/work/small.zip share/web/ && cp ws/work/small.zip usb/").succeeded);
