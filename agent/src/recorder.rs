@@ -93,8 +93,8 @@ impl Recorder {
     }
 }
 
-/// What makes two attempts the same.
-type Key = (i32, Operation, Arc<Path>, Option<String>, String);
+/// What makes two attempts the same: who, what to which file and place, what was known of it, and what was decided.
+type Key = (i32, Operation, Arc<Path>, Option<String>, String, (facts::Tier, Vec<Arc<Path>>), Option<String>);
 
 /// An attempt that was recorded, and how often it came again since.
 struct Repeated {
@@ -156,7 +156,29 @@ fn tell_again(repeated: Repeated, spool: &Spool) {
 fn key(seen: &Seen) -> Key {
     let pid = seen.processes.first().map_or(0, |process| process.pid);
     let target = target(&seen.facts.attempt);
-    (pid, seen.operation, seen.known.file.clone(), target, format!("{:?}", seen.disposition))
+    let mut masters = seen.known.masters.clone();
+    masters.sort_unstable();
+    let label = (seen.known.tier, masters);
+    let disposition = format!("{:?}", seen.disposition);
+    (
+        pid,
+        seen.operation,
+        seen.known.file.clone(),
+        target,
+        disposition,
+        label,
+        justification(seen).map(|given| given.id.clone()),
+    )
+}
+
+/// The reason for which it was allowed.
+fn justification(seen: &Seen) -> Option<&facts::Justification> {
+    match &seen.facts.attempt {
+        Attempt::Transfer { history, .. } if seen.decision.verdict == Verdict::AllowJustified => {
+            history.justification.as_deref()
+        }
+        _ => None,
+    }
 }
 
 fn target(attempt: &Attempt) -> Option<String> {
@@ -186,12 +208,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
     let is_master = known.masters.first().is_some_and(|master| *master == known.file);
     let thumbnail =
         own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
-    let justification = match &seen.facts.attempt {
-        Attempt::Transfer { history, .. } if seen.decision.verdict == Verdict::AllowJustified => {
-            history.justification.clone()
-        }
-        _ => None,
-    };
+    let justification = justification(&seen).cloned().map(Box::new);
     let destination = target(&seen.facts.attempt).map(|target| record::Destination {
         name: match &seen.decision.rule {
             Rule::Ceiling { destination }

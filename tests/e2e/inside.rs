@@ -90,3 +90,14 @@ fn a_small_picture_does_not_launder_what_is_appended_to_it() {
     assert_eq!(world.bytes_in("share/web"), 0);
     world.recorded("the refusal", |transfer| is_refused(transfer, "KP1_0001.jpg", "/share/web"));
 }
+
+#[test]
+fn a_small_picture_that_is_appended_launders_nothing() {
+    let Some(world) = World::builder().build() else { return };
+    let made = world.sh("convert-im6.q16 ws/masters/KP2_0001.jpg -resize 1000x1000 ws/work/small.jpg; sleep 2; \
+         (tr '\\0-\\377' '\\1-\\377\\0' < ws/masters/KP1_0001.jpg; cat ws/work/small.jpg) > ws/work/both.bin");
+    assert!(made.succeeded, "{}", made.text);
+    world.sh("sleep 2; cp ws/work/both.bin share/web/");
+    assert_eq!(world.bytes_in("share/web"), 0);
+    world.recorded("the refusal", |transfer| is_refused(transfer, "KP1_0001.jpg", "/share/web"));
+}

@@ -57,6 +57,10 @@ pub(crate) fn cleaned(reason: &str) -> Result<String, String> {
 /// Opens the window of an attempt of the asker's own, and records it with the reason.
 pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason: &str) -> Result<Given, String> {
     let now = now();
+    // Whether somebody else has one of this name is told to nobody. Who has none is not counted among those who asked:
+    // one user may have thousands of subordinate ids.
+    let told = workstation.desk.told_to(asker, false).into_iter().rev().find(|told| told.id == id);
+    let told = told.ok_or("no attempt of yours has this ID; `vitrine why` shows those that were refused to you")?;
     if !workstation.windows.may_ask(asker.uid, now) {
         return Err("you have asked too often; wait ten minutes, and ask again".to_owned());
     }
@@ -64,9 +68,6 @@ pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason:
         return Err(why.to_owned());
     }
     let reason = cleaned(reason)?;
-    // Whether somebody else has one of this name is told to nobody.
-    let told = workstation.desk.told_to(asker, false).into_iter().rev().find(|told| told.id == id);
-    let told = told.ok_or("no attempt of yours has this ID; `vitrine why` shows those that were refused to you")?;
     let Rule::Justify { destination } = &told.rule else {
         return Err(format!("a reason does not help here, and `vitrine why {}` says what does", told.file));
     };

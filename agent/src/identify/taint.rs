@@ -88,14 +88,18 @@ impl Taints {
         self.processes.is_empty() && self.pipes.is_empty()
     }
 
-    /// A process has opened `known`. Everybody who reads what it writes, over any number of pipes, carries
-    /// it as well.
-    pub(crate) fn add(&mut self, process: Process, known: &Known, trust: Trust, reach: Reach) {
-        let joined = match self.processes.get(&process.id) {
-            Some(earlier) => known.after(&earlier.known),
-            None => known.clone(),
-        };
-        let joined = Arc::new(joined);
+    /// A process has opened `known`, and carries that beside what it comes from, for as long as it lives. Everybody who
+    /// reads what it writes, over any number of pipes, carries it as well.
+    pub(crate) fn add(
+        &mut self,
+        process: Process,
+        known: &Known,
+        trust: Trust,
+        reach: Reach,
+        holds_labelled: impl Fn(Process) -> bool,
+    ) {
+        let (_, earlier) = self.lineage(process, holds_labelled);
+        let joined = Arc::new(earlier.map_or_else(|| known.clone(), |earlier| known.after(&earlier)));
         let taint = Taint {
             known: joined.clone(),
             uid: process.uid,
@@ -120,12 +124,27 @@ impl Taints {
                 self.processes.insert(reader.id, taint);
             }
         }
-        let now = Instant::now();
-        self.pipes.extend(reach.pipes.into_iter().map(|pipe| (pipe, (joined.clone(), now))));
+        reach.pipes.into_iter().for_each(|pipe| self.stain(pipe, &joined));
     }
 
-    /// What a process carries: its own, an ancestor's, that of a pipe which it reads, or that of a process
-    /// of the same user and login whose orphan it is.
+    /// A pipe carries `known`, beside what it carries already.
+    fn stain(&mut self, pipe: FileId, known: &Arc<Known>) {
+        let earlier = self.pipes.remove(&pipe).map(|(earlier, _)| earlier);
+        if let Some(known) = joined(earlier, Some(known.clone())) {
+            self.pipes.insert(pipe, (known, Instant::now()));
+        }
+    }
+
+    /// What the pipes among these carry that are known to carry anything.
+    fn in_pipes(&self, pipes: &[FileId]) -> Option<Arc<Known>> {
+        pipes
+            .iter()
+            .filter_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()))
+            .fold(None, |all, one| joined(all, Some(one)))
+    }
+
+    /// What a process carries, all of it together: its own, its ancestors', that of pipes which it reads, or that of a
+    /// process of the same user and login whose orphan it is.
     /// What `deadline` leaves no time for is [`Carried::Unknown`].
     pub(crate) fn of(
         &mut self,
@@ -138,7 +157,8 @@ impl Taints {
         }
         if self.innocent.get(&process.id) != Some(&self.given) {
             if let Some(known) = self.inherited_by(process, holds_labelled) {
-                return Carried::Label(known);
+                let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
+                return joined(Some(known), self.in_pipes(&read)).map_or(Carried::Nothing, Carried::Label);
             }
             if self.innocent.len() >= MAX_PROCESSES {
                 self.innocent.clear();
@@ -147,11 +167,10 @@ impl Taints {
         }
         let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
         if !read.is_empty() {
-            let direct = |taints: &Taints| Some(read.iter().find_map(|pipe| taints.pipes.get(pipe))?.0.clone());
-            let mut carried = direct(self).map_or(Carried::Nothing, Carried::Label);
+            let mut carried = self.in_pipes(&read).map_or(Carried::Nothing, Carried::Label);
             if matches!(carried, Carried::Nothing) {
                 self.look_at_pipes();
-                carried = match direct(self) {
+                carried = match self.in_pipes(&read) {
                     Some(known) => Carried::Label(known),
                     None => self.upstream(process, &read, deadline),
                 };
@@ -159,8 +178,7 @@ impl Taints {
             match carried {
                 Carried::Label(known) => {
                     // The next question finds it at once.
-                    let now = Instant::now();
-                    self.pipes.extend(read.into_iter().map(|pipe| (pipe, (known.clone(), now))));
+                    read.into_iter().for_each(|pipe| self.stain(pipe, &known));
                     return Carried::Label(known);
                 }
                 Carried::Unknown(highest) => return Carried::Unknown(highest),
@@ -170,10 +188,14 @@ impl Taints {
         Carried::Nothing
     }
 
-    /// What a process has from those that it comes from: its ancestors, or one that has ended and whose orphan
-    /// it is.
-    fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
-        let mut lineage = process.lineage();
+    /// A process and its ancestors, and what all of them carry together.
+    fn lineage(
+        &mut self,
+        process: Process,
+        holds_labelled: impl Fn(Process) -> bool,
+    ) -> (Vec<Process>, Option<Arc<Known>>) {
+        let lineage = process.lineage();
+        let mut carried = None;
         for (generation, ancestor) in lineage.iter().enumerate() {
             if let Some(taint) = self.processes.get(&ancestor.id) {
                 // Who only holds the end of a pipe (a shell that waits for its job, a job server) hands its
@@ -187,8 +209,18 @@ impl Taints {
                     self.processes.remove(&ancestor.id);
                     continue;
                 }
-                return Some(taint.known.clone());
+                carried = joined(carried, Some(taint.known.clone()));
             }
+        }
+        (lineage, carried)
+    }
+
+    /// What a process has from those that it comes from: its ancestors, or else one that has ended and whose orphan
+    /// it is.
+    fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
+        let (mut lineage, carried) = self.lineage(process, holds_labelled);
+        if carried.is_some() {
+            return carried;
         }
         if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
@@ -212,10 +244,11 @@ impl Taints {
         }
     }
 
-    /// The highest label that anybody carries.
+    /// What anybody carries, all of it together.
     fn highest(&self) -> Option<Arc<Known>> {
         let carried = self.processes.values().map(|taint| &taint.known);
-        carried.chain(self.pipes.values().map(|(known, _)| known)).max_by_key(|known| known.tier).cloned()
+        let all = carried.chain(self.pipes.values().map(|(known, _)| known));
+        all.fold(None, |all, one| joined(all, Some(one.clone())))
     }
 
     /// What comes down to a process over several pipes: a shell starts the first program of a pipeline before
@@ -228,15 +261,18 @@ impl Taints {
             return self.highest().map_or(Carried::Nothing, Carried::Unknown);
         };
         let mut pipes: HashSet<FileId> = read.iter().copied().collect();
+        let mut carried = None;
         loop {
             let next = others.iter().position(|other| other.writes.iter().any(|pipe| pipes.contains(pipe)));
             let Some(next) = next.map(|next| others.swap_remove(next)) else { break };
-            let carried = self.processes.get(&next.id).map(|taint| taint.known.clone());
-            let known = carried.or_else(|| next.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone())));
-            if let Some(known) = known.filter(|_| next.id != process.id) {
-                return Carried::Label(known);
+            if next.id != process.id {
+                carried = joined(carried, self.processes.get(&next.id).map(|taint| taint.known.clone()));
+                carried = joined(carried, self.in_pipes(&next.reads));
             }
             pipes.extend(next.reads);
+        }
+        if let Some(known) = carried {
+            return Carried::Label(known);
         }
         self.clean.retain(|_, since| since.elapsed() < SOON);
         self.clean.insert(process.id, Instant::now());
@@ -245,12 +281,11 @@ impl Taints {
 
     /// Remembers the pipes that tainted processes write: they may have made them after they were tainted.
     fn look_at_pipes(&mut self) {
-        let now = Instant::now();
         let living = self.processes.iter().filter(|(_, taint)| taint.died.is_none());
         let known: Vec<_> = living.take(MAX_PROCESSES).map(|(id, taint)| (id.pid, taint.known.clone())).collect();
         for (pid, known) in known {
             let Some(process) = Process::of_thread(pid) else { continue };
-            self.pipes.extend(pipes(process, |ways| ways.writes).map(|pipe| (pipe, (known.clone(), now))));
+            pipes(process, |ways| ways.writes).for_each(|pipe| self.stain(pipe, &known));
         }
     }
 
@@ -272,9 +307,8 @@ impl Taints {
         let Some(others) = all_ends(now + LONG) else { return fail::count(Failure::TaintIncomplete, 1) };
         let mut held = HashSet::new();
         for other in others {
-            let known = other.reads.iter().find_map(|pipe| Some(self.pipes.get(pipe)?.0.clone()));
-            if let Some(known) = known {
-                self.pipes.extend(other.writes.iter().map(|pipe| (*pipe, (known.clone(), now))));
+            if let Some(known) = self.in_pipes(&other.reads) {
+                other.writes.iter().for_each(|pipe| self.stain(*pipe, &known));
             }
             held.extend(other.reads.into_iter().chain(other.writes));
         }
@@ -309,6 +343,14 @@ impl Taints {
             let was_alone = std::mem::replace(&mut taint.is_alone, taint.died.is_some() && !left);
             !(was_alone && taint.is_alone)
         });
+    }
+}
+
+/// Both labels together; the second one is the later one.
+fn joined(earlier: Option<Arc<Known>>, later: Option<Arc<Known>>) -> Option<Arc<Known>> {
+    match (earlier, later) {
+        (Some(earlier), Some(later)) if !Arc::ptr_eq(&earlier, &later) => Some(Arc::new(later.after(&earlier))),
+        (earlier, later) => later.or(earlier),
     }
 }
 

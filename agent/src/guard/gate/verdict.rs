@@ -239,7 +239,8 @@ impl Gate {
         if reach.has_pipes() {
             self.tainted = Some(Instant::now());
         }
-        self.taints.add(process, known, trust, reach);
+        let (workstation, snapshot) = (self.workstation.clone(), self.workstation.snapshot());
+        self.taints.add(process, known, trust, reach, |process| holds_labelled(&workstation, &snapshot, process));
     }
 
     /// Whether no process carries anything, and nothing keeps the file systems from resting.
@@ -327,14 +328,8 @@ impl Gate {
     ) -> Judged {
         let mut judged = Judged::allowed();
         let Some(process) = Process::of_thread(event.tid) else { return judged };
-        let labels = &self.workstation.labels;
-        let holds_labelled = |process: Process| {
-            let mut files = process.descriptors().filter(|descriptor| descriptor.target.is_absolute());
-            files.any(|descriptor| {
-                descriptor.stat().is_some_and(|stat| labels.of(&snapshot.policy, &stat, &descriptor.target).is_some())
-            })
-        };
-        let taint = match self.taints.of(process, deadline, holds_labelled) {
+        let holds = |process| holds_labelled(&self.workstation, snapshot, process);
+        let taint = match self.taints.of(process, deadline, holds) {
             Carried::Nothing => return judged,
             Carried::Label(taint) => taint,
             Carried::Unknown(highest) => {
@@ -370,11 +365,14 @@ impl Gate {
         judged
     }
 
-    /// A file that a tainted process may write has its label until it is measured.
+    /// A file that a tainted process may write has its label until it is measured, beside the one that it has: what
+    /// was in it before may still be, whoever opens it and however.
     fn inherit(&mut self, stat: &Stat, path: &Path, link: &Path, known: &Arc<Known>) {
         let labels = &self.workstation.labels;
         if !labels.is_master(stat) {
-            labels.set(stat, Arc::new(known.inherited(path)));
+            let before = labels.of(&self.workstation.snapshot().policy, stat, path);
+            let joined = before.map_or_else(|| known.inherited(path), |before| known.after(&before).inherited(path));
+            labels.set(stat, Arc::new(joined));
             self.cannot_rest |= self.marks.pin_open(stat.file.device, link, path).is_err();
         }
     }
@@ -408,16 +406,16 @@ impl Gate {
             return;
         }
         let destination = snapshot.destinations.of(&path, Some(stat.file.device));
-        let is_labelled = || self.workstation.labels.of(&snapshot.policy, &stat, &path).is_some();
-        if !is_labelled() {
-            // Opened before its writer was tainted, closed after.
-            let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
-            let carried = writer.map_or(Carried::Nothing, |writer| self.taints.of(writer, self.deadline(), |_| true));
-            match carried {
-                Carried::Label(taint) | Carried::Unknown(taint) => self.inherit(&stat, &path, &link, &taint),
-                Carried::Nothing if destination.is_none() => return,
-                Carried::Nothing => {}
-            }
+        // It may have been opened before its writer was tainted, and closed after.
+        let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
+        let is_labelled = self.workstation.labels.of(&snapshot.policy, &stat, &path).is_some();
+        // A copier has closed by now what it copied; a label there is tells what that was.
+        let holds = |process| !is_labelled || holds_labelled(&self.workstation, &snapshot, process);
+        let deadline = self.deadline();
+        match writer.map_or(Carried::Nothing, |writer| self.taints.of(writer, deadline, holds)) {
+            Carried::Label(taint) | Carried::Unknown(taint) => self.inherit(&stat, &path, &link, &taint),
+            Carried::Nothing if destination.is_none() && !is_labelled => return,
+            Carried::Nothing => {}
         }
         if process::is_own(event.tid) {
             return;
@@ -481,4 +479,13 @@ impl Gate {
             }
         }
     }
+}
+
+/// Whether a process holds any labelled file open.
+fn holds_labelled(workstation: &Workstation, snapshot: &Snapshot, process: Process) -> bool {
+    let mut files = process.descriptors().filter(|descriptor| descriptor.target.is_absolute());
+    files.any(|descriptor| {
+        let stat = descriptor.stat();
+        stat.is_some_and(|stat| workstation.labels.of(&snapshot.policy, &stat, &descriptor.target).is_some())
+    })
 }

@@ -63,7 +63,7 @@ fn a_child_carries_what_its_parent_read_and_a_stranger_does_not() {
     until(|| !process::children(shell.id.pid).is_empty());
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
     let mut taints = Taints::default();
-    taints.add(shell, &master(), Trust::None, reach(shell));
+    taints.add(shell, &master(), Trust::None, reach(shell), |_| true);
     assert_eq!(tier_of(&mut taints, child), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, stranger), None);
@@ -81,11 +81,11 @@ fn who_reads_from_a_tainted_pipe_is_tainted_over_two_pipes() {
     let writer = Process::of_thread(i32::try_from(first.id()).expect("a pid")).expect("the process");
     processes.0.extend([first, second]);
     let mut taints = Taints::default();
-    taints.add(writer, &master(), Trust::None, reach(writer));
+    taints.add(writer, &master(), Trust::None, reach(writer), |_| true);
     assert_eq!(tier_of(&mut taints, third), Some(Tier(2)));
     // And the other way round: what comes in does not go out by itself.
     let mut taints = Taints::default();
-    taints.add(third, &master(), Trust::None, reach(third));
+    taints.add(third, &master(), Trust::None, reach(third), |_| true);
     assert_eq!(tier_of(&mut taints, writer), None);
 }
 
@@ -111,7 +111,7 @@ fn the_holder_of_a_pipe_does_not_taint_the_other_programs_that_it_starts() {
     });
     let child = Process::of_thread(process::children(shell.id.pid)[0]).expect("the child");
     let mut taints = Taints::default();
-    taints.add(tainted, &master(), Trust::None, reach(tainted));
+    taints.add(tainted, &master(), Trust::None, reach(tainted), |_| true);
     assert_eq!(tier_of(&mut taints, shell), Some(Tier(2)));
     assert_eq!(tier_of(&mut taints, child), None);
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id.pid), nix::sys::signal::SIGKILL);
@@ -122,7 +122,7 @@ fn a_copier_is_tainted_only_while_it_holds_a_labelled_file() {
     let mut processes = Processes(Vec::new());
     let copier = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     let mut taints = Taints::default();
-    taints.add(copier, &master(), Trust::Copier, reach(copier));
+    taints.add(copier, &master(), Trust::Copier, reach(copier), |_| true);
     assert!(carries(&mut taints, copier, true));
     assert!(!carries(&mut taints, copier, false));
     assert!(taints.is_empty() || !carries(&mut taints, copier, true));
@@ -133,7 +133,7 @@ fn the_dead_are_forgotten_once_they_left_no_orphan() {
     let mut processes = Processes(Vec::new());
     let short = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     let mut taints = Taints::default();
-    taints.add(short, &master(), Trust::None, reach(short));
+    taints.add(short, &master(), Trust::None, reach(short), |_| true);
     taints.sweep(true);
     assert!(taints.processes.contains_key(&short.id));
     drop(processes);
@@ -157,7 +157,7 @@ fn an_orphan_keeps_what_its_parent_read() {
     std::io::Read::read_to_string(&mut reader, &mut said).expect("the number of the orphan");
     let orphan = Process::of_thread(said.trim().parse().expect("a number")).expect("the orphan");
     let mut taints = Taints::default();
-    taints.add(parent, &master(), Trust::None, reach(parent));
+    taints.add(parent, &master(), Trust::None, reach(parent), |_| true);
     taints.sweep(true);
     drop(processes);
     taints.sweep(false);
@@ -168,4 +168,62 @@ fn an_orphan_keeps_what_its_parent_read() {
         taints.sweep(true);
         !taints.processes.contains_key(&parent.id)
     });
+}
+
+#[test]
+fn labels_of_parents_pipes_and_earlier_readings_are_all_carried() {
+    let mut processes = Processes(Vec::new());
+    let named = |name: &str, tier| Known::master(Path::new(name), Tier(tier));
+    let masters =
+        |taints: &mut Taints, process| match taints.of(process, Instant::now() + Duration::from_secs(5), |_| true) {
+            Carried::Label(known) => {
+                let mut masters: Vec<_> = known.masters.iter().map(|path| path.display().to_string()).collect();
+                masters.sort();
+                (known.tier, masters)
+            }
+            _ => panic!("it carries something"),
+        };
+    let all = |names: &[&str]| (Tier(2), names.iter().map(ToString::to_string).collect::<Vec<_>>());
+
+    // A child that reads something lower has its parent's memory and descriptors all the same.
+    let shell = processes.start(Command::new("sh").args(["-c", "sleep 60 & wait"]));
+    let mut child = None;
+    until(|| {
+        child = process::all().filter_map(Process::of_thread).find(|child| child.parent == shell.id.pid);
+        child.is_some()
+    });
+    let child = child.expect("a child");
+    let mut taints = Taints::default();
+    taints.add(shell, &named("/m/b.tif", 2), Trust::None, reach(shell), |_| true);
+    taints.add(child, &named("/m/public.jpg", 0), Trust::None, reach(child), |_| true);
+    assert_eq!(masters(&mut taints, child), all(&["/m/b.tif", "/m/public.jpg"]));
+
+    // So does one that reads a pipe, and one pipe that two have written.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let sleeps = || {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        command
+    };
+    let first = processes.start(sleeps().stdout(writer.try_clone().expect("its end")));
+    let second = processes.start(sleeps().stdout(writer));
+    let behind = processes.start(sleeps().stdin(reader));
+    let mut taints = Taints::default();
+    taints.add(
+        first,
+        &named("/m/b.tif", 2),
+        Trust::None,
+        Reach { pipes: pipes(first, |ways| ways.writes).collect(), ..Reach::default() },
+        |_| true,
+    );
+    taints.add(
+        second,
+        &named("/m/c.tif", 0),
+        Trust::None,
+        Reach { pipes: pipes(second, |ways| ways.writes).collect(), ..Reach::default() },
+        |_| true,
+    );
+    assert_eq!(masters(&mut taints, behind), all(&["/m/b.tif", "/m/c.tif"]));
+    taints.add(behind, &named("/m/public.jpg", 0), Trust::None, Reach::default(), |_| true);
+    assert_eq!(masters(&mut taints, behind), all(&["/m/b.tif", "/m/c.tif", "/m/public.jpg"]));
 }
