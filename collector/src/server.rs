@@ -298,9 +298,12 @@ async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
     }
 }
 
+/// How long after its start the server removes nothing: the clock of a machine that was just switched on may be wrong.
+const SETTLE: Duration = Duration::from_secs(600);
+
 /// Removes every hour what is older than it may be kept, until the server stops.
 async fn forget(store: Store, retention: Retention, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(3600));
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, Duration::from_secs(3600));
     loop {
         let removed = tokio::select! {
             removed = async { ticks.tick().await; store.remove_old(&retention, now()).await } => removed,

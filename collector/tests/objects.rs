@@ -299,7 +299,7 @@ async fn viewers_see_lists_and_analysts_pictures_and_files() {
 }
 
 #[tokio::test]
-async fn an_object_goes_with_the_last_of_its_records_and_numbers_are_used_again() {
+async fn an_object_goes_with_the_last_of_its_records_and_later_ones_are_summed_up() {
     let world = World::new().await;
     let session = world.set_up().await;
     world.send(&[refused_copy(1, "/m/a.tif"), happened(2, allowed("/m/b.tif", "website", Some(0.5), None))]).await;
@@ -310,7 +310,7 @@ async fn an_object_goes_with_the_last_of_its_records_and_numbers_are_used_again(
     assert_eq!(store.remove_old(&everyday, later).await.unwrap().records, 1);
     assert_eq!(names(&world.page("/objects", &session).await), ["a.tif"]);
     assert!(!world.page("/search?q=website", &session).await.contains("<h3 id=\"records\">"));
-    // The number of the record that went is that of the next one, which is summed up as well.
+    // The highest number went: the next one is higher still.
     world.send(&[refused_copy(3, "/m/c.tif")]).await;
     page_with(&world, &session, "/objects", "c.tif").await;
     assert_eq!(names(&world.page("/objects", &session).await), ["c.tif", "a.tif"]);

@@ -172,6 +172,27 @@ async fn nothing_in_a_name_ends_a_field_of_cef() {
     assert_eq!(fields["msg"], "The policy cannot be read.");
 }
 
+#[tokio::test]
+async fn what_is_too_long_for_a_receiver_goes_as_cef_and_spoils_nothing_behind_it() {
+    let Some(rsyslog) = Rsyslog::start(Guard::Open).await else {
+        return skipped("what_is_too_long_for_a_receiver_goes_as_cef_and_spoils_nothing_behind_it");
+    };
+    let sink = format!("server = \"127.0.0.1:{}\"\ntransport = \"tcp\"\nmessage = \"json\"", rsyslog.port);
+    let world = world_with(&sink).await;
+    let mut long = blocked(1);
+    if let Event::Transfer(transfer) = &mut long.event {
+        transfer.explanation = "\u{7f}".repeat(15_000);
+    }
+    let behind = blocked(2);
+    world.send(&[long, behind.clone()]).await;
+    let messages = rsyslog.wait_for(2).await;
+    let text = |place: usize| messages[place]["message"].as_str().unwrap().trim_start();
+    let (header, fields) = parse_cef(text(0));
+    assert_eq!((&*header[4], &*fields["externalId"]), ("transfer", "1"));
+    assert!(text(0).len() < 64 << 10);
+    assert_eq!(Record::from_ocsf(text(1)).unwrap(), behind);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_down_gets_everything_in_order() {
     let Some(mut rsyslog) = Rsyslog::start(Guard::Tls).await else {

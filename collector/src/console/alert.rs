@@ -66,7 +66,7 @@ pub(crate) async fn page(
         return Err(none().into());
     };
     let (from, until) = (alert.first_seen.saturating_sub(WINDOW), alert.last_seen.saturating_add(WINDOW));
-    let at = records.first().map_or(alert.last_seen, |lead| lead.time).clamp(from, until);
+    let at = records.first().map_or(alert.last_seen, |lead| lead.time).clamp(from, until.max(from)); // the clock may have been set back
     let (around, cut) = collector.store.around(alert.agent.clone(), (from, at, until), AROUND).await?;
     let history = collector.store.history(id).await?;
     super::page(&AlertPage {

@@ -70,8 +70,9 @@ pub const FILE: &str = "collector.db";
 const QUEUE: usize = 1024;
 /// After how many instructions of SQLite's machine the clock is looked at where time is short.
 const INSTRUCTIONS: i32 = 10_000;
-/// How many reads run at once.
+/// How many reads run at once, and how many of these may be such as look through much.
 const READERS: usize = 4;
+const SLOW_READERS: usize = 2;
 /// How long one process waits for another's lock on the database (the command line beside the server).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -173,7 +174,9 @@ pub struct Store {
 
 struct Readers {
     path: PathBuf,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    /// So that an agent that asks to be let in never waits behind searches.
+    slow: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -209,7 +212,8 @@ impl Store {
             .name("store writer".into())
             .spawn(move || writer::run(&mut connection, queue))
             .map_err(|error| StoreError::File { path: path.clone(), error: Arc::new(error) })?;
-        let readers = Readers { path, permits: Semaphore::new(READERS), idle: Mutex::new(Vec::new()) };
+        let (permits, slow) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(SLOW_READERS)));
+        let readers = Readers { path, permits, slow, idle: Mutex::new(Vec::new()) };
         Ok(Store {
             orders,
             readers: Arc::new(readers),
@@ -251,7 +255,11 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        let slow = Arc::clone(&self.readers.slow).acquire_owned();
+        let slow = tokio::time::timeout(time, slow).await.map_err(|_| StoreError::Slow)?;
+        let slow = slow.map_err(|_| StoreError::Closed)?;
         self.run(move |connection| {
+            let _slow = slow; // as long as it runs, whoever waits for it
             let begun = Instant::now();
             connection.progress_handler(INSTRUCTIONS, Some(move || begun.elapsed() > time))?;
             let outcome = work(connection);
@@ -276,8 +284,9 @@ impl Store {
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit; // a client that hangs up ends the waiting, not the work
             let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match idle {
                 Some(connection) => connection,

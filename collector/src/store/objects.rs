@@ -14,14 +14,15 @@ use super::{Store, StoreError, search};
 use crate::alert::text::{is_digest, line};
 use crate::console::words::went_through;
 
-/// Masters of one record that are followed; an agent names at most eight.
-const MASTERS: usize = 64;
+/// Masters of one record that are followed: as many as an agent names.
+const MASTERS: usize = 8;
 /// Longest path and name that is kept, in characters.
 const TEXT: usize = 1200;
 /// Name of every destination that the policy does not name.
 const ELSEWHERE: &str = "elsewhere";
-/// Records that are summed up at a time.
+/// Records that are summed up at a time, and about how many bytes of them.
 const STEP: i64 = 1_000;
+const STEP_BYTES: usize = 2 << 20;
 /// Lists are ordered to the minute, in milliseconds: in an order to the millisecond every record would cost more for
 /// the indexes of lists than for itself.
 const MINUTE: u64 = 60_000;
@@ -307,7 +308,7 @@ impl Store {
         if step.count == 0 {
             return Ok(None);
         }
-        let (is_whole, begun) = (step.count == STEP, Instant::now());
+        let (is_whole, begun) = (step.is_whole, Instant::now());
         self.write(move |connection| step.write(connection)).await?;
         Ok(is_whole.then(|| begun.elapsed()))
     }
@@ -322,13 +323,16 @@ struct Step {
     last: i64,
     count: i64,
     received: i64,
+    /// Whether there may be more.
+    is_whole: bool,
 }
 
 impl Step {
     fn read(connection: &Connection) -> Result<Step, StoreError> {
         let after = connection.prepare_cached("SELECT upto FROM summed")?.query_row([], |row| row.get(0))?;
         let (objects, texts) = (Objects::default(), Vec::new());
-        let mut step = Step { objects, texts, after, last: after, count: 0, received: 0 };
+        let mut step = Step { objects, texts, after, last: after, count: 0, received: 0, is_whole: false };
+        let mut bytes = 0;
         let mut query = connection.prepare_cached(
             "SELECT number, agent, received, body FROM records WHERE number > ? ORDER BY number LIMIT ?",
         )?;
@@ -336,7 +340,9 @@ impl Step {
         while let Some(row) = rows.next()? {
             (step.last, step.received) = (row.get(0)?, row.get(2)?);
             step.count += 1;
-            match serde_json::from_str(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?) {
+            let body = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+            bytes += body.len();
+            match serde_json::from_str(body) {
                 Ok(record) => {
                     step.objects.add(row.get(1)?, &record, step.last);
                     step.texts.push((step.last, search::text(&record)));
@@ -345,6 +351,10 @@ impl Step {
                 Err(error) => {
                     tracing::error!(record = step.last, %error, "a stored record cannot be read: lists and search leave it out");
                 }
+            }
+            step.is_whole = step.count == STEP || bytes >= STEP_BYTES;
+            if step.is_whole {
+                break;
             }
         }
         Ok(step)

@@ -177,10 +177,10 @@ enum Insert {
 fn insert(connection: &Connection, agent: i64, record: &Record, received: i64) -> Result<Insert, StoreError> {
     let inserted = connection
         .prepare_cached(
-            // Numbers rise even when retention has removed the last record: the sinks go by them.
+            // Numbers rise even when retention has removed the last record: sums and sinks go by them.
             "INSERT INTO records (number, agent, sequence, id, time, received, severity, body)
-             SELECT 1 + max(coalesce((SELECT max(number) FROM records), 0),
-                            coalesce((SELECT max(position) FROM sinks), 0)), ?, ?, ?, ?, ?, ?, ?
+             SELECT 1 + max(coalesce((SELECT max(number) FROM records), 0), (SELECT removed FROM summed)),
+                    ?, ?, ?, ?, ?, ?, ?
              WHERE true ON CONFLICT (agent, sequence) DO NOTHING",
         )?
         .execute(params![

@@ -1,6 +1,8 @@
 //! What is older than it may be kept goes, a little at a time, so that nobody who writes waits for it.
 
-use rusqlite::{OptionalExtension, params};
+use std::time::Instant;
+
+use rusqlite::params;
 use vitrine_policy::record::Severity;
 
 use super::{Store, StoreError, sinks};
@@ -36,7 +38,7 @@ pub struct Removed {
 const RECORDS: &str = "DELETE FROM records WHERE number IN (
     SELECT number FROM records AS old WHERE severity = ?1 AND received < ?2
         AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.id = old.alert AND state = 'open') LIMIT ?3)
-    RETURNING number, CASE WHEN number > (SELECT min(position) FROM sinks) THEN body END";
+    RETURNING number, CASE WHEN number > (SELECT min(position) FROM sinks WHERE active) THEN body END";
 /// An alert goes after the last of its records.
 const ALERTS: &str = "DELETE FROM alerts WHERE id IN (
     SELECT id FROM alerts AS old WHERE severity = ?1 AND changed < ?2 AND state <> 'open'
@@ -74,9 +76,14 @@ impl Store {
             removed.remains += self.remove(REFUSED, 0, now.saturating_sub(age)).await?;
             removed.remains += self.remove(MESSAGES, 0, now.saturating_sub(age)).await?;
         }
-        // Users of whom no record can be left: the next number is of a later one.
-        let oldest = "SELECT received FROM records ORDER BY number LIMIT 1";
-        let oldest = self.read(|connection| Ok(connection.query_row(oldest, [], |row| row.get(0)).optional()?)).await?;
+        // Users of whom no record can be left.
+        let oldest = self.read(|connection| {
+            let mut oldest = connection.prepare_cached("SELECT min(received) FROM records WHERE severity = ?")?;
+            let of = |severity: u8| oldest.query_row([severity], |row| row.get::<_, Option<i64>>(0));
+            let all = (Severity::Informational as u8..=Severity::Critical as u8).map(of);
+            Ok(all.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min())
+        });
+        let oldest = oldest.await?;
         self.remove(ACCOUNTS, 0, oldest.unwrap_or(now)).await?;
         Ok(removed)
     }
@@ -99,11 +106,13 @@ impl Store {
                 sinks::lose(connection, &waited)?;
                 Ok(gone)
             };
+            let began = Instant::now();
             let gone = self.write(step).await?;
             removed += gone as u64;
             if gone < STEP as usize {
                 return Ok(removed);
             }
+            tokio::time::sleep(began.elapsed()).await; // agents and alerts come first
         }
     }
 
@@ -114,11 +123,13 @@ impl Store {
             let step = move |connection: &rusqlite::Connection| {
                 Ok(connection.prepare_cached(statement)?.execute(params![severity, before, STEP])?)
             };
+            let began = Instant::now();
             let gone = self.write(step).await?;
             removed += gone as u64;
             if gone < STEP as usize {
                 return Ok(removed);
             }
+            tokio::time::sleep(began.elapsed()).await; // agents and alerts come first
         }
     }
 }

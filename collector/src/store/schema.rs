@@ -271,11 +271,11 @@ const MIGRATIONS: &[&str] = &[
     );
     ALTER TABLE agents ADD COLUMN tampered INTEGER NOT NULL DEFAULT 0;
 ",
-    // What a list of masters and a search need, made from the records behind `summed`; it goes with them. Numbers of
-    // records that went are given anew if they were the highest ones.
+    // What a list of masters and a search need, made from the records behind `summed`; it goes with them. The highest
+    // number that was removed is kept: numbers of records are never given anew.
     "
-    CREATE TABLE summed (upto INTEGER NOT NULL);
-    INSERT INTO summed VALUES (0);
+    CREATE TABLE summed (upto INTEGER NOT NULL, removed INTEGER NOT NULL);
+    INSERT INTO summed VALUES (0, 0);
     CREATE TABLE objects (
         number INTEGER PRIMARY KEY,
         key BLOB NOT NULL UNIQUE,
@@ -346,8 +346,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE TRIGGER records_removed AFTER DELETE ON records BEGIN
         DELETE FROM object_records WHERE record = old.number;
         DELETE FROM record_text WHERE rowid = old.number;
-        UPDATE summed SET upto = (SELECT ifnull(max(number), 0) FROM records)
-            WHERE upto >= old.number AND NOT EXISTS (SELECT 1 FROM records WHERE number > old.number);
+        UPDATE summed SET removed = old.number WHERE removed < old.number;
     END;
 ",
     // How far each sink has come in `records`, and what it would not take.

@@ -281,7 +281,7 @@ pub(super) fn lose(connection: &Connection, gone: &[(i64, String)]) -> Result<()
     // One that cannot be read is lost to everybody.
     let gone: Vec<(i64, Option<Record>)> =
         gone.iter().map(|(number, body)| (*number, serde_json::from_str(body).ok())).collect();
-    let mut query = connection.prepare_cached("SELECT name, position, filter FROM sinks")?;
+    let mut query = connection.prepare_cached("SELECT name, position, filter FROM sinks WHERE active")?;
     let sinks: Vec<(String, i64, String)> =
         query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
     for (sink, position, filter) in sinks {

@@ -24,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SEND: Duration = Duration::from_secs(60);
 /// How long a receiver is given to close a connection that it does not want.
 const EARLY: Duration = Duration::from_millis(200);
+/// Longest JSON of one message: syslog-ng hangs up above 64 KiB, and rsyslog loses count of frames above 200,000 bytes.
+const LONGEST: usize = 60 << 10;
 /// Facility "log audit" (RFC 5424, 6.2.1).
 const FACILITY: u8 = 13;
 /// Longest `HOSTNAME` and `MSGID` (RFC 5424, 6).
@@ -81,9 +83,11 @@ impl Syslog {
             Event::Notice(notice) => &notice.code,
         };
         let message = match self.message {
-            Message::Json => json_line(&record.to_ocsf()),
-            Message::Cef => cef::cef(record),
+            // What is too long for a receiver would spoil what comes behind it; CEF cuts its values.
+            Message::Json => Some(json_line(&record.to_ocsf())).filter(|line| line.len() <= LONGEST),
+            Message::Cef => None,
         };
+        let message = message.unwrap_or_else(|| cef::cef(record));
         format!(
             "<{}>1 {} {} vitrine - {} [origin software=\"Vitrine\" swVersion=\"{}\"] {message}",
             FACILITY * 8 + severity,

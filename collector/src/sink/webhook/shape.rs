@@ -94,7 +94,8 @@ pub(super) fn alertmanager(letter: &Letter) -> Value {
     json!([{
         "labels": labels,
         "annotations": {"summary": alert.title, "description": details.join("\n")},
-        "startsAt": machine_time(alert.first_seen),
+        // It refuses what begins after it ends: a workstation's clock may be ahead.
+        "startsAt": machine_time(alert.first_seen.min(alert.changed)),
         "endsAt": machine_time(alert.changed.saturating_add(FIRING)),
     }])
 }
