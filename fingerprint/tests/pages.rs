@@ -75,6 +75,11 @@ fn levels_of_a_pyramid_and_previews_are_no_pages() {
     for name in ["pyramid.tif", "behind.jpg"] {
         assert!(entry(&lab, name).pages.is_empty(), "{name}");
     }
+    lab.run(
+        "vips resize novel.jpg overview.jpg 0.9 && vips crop novel.jpg part.jpg 100 100 600 600 && \
+             vips resize part.jpg finer.jpg 1.3 && cat overview.jpg finer.jpg > detail.jpg",
+    );
+    assert_eq!(entry(&lab, "detail.jpg").pages.len(), 1, "a finer detail is one");
     lab.run("vips thumbnail novel.jpg page.jpg 900 && cat scroll.jpg page.jpg > two.jpg");
     assert_eq!(entry(&lab, "two.jpg").pages.len(), 1, "another picture is one");
 }

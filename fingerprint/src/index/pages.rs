@@ -13,6 +13,8 @@ const LEAST: f64 = 0.25e6;
 const SHARE: f64 = 1.0 / 16.0;
 /// What has at most this share of the pixels of the largest picture may be a preview of another one.
 const PREVIEW: f64 = 0.5;
+/// What shows a part of another picture at more than this scale shows more of it than that does.
+const FINER: f64 = 1.1;
 
 /// Gathers them while a master is measured.
 #[derive(Debug, Default)]
@@ -77,7 +79,7 @@ impl Pages {
         learn(whole)?;
         let mut pages = Vec::new();
         for (pixels, page) in found {
-            if is_preview(pixels) && !known.find(&page)?.is_empty() {
+            if is_preview(pixels) && known.find(&page)?.iter().any(|found| found.scale <= FINER) {
                 continue;
             }
             learn(&page)?;
