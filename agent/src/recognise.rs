@@ -259,7 +259,6 @@ pub(crate) async fn recognise(
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::path::PathBuf;
     use vitrine_fingerprint::{Entry, Limits};
 
     fn measured(bytes: &[u8]) -> Measurement {
@@ -284,18 +283,7 @@ mod tests {
     fn with_a_copy() -> (Index, Measurement) {
         let index = Index::in_memory().unwrap();
         let master = picture(600, drawing);
-        let (path, collection, size) = (PathBuf::from("/m/a.pgm"), "masters".to_owned(), master.bytes);
-        let entry = Entry {
-            path,
-            collection,
-            object: None,
-            device: 1,
-            inode: 1,
-            size,
-            mtime_ns: 0,
-            measurement: master,
-            pages: Vec::new(),
-        };
+        let entry = Entry { device: 1, inode: 1, ..Entry::new("/m/a.pgm", "masters", master) };
         index.insert(&entry).unwrap();
         (index, picture(400, drawing))
     }

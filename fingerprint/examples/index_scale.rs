@@ -206,18 +206,8 @@ fn look(path: &str) -> Result<Measurement, Box<dyn Error>> {
 }
 
 fn entry(path: &Path, number: u64, measurement: Measurement) -> Entry {
-    let (path, collection, object) = (path.to_owned(), "masters".to_owned(), Some(format!("A{number:08}")));
-    Entry {
-        path,
-        collection,
-        object,
-        device: 1,
-        inode: number,
-        size: measurement.bytes,
-        mtime_ns: 0,
-        measurement,
-        pages: Vec::new(),
-    }
+    let object = Some(format!("A{number:08}"));
+    Entry { object, device: 1, inode: number, ..Entry::new(path, "masters", measurement) }
 }
 
 /// What made-up masters are made after.

@@ -81,15 +81,5 @@ fn look(path: &Path) -> Result<Measurement, Box<dyn Error>> {
 }
 
 fn entry(path: &Path, measurement: Measurement) -> Entry {
-    Entry {
-        path: path.to_owned(),
-        collection: "masters".to_owned(),
-        object: None,
-        device: 0,
-        inode: 0,
-        size: measurement.bytes,
-        mtime_ns: 0,
-        measurement,
-        pages: Vec::new(),
-    }
+    Entry::new(path, "masters", measurement)
 }

@@ -132,8 +132,7 @@ pub fn patched(sound: &[u8], mut changes: &[u8]) -> Vec<u8> {
 /// A master of these looks.
 #[must_use]
 pub fn master(path: &str, measurement: Measurement) -> Entry {
-    let (path, collection, size) = (path.into(), "masters".to_owned(), measurement.bytes);
-    Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement, pages: Vec::new() }
+    Entry { device: 1, inode: 1, ..Entry::new(path, "masters", measurement) }
 }
 
 /// A grey picture full of corners that depend on `seed`, as a PGM file.

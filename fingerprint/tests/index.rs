@@ -47,17 +47,8 @@ fn measured(bytes: &[u8]) -> Measurement {
 }
 
 fn entry(path: impl AsRef<Path>, inode: u64, measurement: Measurement) -> Entry {
-    Entry {
-        path: path.as_ref().to_owned(),
-        collection: "masters".to_owned(),
-        object: Some("A1".to_owned()),
-        device: DEVICE,
-        inode,
-        size: measurement.bytes,
-        mtime_ns: -5,
-        measurement,
-        pages: Vec::new(),
-    }
+    let object = Some("A1".to_owned());
+    Entry { object, device: DEVICE, inode, mtime_ns: -5, ..Entry::new(path.as_ref(), "masters", measurement) }
 }
 
 fn paths(index: &Index, dir: &str) -> Vec<PathBuf> {

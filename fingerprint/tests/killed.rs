@@ -29,9 +29,8 @@ fn picture(directory: &Path) -> Measurement {
 
 fn entry(number: usize, measurement: &Measurement) -> Entry {
     let measurement = Measurement { digest: Digest::of(&number.to_le_bytes()), ..measurement.clone() };
-    let (path, collection) = (PathBuf::from(format!("/masters/{number}.png")), "masters".to_owned());
-    let (inode, size) = (number as u64, measurement.bytes);
-    Entry { path, collection, object: None, device: 1, inode, size, mtime_ns: 0, measurement, pages: Vec::new() }
+    let path = format!("/masters/{number}.png");
+    Entry { device: 1, inode: number as u64, ..Entry::new(path, "masters", measurement) }
 }
 
 /// Not a test by itself: what the test starts and kills. Says how many masters are in the index whenever it has

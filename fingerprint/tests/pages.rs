@@ -26,18 +26,7 @@ fn entry(lab: &Lab, name: &str) -> Entry {
     assert_eq!(pages.dropped(), 0);
     let pages = pages.of(&measurement).unwrap();
     let path = Path::new("/masters").join(name);
-    let size = measurement.bytes;
-    Entry {
-        path,
-        collection: "masters".into(),
-        object: None,
-        device: 1,
-        inode: 7,
-        size,
-        mtime_ns: 0,
-        measurement,
-        pages,
-    }
+    Entry { device: 1, inode: 7, pages, ..Entry::new(path, "masters", measurement) }
 }
 
 fn found(index: &Index, lab: &Lab, name: &str) -> Vec<(String, Kind, f64)> {

@@ -21,19 +21,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn entry(path: &Path, measurement: Measurement) -> Entry {
-    let size = measurement.bytes;
-    let path = path.to_owned();
-    Entry {
-        path,
-        collection: "masters".to_owned(),
-        object: None,
-        device: 0,
-        inode: 0,
-        size,
-        mtime_ns: 0,
-        measurement,
-        pages: Vec::new(),
-    }
+    Entry::new(path, "masters", measurement)
 }
 
 /// The pictures, if they and the tools are there.

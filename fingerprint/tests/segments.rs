@@ -37,9 +37,7 @@ fn drawing(seed: u32, side: u32, crop: (u32, u32, u32, u32)) -> Measurement {
 }
 
 fn entry(path: &str, measurement: Measurement) -> Entry {
-    let (collection, size) = ("masters".to_owned(), measurement.bytes);
-    let path = PathBuf::from(path);
-    Entry { path, collection, object: None, device: 1, inode: 1, size, mtime_ns: 0, measurement, pages: Vec::new() }
+    Entry { device: 1, inode: 1, ..Entry::new(path, "masters", measurement) }
 }
 
 /// The kind, coverage and scale by which the part is found, and nothing else is.

@@ -42,19 +42,7 @@ impl Lab {
         }
         for name in ["painting.png", "page.png"] {
             let measurement = making::look(&lab.dir.path().join(name));
-            let (path, size) = (PathBuf::from("/masters").join(name), measurement.bytes);
-            let collection = "masters".to_owned();
-            let entry = Entry {
-                path,
-                collection,
-                object: None,
-                device: 0,
-                inode: 0,
-                size,
-                mtime_ns: 0,
-                measurement,
-                pages: Vec::new(),
-            };
+            let entry = Entry::new(PathBuf::from("/masters").join(name), "masters", measurement);
             lab.index.insert(&entry).unwrap();
         }
         Some(lab)

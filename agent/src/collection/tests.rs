@@ -188,17 +188,8 @@ fn masters_of_a_disk_that_is_not_mounted_stay_known() {
             &vitrine_fingerprint::Limits::default(),
             &mut |_| {},
         );
-        let entry = Entry {
-            path: world.at(name),
-            collection: "masters".to_owned(),
-            object: None,
-            device,
-            inode: 1,
-            size: 1,
-            mtime_ns: 1,
-            measurement: measurement.unwrap(),
-            pages: Vec::new(),
-        };
+        let known = Entry::new(world.at(name), "masters", measurement.unwrap());
+        let entry = Entry { device, inode: 1, size: 1, mtime_ns: 1, ..known };
         world.index.insert(&entry).unwrap();
     }
     world.policy.send(Arc::new(policy(world.lab.path(), &["in"]))).unwrap();

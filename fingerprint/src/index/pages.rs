@@ -63,18 +63,9 @@ impl Pages {
         let mut number = 0;
         let mut learn = |measurement: &Measurement| {
             number += 1;
-            known.insert(&Entry {
-                path: number.to_string().into(),
-                collection: String::new(),
-                object: None,
-                device: 0,
-                inode: number,
-                size: measurement.bytes,
-                mtime_ns: 0,
-                // Bytes of each page are bytes of the whole, too.
-                measurement: Measurement { parts: Parts::default(), ..measurement.clone() },
-                pages: Vec::new(),
-            })
+            // Bytes of each page are bytes of the whole, too.
+            let measurement = Measurement { parts: Parts::default(), ..measurement.clone() };
+            known.insert(&Entry::new(number.to_string(), "", measurement))
         };
         learn(whole)?;
         let mut pages = Vec::new();

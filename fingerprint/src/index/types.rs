@@ -30,6 +30,24 @@ pub struct Entry {
     pub pages: Vec<Measurement>,
 }
 
+impl Entry {
+    /// A master of which its path and its looks are known: of no object, and no file that it could be told by.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, collection: &str, measurement: Measurement) -> Entry {
+        Entry {
+            path: path.into(),
+            collection: collection.to_owned(),
+            object: None,
+            device: 0,
+            inode: 0,
+            size: measurement.bytes,
+            mtime_ns: 0,
+            measurement,
+            pages: Vec::new(),
+        }
+    }
+}
+
 /// What is known of a file without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {

@@ -48,19 +48,7 @@ impl Lab {
 
     pub(super) fn register(&self, name: &str) {
         let (measurement, _) = self.look(name);
-        let (path, size) = (PathBuf::from("/masters").join(name), measurement.bytes);
-        let collection = "masters".to_owned();
-        let entry = Entry {
-            path,
-            collection,
-            object: None,
-            device: 0,
-            inode: 0,
-            size,
-            mtime_ns: 0,
-            measurement,
-            pages: Vec::new(),
-        };
+        let entry = Entry::new(PathBuf::from("/masters").join(name), "masters", measurement);
         self.index.insert(&entry).unwrap();
     }
 

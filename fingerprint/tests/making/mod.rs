@@ -79,22 +79,7 @@ pub(crate) fn base(pictures: &Path, directory: &Path) -> (PathBuf, PathBuf) {
 
 pub(crate) fn index(master: &Path) -> Index {
     let index = Index::in_memory().unwrap();
-    let measurement = look(master);
-    let size = measurement.bytes;
-    let collection = "masters".to_owned();
-    let path = master.to_owned();
-    let entry = Entry {
-        path,
-        collection,
-        object: None,
-        device: 0,
-        inode: 0,
-        size,
-        mtime_ns: 0,
-        measurement,
-        pages: Vec::new(),
-    };
-    index.insert(&entry).unwrap();
+    index.insert(&Entry::new(master, "masters", look(master))).unwrap();
     index
 }
 
