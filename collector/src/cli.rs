@@ -36,17 +36,31 @@ enum Command {
   vitrine-collector serve --data /var/lib/vitrine-collector --listen 127.0.0.1:8080
   vitrine-collector serve --data DIR --listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem
 
-Webhook and e-mail are set in DIR/collector.toml:
-  [webhook]
+Who is told of alerts is set in DIR/collector.toml, by a route each:
+  [[route]]
+  name = \"desk\"
+  severity = \"high\"         # and above; up-to = \"high\": and below
+  hosts = [\"scan-*\"]        # also collections, destinations; left out: all
+  group-wait = \"5s\"         # gathers what one user tries about one destination
+  group-interval = \"5m\"     # between two messages about it
+  repeat = \"4h\"             # while nobody has answered; left out: never
+  [route.webhook]
   url = \"https://alerts.museum.example/vitrine\"
   secret-file = \"webhook.secret\"
-  shape = \"vitrine\"          # or \"slack\", \"mattermost\", \"teams\", \"pagerduty\", \"alertmanager\"
+  shape = \"vitrine\"         # or \"slack\", \"mattermost\", \"teams\", \"pagerduty\", \"alertmanager\"
 
-  [email]
+  [[route]]
+  name = \"staff\"
+  [route.email]
   server = \"mail.museum.example\"
   from = \"Vitrine <vitrine@museum.example>\"
   to = [\"security@museum.example\"]
   tls = \"always\"    # or \"starttls\"; \"none\" only to localhost
+
+  [[route]]
+  name = \"siem\"
+  [route.syslog]
+  server = \"siem.museum.example:6514\"
 
 There, too, where every record goes, at least once:
   [[sink]]

@@ -1,8 +1,10 @@
 //! `collector.toml` in the data directory: the ways out, of which there is none until the file says so, what is kept
 //! for how long, and what is asked of users.
 
+mod route;
 mod sink;
 
+use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,14 @@ use serde::Deserialize;
 use vitrine_policy::record::Severity;
 
 use crate::store::Retention;
-pub use sink::{Class, File, Filter, Http, Message, Shape, Sink, Syslog, Transport};
+pub use route::{AlertShape, Email, MailTls, Route, Span, Webhook};
+pub use sink::{Class, File, Filter, Http, Message, Shape, Sink, Syslog, SyslogServer, Transport};
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "collector.toml";
 
+/// Longest name of a route or sink, in bytes.
+const NAME: usize = 40;
 /// Shortest secret that signs webhooks, in bytes.
 const SHORTEST_SECRET: usize = 16;
 
@@ -22,10 +27,9 @@ const SHORTEST_SECRET: usize = 16;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Where alerts are posted to.
-    pub webhook: Option<Webhook>,
-    /// To whom alerts are mailed.
-    pub email: Option<Email>,
+    /// Who is told of alerts.
+    #[serde(default, rename = "route")]
+    pub routes: Vec<Route>,
     /// Where every record goes.
     #[serde(default, rename = "sink")]
     pub sinks: Vec<Sink>,
@@ -82,70 +86,6 @@ impl Keep {
             remains: age(self.remains_days),
         }
     }
-}
-
-/// `[webhook]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Webhook {
-    /// `https://` anywhere, `http://` only to this machine.
-    pub url: String,
-    /// What the receiver expects.
-    #[serde(default)]
-    pub shape: AlertShape,
-    /// File with the secret that signs, or PagerDuty's integration key; relative to the data directory.
-    pub secret_file: Option<PathBuf>,
-}
-
-/// `shape = ` of `[webhook]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AlertShape {
-    /// The alert as the API gives it, signed.
-    #[default]
-    Vitrine,
-    /// A message in a Slack channel.
-    Slack,
-    /// A message in a Mattermost channel.
-    Mattermost,
-    /// A message in a Microsoft Teams channel.
-    Teams,
-    /// An event of `PagerDuty`'s Events API v2.
-    Pagerduty,
-    /// An alert of Prometheus' Alertmanager.
-    Alertmanager,
-}
-
-/// `[email]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Email {
-    /// `host` or `host:port`.
-    pub server: String,
-    /// Sender.
-    pub from: String,
-    /// Receivers.
-    pub to: Vec<String>,
-    /// How the connection is protected.
-    #[serde(default)]
-    pub tls: MailTls,
-    /// Login name, where the server wants one.
-    pub username: Option<String>,
-    /// File with the password; relative to the data directory.
-    pub password_file: Option<PathBuf>,
-}
-
-/// `tls = ` of `[email]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MailTls {
-    /// TLS from the first byte (port 465).
-    #[default]
-    Always,
-    /// STARTTLS, and nothing without it (port 587).
-    Starttls,
-    /// In clear, only to this machine (port 25).
-    None,
 }
 
 /// Why the file cannot be used.
@@ -211,6 +151,23 @@ pub(crate) fn secret(data: &Path, file: &Path, strong: bool) -> Result<String, C
 /// A mistake in a value of the file.
 pub(crate) fn mistake(data: &Path, reason: impl Into<String>) -> ConfigError {
     ConfigError::Value { path: data.join(FILE), reason: reason.into() }
+}
+
+/// Checks the name of an entry, and that no other of its kind has it.
+pub(crate) fn check_name<'n>(
+    kind: &str,
+    name: &'n str,
+    names: &mut HashSet<&'n str>,
+    data: &Path,
+) -> Result<(), ConfigError> {
+    let proper = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > NAME || !name.bytes().all(proper) {
+        return Err(mistake(data, format!("{kind} name = {name:?}: expected 1 to {NAME} of a-z, 0-9 and -")));
+    }
+    if !names.insert(name) {
+        return Err(mistake(data, format!("two {kind} are named {name:?}: each needs a name of its own")));
+    }
+    Ok(())
 }
 
 /// Whether a name or address means this machine.

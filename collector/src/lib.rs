@@ -12,6 +12,7 @@ mod heartbeat;
 mod ingest;
 pub mod rate;
 mod refusal;
+mod route;
 pub mod server;
 pub mod sink;
 pub mod store;

@@ -1,4 +1,4 @@
-//! Token buckets: so many a second, and a burst after a silence.
+//! How fast things go: token buckets (so many a second, and a burst after a silence), and the pace of messages.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,31 @@ pub struct Rate {
     pub per_second: f64,
     /// So many at once after a silence.
     pub burst: f64,
+}
+
+/// How messages go out.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Wait after the first failure; each further one doubles it.
+    pub first_retry: Duration,
+    /// The longest wait.
+    pub longest_retry: Duration,
+    /// After so many failures a message is given up.
+    pub attempts: u32,
+    /// Messages of one route; more wait in the outbox.
+    pub rate: Rate,
+}
+
+impl Default for Pace {
+    /// Gives up after about a day.
+    fn default() -> Pace {
+        Pace {
+            first_retry: Duration::from_secs(5),
+            longest_retry: Duration::from_secs(3600),
+            attempts: 33,
+            rate: Rate { per_second: 0.5, burst: 20.0 },
+        }
+    }
 }
 
 /// One bucket.

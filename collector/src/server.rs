@@ -22,10 +22,10 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, ConfigError};
-use crate::rate::{Rate, Rates};
+use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
-use crate::sink::record::{self, RecordSinks};
-use crate::sink::{self, Pace, Sinks};
+use crate::route::{self, Routes};
+use crate::sink::{self, Sinks};
 use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, console, enroll, evidence, heartbeat, ingest};
@@ -228,13 +228,13 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::read(&settings.data)?;
+    let ways = Routes::new(&config, &settings.data)?;
     let sinks = Sinks::new(&config, &settings.data)?;
-    let record_sinks = RecordSinks::new(&config, &settings.data)?;
     let claim = Claim::take(&settings.data)?;
     let authority = Arc::new(Authority::open(&settings.data)?);
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
     let fingerprint = matches!(settings.tls, Tls::Own).then(|| authority.fingerprint());
-    let store = Store::open_with(&settings.data, &sinks.channels())?;
+    let store = Store::open_with(&settings.data, ways.rules())?;
     // What stands in the journal, too, cannot be cut off the log without that being seen.
     tracing::info!(head = %store.audit_head().await?, "the audit log ends here");
     let setup = store.new_setup_token().await?;
@@ -254,8 +254,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         limits: settings.limits,
     });
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = sink::start(sinks, &store, settings.pace, &stopped);
-    tasks.extend(record::start(record_sinks, &store, settings.pace, &stopped).await?);
+    let mut tasks = route::start(ways, &store, settings.pace, &stopped).await?;
+    tasks.extend(sink::start(sinks, &store, settings.pace, &stopped).await?);
     if let Some(keep) = &config.retention {
         tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
     }

@@ -102,6 +102,12 @@ pub struct Alert {
     pub masters: Vec<String>,
     /// Destinations, `name (target)`, at most 32.
     pub destinations: Vec<String>,
+    /// Names of the destinations, at most 32.
+    #[serde(default)]
+    pub destination_names: Vec<String>,
+    /// Collections of the masters, at most 32.
+    #[serde(default)]
+    pub collections: Vec<String>,
     /// Highest tier tried.
     pub tier: Option<String>,
     /// What was measured of the file of that tier.
@@ -228,6 +234,8 @@ impl Alert {
             attempts: 0,
             masters: Vec::new(),
             destinations: Vec::new(),
+            destination_names: Vec::new(),
+            collections: Vec::new(),
             tier: None,
             measure: None,
             disposition: None,
@@ -364,9 +372,11 @@ impl Alert {
         self.attempts = self.attempts.saturating_add(u64::from(transfer.attempts.max(1)));
         for master in &transfer.masters {
             name(&mut self.masters, line(&master.path, NAME));
+            name(&mut self.collections, line(&master.collection, NAME));
         }
         if let Some(to) = &transfer.destination {
             name(&mut self.destinations, line(&format!("{} ({})", to.name, to.target), NAME));
+            name(&mut self.destination_names, line(&to.name, NAME));
         }
         let tier = line(&transfer.tier, NAME);
         if self.tier.as_deref().is_none_or(|old| rank(&tier, transfer.measure) >= rank(old, self.measure)) {

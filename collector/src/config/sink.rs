@@ -18,6 +18,20 @@ pub enum Sink {
     Syslog(Syslog),
 }
 
+impl Syslog {
+    /// Where it sends to.
+    #[must_use]
+    pub fn server(&self) -> SyslogServer {
+        SyslogServer {
+            server: self.server.clone(),
+            transport: self.transport,
+            ca_file: self.ca_file.clone(),
+            certificate_file: self.certificate_file.clone(),
+            key_file: self.key_file.clone(),
+        }
+    }
+}
+
 impl Sink {
     /// Its name: the cursor in the database goes by it.
     #[must_use]
@@ -120,6 +134,23 @@ pub struct Syslog {
     /// What a message says.
     #[serde(default)]
     pub message: Message,
+    /// Certificates that the server's is trusted by, instead of the system's, PEM; relative to the data directory.
+    pub ca_file: Option<PathBuf>,
+    /// Chain that this machine shows, PEM, where the server wants one; relative to the data directory.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+}
+
+/// A syslog server: `[route.syslog]`, and what a sink says of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SyslogServer {
+    /// `host:port`
+    pub server: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub transport: Transport,
     /// Certificates that the server's is trusted by, instead of the system's, PEM; relative to the data directory.
     pub ca_file: Option<PathBuf>,
     /// Chain that this machine shows, PEM, where the server wants one; relative to the data directory.

@@ -1,14 +1,13 @@
 //! Alerts as they are stored: their key and what lists are ordered by in columns, the rest as JSON.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use vitrine_policy::record::{Record, Severity};
+use vitrine_policy::record::Record;
 
-use super::outbox::{self, Channel, Occasion};
-use super::{Store, StoreError};
-use crate::alert::{self, Alert, Group, WINDOW};
+use super::{Store, StoreError, routed};
+use crate::alert::{self, Alert, Group, State, WINDOW};
+use crate::route::Rule;
 
 /// Which alerts to list, the latest changed first.
 #[derive(Clone, Debug)]
@@ -70,14 +69,18 @@ pub(super) fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
     Ok(alert)
 }
 
-/// Changes one alert; none if it is gone.
-pub(super) fn change(connection: &Connection, id: i64, work: impl FnOnce(&mut Alert)) -> Result<(), StoreError> {
-    let found = connection
+/// One alert; none if it is gone.
+pub(super) fn find(connection: &Connection, id: i64) -> Result<Option<Alert>, StoreError> {
+    connection
         .prepare_cached("SELECT id, body FROM alerts WHERE id = ?")?
         .query_row([id], |row| Ok(read(row)))
         .optional()?
-        .transpose()?;
-    if let Some(mut alert) = found {
+        .transpose()
+}
+
+/// Changes one alert; none if it is gone.
+pub(super) fn change(connection: &Connection, id: i64, work: impl FnOnce(&mut Alert)) -> Result<(), StoreError> {
+    if let Some(mut alert) = find(connection, id)? {
         work(&mut alert);
         write(connection, &alert)?;
     }
@@ -111,8 +114,6 @@ pub(super) struct Groups {
 struct Touched {
     group: Group,
     alert: Alert,
-    /// How bad it was before the batch; none if it is new.
-    before: Option<Severity>,
 }
 
 impl Groups {
@@ -132,7 +133,7 @@ impl Groups {
             None => {
                 let found = self.find(connection, &group, record.time)?;
                 let touched = match found {
-                    Some(alert) => Touched { group, before: Some(alert.severity), alert },
+                    Some(alert) => Touched { group, alert },
                     None => create(connection, group, Alert::of(record, received))?,
                 };
                 self.touched.push(touched);
@@ -185,7 +186,7 @@ impl Groups {
             .optional()?
             .transpose()?;
         let mut touched = match found {
-            Some(found) => Touched { group, before: Some(found.severity), alert: found },
+            Some(found) => Touched { group, alert: found },
             None if missing == 0 => return Ok(()),
             None => {
                 alert.missing(missing, received);
@@ -218,7 +219,7 @@ impl Groups {
             .optional()?
             .transpose()?;
         let mut touched = match found {
-            Some(alert) => Touched { group: alert.group(), before: Some(alert.severity), alert },
+            Some(alert) => Touched { group: alert.group(), alert },
             None => {
                 let alert = Alert::tampering(agent, &record.host.name, received);
                 create(connection, alert.group(), alert)?
@@ -246,23 +247,16 @@ impl Groups {
         Ok(id)
     }
 
-    /// Writes the alerts back, and a message to every channel for each that is new or got worse. Says
-    /// whether there are messages.
-    pub(super) fn write(self, connection: &Connection, channels: &Arc<[Channel]>) -> Result<bool, StoreError> {
-        let mut posted = false;
-        for Touched { alert, before, .. } in self.touched {
+    /// Writes the alerts back, and what routes are to be told of them. Says whether one is.
+    pub(super) fn write(self, connection: &Connection, rules: &[Rule]) -> Result<bool, StoreError> {
+        let mut armed = false;
+        for Touched { alert, .. } in self.touched {
             write(connection, &alert)?;
-            let occasion = match before {
-                None => Occasion::Created,
-                Some(before) if alert.severity > before => Occasion::Worsened,
-                Some(_) => continue,
-            };
-            for channel in channels.iter() {
-                outbox::post(connection, *channel, occasion, &alert)?;
-                posted = true;
+            if alert.state == State::Open {
+                armed |= routed::arm(connection, rules, &alert)?;
             }
         }
-        Ok(posted)
+        Ok(armed)
     }
 }
 
@@ -282,5 +276,5 @@ fn create(connection: &Connection, group: Group, mut alert: Alert) -> Result<Tou
             alert.changed
         ])?;
     alert.id = connection.last_insert_rowid();
-    Ok(Touched { group, alert, before: None })
+    Ok(Touched { group, alert })
 }

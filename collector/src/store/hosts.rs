@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Sender, Store, StoreError, now, seals, silence};
+use super::{Sender, Store, StoreError, now, seals, silent};
 use crate::heartbeat::{Heartbeat, Host};
 
 /// Longest time from one heartbeat to the next that is believed, in seconds.
@@ -107,7 +107,7 @@ pub(super) fn see(connection: &Connection, agent: &str, host: &str, time: i64) -
         )?
         .query_row(params![agent, host, time], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some(alert) = silent {
-        silence::heard(connection, number, alert, time)?;
+        silent::heard(connection, number, alert, time)?;
     }
     Ok(number)
 }

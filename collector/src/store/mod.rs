@@ -18,13 +18,14 @@ mod outbox;
 mod people;
 mod records;
 mod retention;
+mod routed;
 #[cfg(test)]
 mod scale;
 mod schema;
 mod seals;
 mod search;
 mod sessions;
-mod silence;
+mod silent;
 mod sinks;
 mod tokens;
 mod totp;
@@ -48,7 +49,7 @@ pub use claim::Claim;
 pub(crate) use hosts::{HostCount, HostFilter};
 pub(crate) use listing::{Around, Key, Query};
 pub(crate) use objects::{ObjectKey, destination, object_key};
-pub(crate) use outbox::{Channel, Due, Letter, Message, Occasion};
+pub(crate) use outbox::{Due, Letter, Message, Occasion};
 pub use people::{User, UserRole};
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
@@ -62,6 +63,8 @@ pub use tokens::{Role, Token, Worth};
 pub(crate) use totp::{Code, TotpEnrolment};
 pub(crate) use triage::{Step, TriageEntry, View};
 use writer::Order;
+
+use crate::route::Rule;
 
 /// Name of the database in the data directory.
 pub const FILE: &str = "collector.db";
@@ -167,7 +170,8 @@ fn is_write_failure(error: &rusqlite::Error) -> bool {
 pub struct Store {
     orders: mpsc::Sender<Order>,
     readers: Arc<Readers>,
-    channels: Arc<[Channel]>,
+    rules: Arc<[Rule]>,
+    armed: Arc<Notify>,
     posted: Arc<Notify>,
     recorded: Arc<Notify>,
 }
@@ -200,8 +204,8 @@ impl Store {
         Store::open(directory)
     }
 
-    /// As [`Store::open`]; every new alert is put into the outbox of each of `channels`.
-    pub(crate) fn open_with(directory: &Path, channels: &[Channel]) -> Result<Store, StoreError> {
+    /// As [`Store::open`]; routes are told of alerts by these rules.
+    pub(crate) fn open_with(directory: &Path, rules: &[Rule]) -> Result<Store, StoreError> {
         claim::make_private(directory)?;
         let path = directory.join(FILE);
         claim::make_private_file(&path)?;
@@ -217,7 +221,8 @@ impl Store {
         Ok(Store {
             orders,
             readers: Arc::new(readers),
-            channels: channels.into(),
+            rules: rules.into(),
+            armed: Arc::default(),
             posted: Arc::default(),
             recorded: Arc::default(),
         })

@@ -7,25 +7,10 @@ use tokio::sync::futures::Notified;
 
 use super::{Store, StoreError, now};
 use crate::alert::Alert;
+use crate::route::letter::headline;
 
-/// A way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Channel {
-    Webhook,
-    Email,
-}
-
-impl Channel {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Channel::Webhook => "webhook",
-            Channel::Email => "email",
-        }
-    }
-}
-
-/// Why a message goes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a message goes out. Of several reasons the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Occasion {
     /// The alert is new.
     #[serde(rename = "alert.created")]
@@ -33,13 +18,45 @@ pub(crate) enum Occasion {
     /// It got worse.
     #[serde(rename = "alert.worsened")]
     Worsened,
+    /// Nobody has answered for it since it was told of.
+    #[serde(rename = "alert.repeated")]
+    Repeated,
+}
+
+impl Occasion {
+    const ALL: [Occasion; 3] = [Occasion::Created, Occasion::Worsened, Occasion::Repeated];
+
+    /// Its name in the database and in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Occasion::Created => "alert.created",
+            Occasion::Worsened => "alert.worsened",
+            Occasion::Repeated => "alert.repeated",
+        }
+    }
+
+    pub(super) fn of(name: &str) -> Occasion {
+        Occasion::ALL.into_iter().find(|occasion| occasion.name() == name).unwrap_or(Occasion::Created)
+    }
 }
 
 /// What a message says.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Letter {
     pub(crate) event: Occasion,
-    pub(crate) alert: Alert,
+    /// Name of the route.
+    pub(crate) route: String,
+    /// The worst first; at least one.
+    pub(crate) alerts: Vec<Alert>,
+    /// How many more there are.
+    pub(crate) more: u64,
+}
+
+impl Letter {
+    /// How many alerts it tells of.
+    pub(crate) fn count(&self) -> u64 {
+        self.more.saturating_add(self.alerts.len() as u64)
+    }
 }
 
 /// A message that is due.
@@ -51,7 +68,7 @@ pub(crate) struct Message {
     pub(crate) attempts: u32,
 }
 
-/// What is to be done next on a channel.
+/// What is to be done next for a route.
 pub(crate) enum Due {
     /// Send this.
     Now(Message),
@@ -61,16 +78,13 @@ pub(crate) enum Due {
     Nothing,
 }
 
-pub(super) fn post(
-    connection: &Connection,
-    channel: Channel,
-    event: Occasion,
-    alert: &Alert,
-) -> Result<(), StoreError> {
-    let body = serde_json::to_string(&Letter { event, alert: alert.clone() })?;
+pub(super) fn post(connection: &Connection, letter: &Letter) -> Result<(), StoreError> {
+    let summary = headline(letter);
     connection
-        .prepare_cached("INSERT INTO outbox (channel, body, created, due) VALUES (?1, ?2, ?3, ?3)")?
-        .execute(params![channel.name(), body, now()])?;
+        .prepare_cached(
+            "INSERT INTO outbox (route, body, created, due, occasion, summary) VALUES (?1, ?2, ?3, ?3, ?4, ?5)",
+        )?
+        .execute(params![letter.route, serde_json::to_string(letter)?, now(), letter.event.name(), summary])?;
     Ok(())
 }
 
@@ -80,23 +94,24 @@ impl Store {
         self.posted.notified()
     }
 
-    /// The message of a channel that is to go next.
-    pub(crate) async fn due(&self, channel: Channel) -> Result<Due, StoreError> {
+    /// The message of a route that is to go next. None waits for longer than `longest` milliseconds: one that seems to
+    /// was written before the clock was set back.
+    pub(crate) async fn due(&self, route: String, longest: i64) -> Result<Due, StoreError> {
         self.read(move |connection| {
             let next = connection
                 .prepare_cached(
-                    "SELECT number, body, attempts, due FROM outbox WHERE channel = ? AND state = 'waiting'
+                    "SELECT number, body, attempts, due FROM outbox WHERE route = ? AND state = 'waiting'
                      ORDER BY due, number LIMIT 1",
                 )?
-                .query_row([channel.name()], |row| {
+                .query_row([route], |row| {
                     let message = Message { number: row.get(0)?, body: row.get(1)?, attempts: row.get(2)? };
                     Ok((message, row.get::<_, i64>(3)?))
                 })
                 .optional()?;
             Ok(match next {
                 None => Due::Nothing,
-                Some((message, due)) => match u64::try_from(due - now()) {
-                    Ok(wait) if wait > 0 => Due::Later(wait),
+                Some((message, due)) => match due.saturating_sub(now()) {
+                    wait if (1..=longest).contains(&wait) => Due::Later(wait.unsigned_abs()),
                     _ => Due::Now(message),
                 },
             })
@@ -104,16 +119,16 @@ impl Store {
         .await
     }
 
-    /// The receiver has it.
-    pub(crate) async fn delivered(&self, number: i64) -> Result<(), StoreError> {
-        self.settle(number, "delivered", None, now()).await
+    /// The receiver has it, and answered so.
+    pub(crate) async fn delivered(&self, number: i64, answer: String) -> Result<(), StoreError> {
+        self.settle(number, "delivered", (None, Some(answer)), now()).await
     }
 
     /// It did not go: try again at `due`, or never if there is none.
     pub(crate) async fn undelivered(&self, number: i64, error: String, due: Option<i64>) -> Result<(), StoreError> {
         match due {
-            Some(due) => self.settle(number, "waiting", Some(error), due).await,
-            None => self.settle(number, "dead", Some(error), now()).await,
+            Some(due) => self.settle(number, "waiting", (Some(error), None), due).await,
+            None => self.settle(number, "dead", (Some(error), None), now()).await,
         }
     }
 
@@ -121,15 +136,16 @@ impl Store {
         &self,
         number: i64,
         state: &'static str,
-        error: Option<String>,
+        (error, answer): (Option<String>, Option<String>),
         due: i64,
     ) -> Result<(), StoreError> {
         self.write(move |connection| {
             connection
                 .prepare_cached(
-                    "UPDATE outbox SET state = ?, error = ?, due = ?, attempts = attempts + 1 WHERE number = ?",
+                    "UPDATE outbox SET state = ?, error = ?, answer = ?, due = ?, attempts = attempts + 1
+                     WHERE number = ?",
                 )?
-                .execute(params![state, error, due, number])?;
+                .execute(params![state, error, answer, due, number])?;
             Ok(())
         })
         .await

@@ -6,7 +6,7 @@ use vitrine_policy::record::seal::MAX_STEPS;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
-use super::{Sender, Store, StoreError, now, seals, silence};
+use super::{Sender, Store, StoreError, now, seals, silent};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
@@ -59,17 +59,17 @@ impl Store {
     /// Stores a batch: new records once, known ones not again, unreadable lines as dead letters; notes
     /// gaps in the sequence, fills old ones, and raises alerts. All or nothing, on the disk on return.
     pub(crate) async fn append(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let channels = std::sync::Arc::clone(&self.channels);
-        let (committed, posted) = self
+        let rules = std::sync::Arc::clone(&self.rules);
+        let (committed, armed) = self
             .write(move |connection| {
                 let mut groups = Groups::default();
                 let committed = append(connection, batch, &mut groups)?;
-                Ok((committed, groups.write(connection, &channels)?))
+                Ok((committed, groups.write(connection, &rules)?))
             })
             .await?;
         self.recorded.notify_waiters();
-        if posted {
-            self.posted.notify_waiters();
+        if armed {
+            self.armed.notify_waiters();
         }
         Ok(committed)
     }
@@ -128,7 +128,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                     if let Event::Notice(notice) = &record.event
                         && let STARTED | SHUTDOWN = notice.code.as_str()
                     {
-                        silence::goes(connection, stream.number, notice.code == SHUTDOWN)?;
+                        silent::goes(connection, stream.number, notice.code == SHUTDOWN)?;
                     }
                     if let Some(alert) = groups.add(connection, &record, number, received)? {
                         connection

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/seals.sql"),
     include_str!("migrations/objects.sql"),
     include_str!("migrations/sinks.sql"),
+    include_str!("migrations/routes.sql"),
 ];
 
 /// Brings the database to the newest version, each step in a transaction of its own.

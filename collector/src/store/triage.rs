@@ -1,6 +1,6 @@
 //! What the staff do with alerts, who did it and when; and the lists that each of them keeps at hand.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, alerts, now};
@@ -141,11 +141,7 @@ impl Store {
 }
 
 fn triage(connection: &Connection, id: i64, step: Step, by: &str, note: &str) -> Result<bool, StoreError> {
-    let found = connection
-        .prepare_cached("SELECT id, body FROM alerts WHERE id = ?")?
-        .query_row([id], |row| Ok(alerts::read(row)))
-        .optional()?;
-    let Some(mut alert) = found.transpose()? else {
+    let Some(mut alert) = alerts::find(connection, id)? else {
         return Ok(false);
     };
     let at = now();

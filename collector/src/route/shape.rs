@@ -4,14 +4,13 @@
 use serde_json::{Value, json};
 use vitrine_policy::record::Severity;
 
+use super::letter::{headline, of_one, rows};
 use crate::alert::{Alert, Kind};
 use crate::console::words::{self, machine_time};
-use crate::store::{Letter, Occasion};
+use crate::store::Letter;
 
 /// Longest `summary` of `PagerDuty`, in characters.
 const SUMMARY: usize = 1024;
-/// Masters and destinations that a message names.
-const NAMED: usize = 5;
 /// How long Alertmanager holds an alert of which it hears no more, in milliseconds.
 const FIRING: i64 = 24 * 3600 * 1000;
 
@@ -32,7 +31,7 @@ pub(super) fn teams(letter: &Letter) -> Value {
     let block = |runs: Value| json!({"type": "RichTextBlock", "inlines": runs});
     let run = |text: &str, weight: &str| json!({"type": "TextRun", "text": text, "weight": weight});
     let mut body = vec![block(json!([run(&headline(letter), "bolder")]))];
-    for (name, value) in rows(&letter.alert) {
+    for (name, value) in rows(letter) {
         body.push(block(json!([run(&format!("{name}: "), "bolder"), run(&value, "default")])));
     }
     json!({"type": "message", "attachments": [{
@@ -47,29 +46,34 @@ pub(super) fn teams(letter: &Letter) -> Value {
     }]})
 }
 
-/// For `PagerDuty`'s Events API v2 (<https://developer.pagerduty.com/docs/send-alert-event>).
+/// For `PagerDuty`'s Events API v2 (<https://developer.pagerduty.com/docs/send-alert-event>): one event, which goes by
+/// the worst of the alerts.
 pub(super) fn pagerduty(letter: &Letter, routing_key: &str) -> Value {
-    let alert = &letter.alert;
-    let severity = match alert.severity {
-        Severity::Critical => "critical",
-        Severity::High => "error",
-        Severity::Medium => "warning",
-        Severity::Low | Severity::Informational => "info",
+    let worst = letter.alerts.first();
+    let severity = match worst.map(|alert| alert.severity) {
+        Some(Severity::Critical) => "critical",
+        Some(Severity::High) => "error",
+        Some(Severity::Medium) => "warning",
+        Some(Severity::Low | Severity::Informational) | None => "info",
     };
-    let details: serde_json::Map<String, Value> =
-        rows(alert).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    let details = match letter.count() {
+        1 => rows(letter).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect(),
+        _ => {
+            json!({"Alerts": rows(letter).into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()})
+        }
+    };
     json!({
         "routing_key": routing_key,
         "event_action": "trigger",
-        "dedup_key": format!("vitrine-{}-{}", alert.agent, alert.id),
+        "dedup_key": worst.map(|alert| format!("vitrine-{}-{}", alert.agent, alert.id)),
         "client": "Vitrine",
         "payload": {
             "summary": headline(letter).chars().take(SUMMARY).collect::<String>(),
-            "source": alert.host,
+            "source": worst.map(|alert| &alert.host),
             "severity": severity,
-            "timestamp": machine_time(alert.last_seen),
-            "component": alert.program,
-            "class": kind(alert.kind),
+            "timestamp": worst.map(|alert| machine_time(alert.last_seen)),
+            "component": worst.and_then(|alert| alert.program.as_ref()),
+            "class": worst.map(|alert| kind(alert.kind)),
             "custom_details": details,
         },
     })
@@ -77,7 +81,10 @@ pub(super) fn pagerduty(letter: &Letter, routing_key: &str) -> Value {
 
 /// For Alertmanager's API v2 (<https://prometheus.io/docs/alerting/latest/alerts_api/>).
 pub(super) fn alertmanager(letter: &Letter) -> Value {
-    let alert = &letter.alert;
+    letter.alerts.iter().map(of_alertmanager).collect()
+}
+
+fn of_alertmanager(alert: &Alert) -> Value {
     let mut labels = json!({
         "alertname": format!("vitrine-{}", kind(alert.kind)),
         "alert": alert.id.to_string(),
@@ -90,54 +97,24 @@ pub(super) fn alertmanager(letter: &Letter) -> Value {
             labels[name] = json!(value);
         }
     }
-    let details: Vec<_> = rows(alert).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    json!([{
+    let details: Vec<_> = of_one(alert).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    json!({
         "labels": labels,
         "annotations": {"summary": alert.title, "description": details.join("\n")},
         // It refuses what begins after it ends: a workstation's clock may be ahead.
         "startsAt": machine_time(alert.first_seen.min(alert.changed)),
         "endsAt": machine_time(alert.changed.saturating_add(FIRING)),
-    }])
-}
-
-fn headline(letter: &Letter) -> String {
-    let what = match letter.event {
-        Occasion::Created => "",
-        Occasion::Worsened => "worse: ",
-    };
-    format!("[Vitrine] {} {what}{}", words::severity(letter.alert.severity), letter.alert.title)
+    })
 }
 
 /// Values stand as code, in which neither program looks for links, mentions or markup.
 fn lines(letter: &Letter, bold: &str, safe: impl Fn(&str) -> String) -> String {
     let code = |text: &str| format!("`{}`", safe(&text.replace('`', "'")));
     let mut text = format!("{bold}Vitrine{bold} {}", code(headline(letter).trim_start_matches("[Vitrine] ")));
-    for (name, value) in rows(&letter.alert) {
+    for (name, value) in rows(letter) {
         text.push_str(&format!("\n{name}: {}", code(&value)));
     }
     text
-}
-
-fn rows(alert: &Alert) -> Vec<(&'static str, String)> {
-    let several = |all: &[String]| {
-        let more = all.len().saturating_sub(NAMED);
-        let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if more == 0 { named } else { format!("{named} and {more} more") }
-    };
-    let mut rows = vec![
-        ("Workstation", alert.host.clone()),
-        ("User", alert.user.clone().unwrap_or_default()),
-        ("Program", alert.program.clone().unwrap_or_default()),
-        ("Tier", words::tier(alert)),
-        ("Decision", alert.disposition.map_or("", words::disposition).to_owned()),
-        ("Attempts", alert.attempts.to_string()),
-        ("Masters", several(&alert.masters)),
-        ("Destinations", several(&alert.destinations)),
-        ("Why", alert.explanation.clone()),
-        ("Alert", alert.id.to_string()),
-    ];
-    rows.retain(|(_, value)| !value.is_empty());
-    rows
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -161,7 +138,18 @@ mod tests {
 
     /// An alert whose names were chosen with care.
     fn letter() -> Letter {
-        let alert = json!({
+        serde_json::from_value(json!({"event": "alert.worsened", "route": "desk", "alerts": [alert()], "more": 0}))
+            .unwrap()
+    }
+
+    /// A message about more than it holds.
+    fn several() -> Letter {
+        let letter = json!({"event": "alert.created", "route": "desk", "alerts": [alert(), alert()], "more": 3});
+        serde_json::from_value(letter).unwrap()
+    }
+
+    fn alert() -> Value {
+        json!({
             "id": 7, "kind": "transfer", "state": "open", "severity": "high", "agent": "0198c0de",
             "title": "cp: <!channel> *x* [a](https://evil.example).tif (master) to courier disk was refused",
             "host": "scan-07", "user": "wen", "program": "cp", "code": null, "first_seen": 1_795_348_800_000_i64,
@@ -170,19 +158,21 @@ mod tests {
             "destinations": ["courier disk (/media/courier/x.tif)"], "tier": "master", "measure": null,
             "disposition": "blocked", "explanation": "courier disk may receive up to licensed.",
             "evidence": {"master": null, "copy": null}, "lead": 3, "acknowledged": null,
-        });
-        serde_json::from_value(json!({"event": "alert.worsened", "alert": alert})).unwrap()
+        })
     }
 
     #[test]
     fn each_shape_is_the_golden_one() {
         let letter = letter();
-        let shapes: [(&str, Value); 5] = [
+        let shapes: [(&str, Value); 8] = [
             ("slack", slack(&letter)),
             ("mattermost", mattermost(&letter)),
             ("teams", teams(&letter)),
             ("pagerduty", pagerduty(&letter, "R0UT1NGKEY")),
             ("alertmanager", alertmanager(&letter)),
+            ("slack-several", slack(&several())),
+            ("teams-several", teams(&several())),
+            ("pagerduty-several", pagerduty(&several(), "R0UT1NGKEY")),
         ];
         for (name, found) in shapes {
             let text = format!("{found:#}\n");

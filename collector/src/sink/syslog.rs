@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use vitrine_policy::record::{Event, Record, Severity};
 
-use super::{DeliverError, Outgoing, cef, json_line};
+use super::{DeliverError, cef, json_line};
 use crate::config::{self, ConfigError, Message, Transport, is_this_machine, mistake};
 use crate::console::words::machine_time;
 
@@ -25,7 +25,7 @@ const SEND: Duration = Duration::from_secs(60);
 /// How long a receiver is given to close a connection that it does not want.
 const EARLY: Duration = Duration::from_millis(200);
 /// Longest JSON of one message: syslog-ng hangs up above 64 KiB, and rsyslog loses count of frames above 200,000 bytes.
-const LONGEST: usize = 60 << 10;
+pub(crate) const LONGEST: usize = 60 << 10;
 /// Facility "log audit" (RFC 5424, 6.2.1).
 const FACILITY: u8 = 13;
 /// Longest `HOSTNAME` and `MSGID` (RFC 5424, 6).
@@ -35,15 +35,15 @@ const MSGID: usize = 32;
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-pub(super) struct Syslog {
+pub(crate) struct Syslog {
     server: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    message: Message,
 }
 
 impl Syslog {
-    pub(super) fn new(config: &config::Syslog, data: &Path) -> Result<Syslog, ConfigError> {
-        let wrong = |reason: String| mistake(data, format!("[[sink]] {:?}: {reason}", config.name));
+    /// `entry`: what of the configuration it is, as `[[sink]] "siem"`.
+    pub(crate) fn new(entry: &str, config: &config::SyslogServer, data: &Path) -> Result<Syslog, ConfigError> {
+        let wrong = |reason: String| mistake(data, format!("{entry}: {reason}"));
         let address = config.server.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
         let Some((host, _)) = address else {
             return Err(wrong(format!(
@@ -63,46 +63,18 @@ impl Syslog {
             Transport::Tls => {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| wrong(format!("server = {:?}: {host:?} is no name or address", config.server)))?;
-                Some((TlsConnector::from(Arc::new(client(config, data)?)), name))
+                Some((TlsConnector::from(Arc::new(client(entry, config, data)?)), name))
             }
         };
-        Ok(Syslog { server: config.server.clone(), tls, message: config.message })
+        Ok(Syslog { server: config.server.clone(), tls })
     }
 
-    /// One message, without its frame.
-    pub(super) fn shape(&self, record: &Record) -> String {
-        let severity = match record.event.severity() {
-            Severity::Critical => 2,
-            Severity::High => 3,
-            Severity::Medium => 4,
-            Severity::Low => 5,
-            Severity::Informational => 6,
-        };
-        let what = match &record.event {
-            Event::Transfer(_) => "transfer",
-            Event::Notice(notice) => &notice.code,
-        };
-        let message = match self.message {
-            // What is too long for a receiver would spoil what comes behind it; CEF cuts its values.
-            Message::Json => Some(json_line(&record.to_ocsf())).filter(|line| line.len() <= LONGEST),
-            Message::Cef => None,
-        };
-        let message = message.unwrap_or_else(|| cef::cef(record));
-        format!(
-            "<{}>1 {} {} vitrine - {} [origin software=\"Vitrine\" swVersion=\"{}\"] {message}",
-            FACILITY * 8 + severity,
-            Some(machine_time(record.time)).filter(|time| !time.is_empty()).unwrap_or_else(|| "-".into()),
-            word(&record.host.name, HOSTNAME),
-            word(what, MSGID),
-            value(&record.host.agent_version),
-        )
-    }
-
-    pub(super) async fn deliver(&self, batch: &[Outgoing]) -> Result<(), DeliverError> {
+    /// Sends messages, and waits until the receiver has read them.
+    pub(crate) async fn deliver(&self, batch: impl Iterator<Item = &str>) -> Result<(), DeliverError> {
         let mut text = Vec::new();
-        for outgoing in batch {
-            text.extend_from_slice(format!("{} ", outgoing.body.len()).as_bytes());
-            text.extend_from_slice(outgoing.body.as_bytes());
+        for message in batch {
+            text.extend_from_slice(format!("{} ", message.len()).as_bytes());
+            text.extend_from_slice(message.as_bytes());
         }
         let failed = |what: &str| {
             let what = format!("{what} {}", self.server);
@@ -123,6 +95,53 @@ impl Syslog {
         tokio::time::timeout(SEND, sending)
             .await
             .map_err(|_| DeliverError::Slow { what: "reading a batch and closing the connection", time: SEND })?
+    }
+}
+
+/// A record as a message, without its frame.
+pub(super) fn shape(record: &Record, message: Message) -> String {
+    let what = match &record.event {
+        Event::Transfer(_) => "transfer",
+        Event::Notice(notice) => &notice.code,
+    };
+    let message = match message {
+        // What is too long for a receiver would spoil what comes behind it; CEF cuts its values.
+        Message::Json => Some(json_line(&record.to_ocsf())).filter(|line| line.len() <= LONGEST),
+        Message::Cef => None,
+    };
+    let message = message.unwrap_or_else(|| cef::cef(record));
+    let head = Head { severity: record.event.severity(), time: record.time, host: &record.host.name, what };
+    head.before(&record.host.agent_version, &message)
+}
+
+/// What stands in the header of a message (RFC 5424, 6.2).
+pub(crate) struct Head<'a> {
+    pub(crate) severity: Severity,
+    /// Milliseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) host: &'a str,
+    /// `MSGID`
+    pub(crate) what: &'a str,
+}
+
+impl Head<'_> {
+    /// The whole message, without its frame; `version` is that of the program that says it.
+    pub(crate) fn before(&self, version: &str, message: &str) -> String {
+        let severity = match self.severity {
+            Severity::Critical => 2,
+            Severity::High => 3,
+            Severity::Medium => 4,
+            Severity::Low => 5,
+            Severity::Informational => 6,
+        };
+        format!(
+            "<{}>1 {} {} vitrine - {} [origin software=\"Vitrine\" swVersion=\"{}\"] {message}",
+            FACILITY * 8 + severity,
+            Some(machine_time(self.time)).filter(|time| !time.is_empty()).unwrap_or_else(|| "-".into()),
+            word(self.host, HOSTNAME),
+            word(self.what, MSGID),
+            value(version),
+        )
     }
 }
 
@@ -153,7 +172,7 @@ async fn ended(stream: &mut Box<dyn Duplex>) -> std::io::Result<()> {
     }
 }
 
-fn client(config: &config::Syslog, data: &Path) -> Result<ClientConfig, ConfigError> {
+fn client(entry: &str, config: &config::SyslogServer, data: &Path) -> Result<ClientConfig, ConfigError> {
     let mut roots = RootCertStore::empty();
     match &config.ca_file {
         Some(file) => {
@@ -179,7 +198,7 @@ fn client(config: &config::Syslog, data: &Path) -> Result<ClientConfig, ConfigEr
         }
         _ => {
             let reason = "certificate-file and key-file go together";
-            Err(mistake(data, format!("[[sink]] {:?}: {reason}", config.name)))
+            Err(mistake(data, format!("{entry}: {reason}")))
         }
     }
 }

@@ -23,8 +23,8 @@ impl Store {
         if self.read(move |connection| missed(connection, from, now())).await?.is_empty() {
             return Ok(());
         }
-        let channels = std::sync::Arc::clone(&self.channels);
-        let posted = self
+        let rules = std::sync::Arc::clone(&self.rules);
+        let armed = self
             .write(move |connection| {
                 let mut groups = Groups::default();
                 let received = now();
@@ -41,11 +41,11 @@ impl Store {
                         .prepare_cached("UPDATE agents SET silent = ? WHERE number = ?")?
                         .execute(params![alert, silent.number])?;
                 }
-                groups.write(connection, &channels)
+                groups.write(connection, &rules)
             })
             .await?;
-        if posted {
-            self.posted.notify_waiters();
+        if armed {
+            self.armed.notify_waiters();
         }
         Ok(())
     }

@@ -1,56 +1,23 @@
-//! The ways out, to real receivers: a signed webhook that fails first, and mail to a real SMTP server.
+//! The ways out of alerts, to real receivers: a signed webhook that fails first, and mail to a real SMTP server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+#[path = "world/hook.rs"]
+mod hook;
 mod world;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit, Mac};
+use hook::{Hook, SECRET, world_with};
 use serde_json::Value;
 use sha2::Sha256;
 use vitrine_collector::server::{Settings, StartError, start};
 use vitrine_policy::record::{Disposition, Event};
 use world::{NOON, World, blocked, record, until};
-
-const SECRET: &str = "a secret of the webhook's own";
-
-type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
-
-/// A receiver that answers 500 to the first `failures` posts.
-async fn receiver(failures: usize) -> (String, Received) {
-    let received = Received::default();
-    let kept = Arc::clone(&received);
-    let app = Router::new().route(
-        "/hook",
-        post(async move |headers: HeaderMap, body: Bytes| {
-            let mut kept = kept.lock().unwrap();
-            kept.push((headers, body));
-            if kept.len() <= failures { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NO_CONTENT }
-        }),
-    );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (url, received)
-}
-
-async fn world_with(config: &str, attempts: u32) -> World {
-    World::with(|settings| {
-        std::fs::write(settings.data.join("collector.toml"), config).unwrap();
-        std::fs::write(settings.data.join("hook.secret"), format!("{SECRET}\n")).unwrap();
-        settings.pace.first_retry = Duration::from_millis(10);
-        settings.pace.attempts = attempts;
-    })
-    .await
-}
 
 fn check_signature(headers: &HeaderMap, body: &[u8]) {
     let header = headers["vitrine-signature"].to_str().unwrap();
@@ -64,25 +31,24 @@ fn check_signature(headers: &HeaderMap, body: &[u8]) {
 
 #[tokio::test]
 async fn the_webhook_is_signed_and_tried_until_it_is_taken() {
-    let (url, received) = receiver(2).await;
-    let world = world_with(&format!("[webhook]\nurl = \"{url}\"\nsecret-file = \"hook.secret\"\n"), 10).await;
+    let hook = Hook::start(2).await;
+    let world = world_with(&hook.route("desk", ""), 10).await;
     world.send(&[blocked(1)]).await;
     world.send(&[blocked(2)]).await;
-    let count = || received.lock().unwrap().len();
-    until("the third attempt", async || (count() == 3).then_some(())).await;
+    hook.wait_for(3).await;
     // The same alert, now worse: one more message. More of the same: none.
     let mut worse = world::transfer();
     worse.disposition = Disposition::Failed;
     world.send(&[record(3, NOON + 240_000, Event::Transfer(Box::new(worse)))]).await;
     world.send(&[blocked(4)]).await;
-    until("the message about the worse alert", async || (count() >= 4).then_some(())).await;
-    let received = received.lock().unwrap().clone();
+    hook.wait_for(4).await;
+    let received = hook.received();
     assert_eq!(received.len(), 4);
     let mut events = Vec::new();
     for (headers, body) in &received {
         check_signature(headers, body);
         let letter: Value = serde_json::from_slice(body).unwrap();
-        assert_eq!(letter["alert"]["id"], 1);
+        assert_eq!(letter["alerts"][0]["id"], 1);
         events.push(letter["event"].as_str().unwrap().to_owned());
     }
     assert_eq!(events, ["alert.created", "alert.created", "alert.created", "alert.worsened"]);
@@ -97,11 +63,12 @@ async fn a_webhook_speaks_as_its_receiver_does() {
         ("pagerduty", "secret-file = \"hook.secret\"", "/routing_key", SECRET),
         ("alertmanager", "", "/0/labels/alertname", "vitrine-transfer"),
     ] {
-        let (url, received) = receiver(1).await;
-        let world = world_with(&format!("[webhook]\nurl = \"{url}\"\nshape = \"{shape}\"\n{secret}\n"), 10).await;
+        let hook = Hook::start(1).await;
+        let route = format!("[[route]]\nname = \"desk\"\ngroup-wait = \"0s\"\n[route.webhook]\nurl = {:?}", hook.url);
+        let world = world_with(&format!("{route}\nshape = \"{shape}\"\n{secret}\n"), 10).await;
         world.send(&[blocked(1)]).await;
-        until("the second attempt", async || (received.lock().unwrap().len() == 2).then_some(())).await;
-        let (headers, body) = received.lock().unwrap()[1].clone();
+        hook.wait_for(2).await;
+        let (headers, body) = hook.received()[1].clone();
         assert_eq!(headers["content-type"], "application/json");
         assert!(!headers.contains_key("vitrine-signature"));
         let body: Value = serde_json::from_slice(&body).unwrap();
@@ -112,25 +79,24 @@ async fn a_webhook_speaks_as_its_receiver_does() {
 
 #[tokio::test]
 async fn what_nobody_takes_is_given_up_and_blocks_nothing() {
-    let (url, received) = receiver(2).await;
-    let world = world_with(&format!("[webhook]\nurl = \"{url}\"\nsecret-file = \"hook.secret\"\n"), 2).await;
+    let hook = Hook::start(2).await;
+    let world = world_with(&hook.route("desk", "group-interval = \"0s\""), 2).await;
     world.send(&[blocked(1)]).await;
-    until("the message was given up", async || (received.lock().unwrap().len() == 2).then_some(())).await;
+    hook.wait_for(2).await;
     let mut other = world::transfer();
     other.processes[0].name = "rsync".into();
     world.send(&[record(2, NOON, Event::Transfer(Box::new(other)))]).await;
-    until("the next message", async || (received.lock().unwrap().len() == 3).then_some(())).await;
-    let last = received.lock().unwrap()[2].1.clone();
-    assert_eq!(serde_json::from_slice::<Value>(&last).unwrap()["alert"]["program"], "rsync");
+    hook.wait_for(3).await;
+    assert_eq!(hook.letters()[2]["alerts"][0]["program"], "rsync");
 }
 
 #[tokio::test]
 async fn messages_outlive_a_restart() {
-    let (url, received) = receiver(0).await;
+    let hook = Hook::start(0).await;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("hook.secret"), SECRET).unwrap();
     let config = |url: &str| {
-        let text = format!("[webhook]\nurl = \"{url}\"\nsecret-file = \"hook.secret\"\n");
+        let text = hook.route("desk", "").replace(&hook.url, url);
         std::fs::write(directory.path().join("collector.toml"), text).unwrap();
     };
     config("http://127.0.0.1:9/nobody-is-there");
@@ -142,35 +108,48 @@ async fn messages_outlive_a_restart() {
     let world = world.await;
     world.send(&[blocked(1)]).await;
     world.running.stop().await;
-    config(&url);
+    config(&hook.url);
     let running = start(Settings::new(data, ([127, 0, 0, 1], 0).into())).await.unwrap();
-    until("the message", async || (!received.lock().unwrap().is_empty()).then_some(())).await;
+    hook.wait_for(1).await;
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_mistake_in_the_configuration_is_pointed_at() {
+    let hook = "[[route]]\nname = \"desk\"\n[route.webhook]\nurl = \"https://a.example\"\n";
+    let mail = "[[route]]\nname = \"staff\"\n[route.email]\nserver = \"mail.example\"\n";
+    let slack = |more: &str| {
+        format!("{hook}shape = \"slack\"\n").replace("[route.webhook]", &format!("{more}\n[route.webhook]"))
+    };
     let cases = [
-        ("[webhook]\nurl = \"https://a.example\"\n", "secret-file is missing"),
-        ("[webhook]\nurl = \"https://a.example\"\nshape = \"pagerduty\"", "PagerDuty's integration key"),
+        (hook.to_owned(), "[[route]] \"desk\": secret-file is missing"),
+        (format!("{hook}shape = \"pagerduty\""), "PagerDuty's integration key"),
+        (format!("{hook}shape = \"slack\"\nsecret-file = \"hook.secret\""), "vitrine and pagerduty"),
+        (format!("{hook}shape = \"irc\""), "unknown variant `irc`"),
+        (format!("{hook}secret-file = \"hook.secret\"").replace("https", "http"), "must begin with https://"),
+        (format!("{hook}secret-file = \"short\""), "at least 16"),
+        ("[webhok]\n".into(), "unknown field `webhok`"),
+        (format!("{mail}from = \"a@b.example\"\nto = []"), "name at least one receiver"),
+        (format!("{mail}from = \"nobody\"\nto = [\"a@b.example\"]"), "\"nobody\" is no address"),
         (
-            "[webhook]\nurl = \"https://a.example\"\nshape = \"slack\"\nsecret-file = \"hook.secret\"",
-            "vitrine and pagerduty",
-        ),
-        ("[webhook]\nurl = \"https://a.example\"\nshape = \"irc\"", "unknown variant `irc`"),
-        ("[webhook]\nurl = \"http://a.example\"\nsecret-file = \"hook.secret\"", "must begin with https://"),
-        ("[webhook]\nurl = \"https://a.example\"\nsecret-file = \"short\"", "at least 16"),
-        ("[webhok]\n", "unknown field `webhok`"),
-        ("[email]\nserver = \"mail.example\"\nfrom = \"a@b.example\"\nto = []", "name at least one receiver"),
-        ("[email]\nserver = \"mail.example\"\nfrom = \"nobody\"\nto = [\"a@b.example\"]", "\"nobody\" is no address"),
-        (
-            "[email]\nserver = \"mail.example:25\"\nfrom = \"a@b.example\"\nto = [\"a@b.example\"]\ntls = \"none\"",
+            format!("{mail}from = \"a@b.example\"\nto = [\"a@b.example\"]\ntls = \"none\"")
+                .replace(".example\"\nfrom", ".example:25\"\nfrom"),
             "goes only to this machine",
         ),
+        ("[[route]]\nname = \"desk\"\n".into(), "expected one of [route.webhook]"),
+        (format!("{}\n{}", slack(""), slack("")), "two [[route]] are named \"desk\""),
+        (slack("severity = \"high\"\nup-to = \"low\""), "no alert fits"),
+        (slack("severity = \"worst\""), "unknown variant `worst`"),
+        (slack("hosts = [\"scan-[\"]"), "hosts: error parsing glob 'scan-['"),
+        (slack("group-wait = \"soon\""), "\"soon\" is no time"),
+        (slack("group-wait = \"-5s\""), "\"-5s\" is no time"),
+        (slack("group-wait = \"10000h\""), "at most \"744h\""),
+        (slack("repeat = \"10ms\""), "repeat is shorter than 1s"),
+        (slack("").replace("\"desk\"", "\"the desk\""), "of a-z, 0-9 and -"),
     ];
     for (config, expected) in cases {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("collector.toml"), config).unwrap();
+        std::fs::write(directory.path().join("collector.toml"), &config).unwrap();
         std::fs::write(directory.path().join("hook.secret"), SECRET).unwrap();
         std::fs::write(directory.path().join("short"), "short\n").unwrap();
         let settings = Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());
@@ -225,7 +204,7 @@ async fn mail_arrives_and_file_names_forge_no_header() {
         return;
     };
     let config = format!(
-        "[email]\nserver = \"127.0.0.1:{}\"\nfrom = \"Vitrine <vitrine@museum.example>\"\n\
+        "[[route]]\nname = \"staff\"\ngroup-wait = \"0s\"\n[route.email]\nserver = \"127.0.0.1:{}\"\nfrom = \"Vitrine <vitrine@museum.example>\"\n\
          to = [\"security@museum.example\"]\ntls = \"none\"\n",
         smtp.port
     );

@@ -1,0 +1,122 @@
+//! E-mail. Everything that comes from a workstation has passed `alert::text::line`, so that no header or
+//! line can be smuggled in; the library encodes what is left.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, MessageBuilder};
+use lettre::transport::smtp::AsyncSmtpTransportBuilder;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use super::SendError;
+use super::letter::{headline, rows};
+use crate::alert::Alert;
+use crate::config::{self, ConfigError, MailTls, is_this_machine, mistake};
+use crate::console::words;
+use crate::store::Letter;
+
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
+pub(super) struct Email {
+    transport: Transport,
+    envelope: MessageBuilder,
+}
+
+impl Email {
+    pub(super) fn new(entry: &str, config: &config::Email, data: &Path) -> Result<Email, ConfigError> {
+        let (host, port) = match config.server.rsplit_once(':') {
+            Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.starts_with('[')) => {
+                let port = port
+                    .parse::<u16>()
+                    .map_err(|_| mistake(data, format!("{entry} email.server = {:?}: no port", config.server)))?;
+                (host, Some(port))
+            }
+            _ => (config.server.as_str(), None),
+        };
+        let failed = |error| mistake(data, format!("{entry} email.server = {:?}: {error}", config.server));
+        let builder: AsyncSmtpTransportBuilder = match config.tls {
+            MailTls::Always => Transport::relay(host).map_err(failed)?,
+            MailTls::Starttls => Transport::starttls_relay(host).map_err(failed)?,
+            MailTls::None if is_this_machine(host) => Transport::builder_dangerous(host.trim_matches(['[', ']'])),
+            MailTls::None => {
+                let reason = "email.tls = \"none\" goes only to this machine: use \"always\" or \"starttls\"";
+                return Err(mistake(data, format!("{entry} {reason}")));
+            }
+        };
+        let builder = match port {
+            Some(port) => builder.port(port),
+            None => builder,
+        };
+        let builder = match (&config.username, &config.password_file) {
+            (Some(user), Some(file)) => {
+                builder.credentials(Credentials::new(user.clone(), config::secret(data, file, false)?))
+            }
+            (None, None) => builder,
+            _ => return Err(mistake(data, format!("{entry} email.username and email.password-file go together"))),
+        };
+        let mailbox = |address: &str| -> Result<Mailbox, ConfigError> {
+            address.parse().map_err(|error| mistake(data, format!("{entry} email.{address:?} is no address: {error}")))
+        };
+        if config.to.is_empty() {
+            return Err(mistake(data, format!("{entry} email.to is empty: name at least one receiver")));
+        }
+        let mut envelope = Message::builder().from(mailbox(&config.from)?);
+        for to in &config.to {
+            envelope = envelope.to(mailbox(to)?);
+        }
+        Ok(Email { transport: builder.timeout(Some(Duration::from_secs(20))).build(), envelope })
+    }
+
+    pub(super) async fn send(&self, letter: &Letter) -> Result<String, SendError> {
+        let message = self
+            .envelope
+            .clone()
+            .subject(headline(letter))
+            .message_id(None)
+            .header(ContentType::TEXT_PLAIN)
+            .body(text(letter))?;
+        let answer = self.transport.send(message).await?;
+        Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")))
+    }
+}
+
+fn text(letter: &Letter) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    match letter.alerts.as_slice() {
+        [alert] if letter.more == 0 => {
+            let _ = write!(text, "{}\n\n{}\n\n", alert.title, alert.explanation);
+            for (name, value) in whole(alert) {
+                let _ = writeln!(text, "{name:<14}{value}");
+            }
+        }
+        _ => {
+            let _ = write!(text, "{}\n\n", headline(letter));
+            for (name, value) in rows(letter) {
+                let _ = writeln!(text, "{name:<14}{value}");
+            }
+        }
+    }
+    text
+}
+
+fn whole(alert: &Alert) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("Workstation", alert.host.clone()),
+        ("User", alert.user.clone().unwrap_or_default()),
+        ("Program", alert.program.clone().unwrap_or_default()),
+        ("Tier", words::tier(alert)),
+        ("Decision", alert.disposition.map_or("", words::disposition).to_owned()),
+        ("Attempts", alert.attempts.to_string()),
+        ("First", words::time(alert.first_seen)),
+        ("Last", words::time(alert.last_seen)),
+    ];
+    rows.extend(alert.masters.iter().map(|master| ("Master", master.clone())));
+    rows.extend(alert.destinations.iter().map(|destination| ("Destination", destination.clone())));
+    rows.push(("Alert", alert.id.to_string()));
+    rows.retain(|(_, value)| !value.is_empty());
+    rows
+}

@@ -1,0 +1,213 @@
+//! The ways out of alerts: each `[[route]]` is told of those that it takes, by webhook, e-mail or syslog. What it is to
+//! be told, and when, stands in the store from the transaction on that makes the alert; a message leaves the outbox
+//! when its receiver has it, so that every message arrives at least once.
+
+mod email;
+pub(crate) mod letter;
+mod rule;
+mod shape;
+mod syslog;
+mod webhook;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::alert::text;
+use crate::config::{self, Config, ConfigError, mistake};
+use crate::rate::{Bucket, Pace};
+use crate::store::{Due, Message, Store, StoreError, now};
+pub(crate) use rule::{Rule, When};
+
+/// Routes that a configuration may name.
+const MOST: usize = 32;
+/// Longest answer and error that is kept, in characters.
+const ANSWER: usize = 500;
+/// How often it is looked what is due, at least: the clock may have been set.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Why a message did not go.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The receiver answered with something else than success.
+    #[error("the receiver answered {0}")]
+    Answer(String),
+    /// The request failed.
+    #[error("{0}")]
+    Http(#[from] reqwest::Error),
+    /// The mail server refused or was not there.
+    #[error("{0}")]
+    Smtp(#[from] lettre::transport::smtp::Error),
+    /// The message cannot be made.
+    #[error("{0}")]
+    Mail(#[from] lettre::error::Error),
+    /// The syslog server did not read it.
+    #[error("{0}")]
+    Syslog(#[from] crate::sink::DeliverError),
+    /// The stored letter cannot be read.
+    #[error("{0}")]
+    Letter(#[from] serde_json::Error),
+}
+
+enum Way {
+    Webhook(Box<webhook::Webhook>),
+    Email(Box<email::Email>),
+    Syslog(Box<syslog::Syslog>),
+}
+
+/// One route.
+struct Route {
+    name: String,
+    way: Way,
+}
+
+impl Route {
+    fn new(config: &config::Route, data: &Path) -> Result<Route, ConfigError> {
+        let entry = format!("[[route]] {:?}", config.name);
+        let way = match (&config.webhook, &config.email, &config.syslog) {
+            (Some(config), None, None) => Way::Webhook(Box::new(webhook::Webhook::new(&entry, config, data)?)),
+            (None, Some(config), None) => Way::Email(Box::new(email::Email::new(&entry, config, data)?)),
+            (None, None, Some(config)) => Way::Syslog(Box::new(syslog::Syslog::new(&entry, config, data)?)),
+            _ => {
+                let reason =
+                    format!("{entry}: expected one of [route.webhook], [route.email] and [route.syslog] below it");
+                return Err(mistake(data, reason));
+            }
+        };
+        Ok(Route { name: config.name.clone(), way })
+    }
+
+    /// Sends a message; gives the receiver's answer.
+    async fn send(&self, message: &Message) -> Result<String, SendError> {
+        let answer = match &self.way {
+            Way::Webhook(webhook) => webhook.send(message).await?,
+            Way::Email(email) => email.send(&serde_json::from_str(&message.body)?).await?,
+            Way::Syslog(syslog) => syslog.send(&serde_json::from_str(&message.body)?).await?,
+        };
+        Ok(text::line(&answer, ANSWER))
+    }
+}
+
+/// The routes that the configuration names.
+pub(crate) struct Routes {
+    routes: Vec<Arc<Route>>,
+    rules: Vec<Rule>,
+}
+
+impl Routes {
+    pub(crate) fn new(config: &Config, data: &Path) -> Result<Routes, ConfigError> {
+        if config.routes.len() > MOST {
+            return Err(mistake(data, format!("there are {} [[route]]; at most {MOST} are read", config.routes.len())));
+        }
+        let mut names = HashSet::new();
+        let (mut routes, mut rules) = (Vec::new(), Vec::new());
+        for config in &config.routes {
+            config::check_name("[[route]]", &config.name, &mut names, data)?;
+            routes.push(Arc::new(Route::new(config, data)?));
+            rules.push(Rule::new(config, data)?);
+        }
+        Ok(Routes { routes, rules })
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+/// Starts a task for each route, and one that fills the outbox.
+pub(crate) async fn start(
+    routes: Routes,
+    store: &Store,
+    pace: Pace,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, StoreError> {
+    store.leave_routes().await?;
+    let mut tasks = vec![tokio::spawn(tell(store.clone(), stopped.clone()))];
+    tasks.extend(routes.routes.into_iter().map(|route| tokio::spawn(run(route, store.clone(), pace, stopped.clone()))));
+    Ok(tasks)
+}
+
+/// Puts what is due into the outbox, until the server stops.
+async fn tell(store: Store, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let armed = store.armed();
+        tokio::pin!(armed);
+        armed.as_mut().enable();
+        let wait = match store.tell(now()).await {
+            Ok(Some(due)) => Duration::from_millis(u64::try_from(due.saturating_sub(now())).unwrap_or(0)).min(LOOK),
+            Ok(None) => LOOK,
+            Err(error) => pause(&error),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = armed => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn run(route: Arc<Route>, store: Store, pace: Pace, mut stopped: watch::Receiver<bool>) {
+    let mut bucket = Bucket::full(pace.rate);
+    loop {
+        let posted = store.posted();
+        tokio::pin!(posted);
+        posted.as_mut().enable();
+        let wait = match store.due(route.name.clone(), milliseconds(pace.longest_retry)).await {
+            Ok(Due::Now(message)) => match bucket.take(pace.rate) {
+                Err(wait) => wait,
+                Ok(()) => {
+                    let sent = tokio::select! {
+                        sent = route.send(&message) => sent,
+                        _ = stopped.changed() => return,
+                    };
+                    match settle(&route, &store, pace, &message, sent).await {
+                        Ok(()) => continue,
+                        Err(error) => pause(&error),
+                    }
+                }
+            },
+            Ok(Due::Later(milliseconds)) => Duration::from_millis(milliseconds).min(LOOK),
+            Ok(Due::Nothing) => LOOK,
+            Err(error) => pause(&error),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = posted, if wait > Duration::from_secs(1) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+fn pause(error: &StoreError) -> Duration {
+    tracing::error!(%error, "the outbox cannot be used");
+    Duration::from_secs(1)
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+async fn settle(
+    route: &Route,
+    store: &Store,
+    pace: Pace,
+    message: &Message,
+    sent: Result<String, SendError>,
+) -> Result<(), StoreError> {
+    let (route, number) = (&route.name, message.number);
+    let error = match sent {
+        Ok(answer) => return store.delivered(number, answer).await,
+        Err(error) => text::line(&error.to_string(), ANSWER),
+    };
+    if message.attempts + 1 >= pace.attempts {
+        tracing::error!(route, message = number, error, "a message was given up");
+        return store.undelivered(number, error, None).await;
+    }
+    tracing::warn!(route, message = number, error, "a message did not go and will be tried again");
+    let wait = pace.first_retry.saturating_mul(1 << message.attempts.min(20)).min(pace.longest_retry);
+    store.undelivered(number, error, Some(now().saturating_add(milliseconds(wait)))).await
+}
