@@ -66,6 +66,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/objects/{key}/history.json", get(console::object_files::history_json))
         .route("/search", get(console::search::page))
         .route("/hosts", get(console::hosts::page))
+        .route("/silences", get(console::silences::page).post(console::silences::add))
+        .route("/silences/end", post(console::silences::end))
         .route("/sinks", get(console::sinks::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))

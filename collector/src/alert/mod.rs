@@ -2,6 +2,7 @@
 //! quarter of an hour are one alert, however many files were tried.
 
 pub(crate) mod list;
+pub(crate) mod silence;
 pub mod text;
 mod verdict;
 
@@ -129,6 +130,9 @@ pub struct Alert {
     /// Who closed it, and as what.
     #[serde(default)]
     pub closed: Option<Closure>,
+    /// Number of the silence by which no route is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<i64>,
 }
 
 /// BLAKE3 of thumbnails that the agent sends as evidence.
@@ -245,6 +249,7 @@ impl Alert {
             acknowledged: None,
             between: None,
             closed: None,
+            silenced: None,
         }
     }
 

@@ -12,7 +12,8 @@ use vitrine_policy::record::{Event, Record};
 
 use super::session::SignedIn;
 use super::view::{AlertView, Time};
-use super::{Bar, PageError, words};
+use super::{Bar, PageError, silences, words};
+use crate::alert::silence::Silence;
 use crate::alert::text::line;
 use crate::alert::{Alert, State as AlertState, Verdict, WINDOW};
 use crate::refusal::Refusal;
@@ -38,6 +39,10 @@ struct AlertPage {
     history: Vec<HistoryView>,
     around: Vec<AroundView>,
     cut: bool,
+    /// Number and reason of the silence that keeps it back.
+    silenced: Option<(i64, String)>,
+    /// Where others like it can be silenced.
+    silence: String,
 }
 
 struct HistoryView {
@@ -69,7 +74,13 @@ pub(crate) async fn page(
     let at = records.first().map_or(alert.last_seen, |lead| lead.time).clamp(from, until.max(from)); // the clock may have been set back
     let (around, cut) = collector.store.around(alert.agent.clone(), (from, at, until), AROUND).await?;
     let history = collector.store.history(id).await?;
+    let silenced = match alert.silenced {
+        Some(number) => collector.store.silence_reason(number).await?.map(|reason| (number, reason)),
+        None => None,
+    };
     super::page(&AlertPage {
+        silence: silences::like(&Silence::like(&alert)),
+        silenced,
         bar: Bar::new(&collector, signed_in, "alerts").await?,
         may_acknowledge: alert.state == AlertState::Open,
         may_close: alert.state != AlertState::Closed,

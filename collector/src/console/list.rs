@@ -46,6 +46,7 @@ struct Row {
     decision: &'static str,
     attempts: u64,
     time: Time,
+    silenced: bool,
 }
 
 impl Row {
@@ -61,6 +62,7 @@ impl Row {
             decision: alert.disposition.map_or("", words::disposition),
             attempts: alert.attempts,
             time: Time::new(alert.last_seen),
+            silenced: alert.silenced.is_some(),
         }
     }
 }

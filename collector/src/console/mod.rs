@@ -16,6 +16,7 @@ mod password;
 pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod setup;
+pub(crate) mod silences;
 pub(crate) mod sinks;
 pub(crate) mod triage;
 pub(crate) mod users;
@@ -74,6 +75,7 @@ pub(crate) struct Bar {
     open: u64,
     hosts: HostCount,
     sinks: SinkCount,
+    silences: u64,
     /// What is being searched for.
     query: String,
 }
@@ -84,8 +86,9 @@ impl Bar {
         let (is_analyst, is_admin) = (role >= UserRole::Analyst, role >= UserRole::Admin);
         let open = collector.store.open_alerts().await?;
         let (hosts, sinks) = (collector.store.count_hosts().await?, collector.store.count_sinks().await?);
+        let silences = collector.store.count_silences().await?;
         let query = String::new();
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, query })
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, silences, query })
     }
 }
 

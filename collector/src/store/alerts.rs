@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use vitrine_policy::record::Record;
 
-use super::{Store, StoreError, routed};
+use super::{Store, StoreError, now, routed, silences};
 use crate::alert::{self, Alert, Group, State, WINDOW};
 use crate::route::Rule;
 
@@ -250,7 +250,9 @@ impl Groups {
     /// Writes the alerts back, and what routes are to be told of them. Says whether one is.
     pub(super) fn write(self, connection: &Connection, rules: &[Rule]) -> Result<bool, StoreError> {
         let mut armed = false;
-        for Touched { alert, .. } in self.touched {
+        let lasting = if self.touched.is_empty() { Vec::new() } else { silences::lasting(connection, now())? };
+        for Touched { mut alert, .. } in self.touched {
+            silences::mark(connection, &lasting, &mut alert)?;
             write(connection, &alert)?;
             if alert.state == State::Open {
                 armed |= routed::arm(connection, rules, &alert)?;

@@ -57,6 +57,7 @@ pub(crate) enum Kind {
     LogOut,
     SecondFactor,
     Triage,
+    Silence,
     Export,
     Evidence,
     User,
@@ -66,12 +67,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 11] = [
+    pub(crate) const ALL: [Kind; 12] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
         Kind::SecondFactor,
         Kind::Triage,
+        Kind::Silence,
         Kind::Export,
         Kind::Evidence,
         Kind::User,
@@ -87,6 +89,7 @@ impl Kind {
             Kind::LogOut => "log-out",
             Kind::SecondFactor => "second-factor",
             Kind::Triage => "triage",
+            Kind::Silence => "silence",
             Kind::Export => "export",
             Kind::Evidence => "evidence",
             Kind::User => "user",

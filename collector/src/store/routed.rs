@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::futures::Notified;
 
 use super::outbox::{self, Letter, Occasion};
+use super::silences::{self, Silenced};
 use super::{Store, StoreError, alerts, now};
 use crate::alert::{Alert, State};
 use crate::route::{Rule, When};
@@ -21,8 +22,12 @@ const MESSAGES: u32 = 50;
 pub(super) fn arm(connection: &Connection, rules: &[Rule], alert: &Alert) -> Result<bool, StoreError> {
     let mut armed = false;
     for rule in rules.iter().filter(|rule| rule.takes(alert)) {
+        // What was kept back when it was due has not been told of.
         let known: Option<u8> = connection
-            .prepare_cached("SELECT severity FROM routed WHERE route = ? AND alert = ?")?
+            .prepare_cached(
+                "SELECT severity FROM routed
+                 WHERE route = ? AND alert = ? AND (told IS NOT NULL OR due IS NOT NULL)",
+            )?
             .query_row(params![rule.name, alert.id], |row| row.get(0))
             .optional()?;
         let occasion = match known {
@@ -63,7 +68,7 @@ fn delay(connection: &Connection, rule: &Rule, bundle: &str, alert: &Alert, at: 
 }
 
 /// Puts one message into the outbox with what waits of a bundle; says whether there was anything to tell.
-fn tell(connection: &Connection, rule: &Rule, bundle: &str, at: i64) -> Result<bool, StoreError> {
+fn tell(connection: &Connection, rule: &Rule, bundle: &str, lasting: &[Silenced], at: i64) -> Result<bool, StoreError> {
     let mut query = connection.prepare_cached(
         "SELECT alert, occasion FROM routed WHERE route = ? AND bundle = ? AND due IS NOT NULL ORDER BY due LIMIT ?",
     )?;
@@ -72,9 +77,16 @@ fn tell(connection: &Connection, rule: &Rule, bundle: &str, at: i64) -> Result<b
         .collect::<Result<_, _>>()?;
     let mut letter = Letter { event: Occasion::Repeated, route: rule.name.clone(), alerts: Vec::new(), more: 0 };
     for (id, occasion) in waiting {
-        let alert = alerts::find(connection, id)?.filter(|alert| alert.state == State::Open);
+        let mut open = alerts::find(connection, id)?.filter(|alert| alert.state == State::Open);
+        if let Some(alert) = &mut open
+            && silences::mark(connection, lasting, alert)?
+        {
+            alerts::write(connection, alert)?;
+        }
+        let is_open = open.is_some();
+        let alert = open.filter(|alert| alert.silenced.is_none());
         let When::Grouped { repeat, .. } = rule.when;
-        let due = repeat.filter(|_| alert.is_some()).map(|repeat| at.saturating_add(repeat));
+        let due = repeat.filter(|_| is_open).map(|repeat| at.saturating_add(repeat));
         connection
             .prepare_cached(
                 "UPDATE routed SET occasion = ?3, since = ?4, due = ?5, told = CASE WHEN ?6 THEN ?4 ELSE told END
@@ -123,6 +135,7 @@ impl Store {
                     )?
                     .execute([at])?;
                 let mut posted = false;
+                let lasting = silences::lasting(connection, at)?;
                 for rule in rules.iter() {
                     let mut query = connection
                         .prepare_cached("SELECT DISTINCT bundle FROM routed WHERE route = ? AND due <= ? LIMIT ?")?;
@@ -130,7 +143,7 @@ impl Store {
                         .query_map(params![rule.name, at, MESSAGES], |row| row.get(0))?
                         .collect::<Result<_, _>>()?;
                     for bundle in bundles {
-                        posted |= tell(connection, rule, &bundle, at)?;
+                        posted |= tell(connection, rule, &bundle, &lasting, at)?;
                     }
                 }
                 Ok((posted, next(connection)?.0))

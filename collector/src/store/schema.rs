@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/objects.sql"),
     include_str!("migrations/sinks.sql"),
     include_str!("migrations/routes.sql"),
+    include_str!("migrations/silences.sql"),
 ];
 
 /// Brings the database to the newest version, each step in a transaction of its own.
