@@ -33,6 +33,10 @@ pub struct Route {
     pub group_interval: Option<Span>,
     /// After what time an alert is told of again while it is open; none: never.
     pub repeat: Option<Span>,
+    /// Tells of an alert, once, if nobody has answered for it after so long; none: as soon as it comes.
+    pub escalate_after: Option<Span>,
+    /// Tells of all alerts of so long in one message; none: of each as it comes.
+    pub digest: Option<Span>,
     /// POST to an address.
     pub webhook: Option<Webhook>,
     /// Mail.

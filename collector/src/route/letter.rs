@@ -1,7 +1,7 @@
 //! What a message says, in words that every way out can carry. Everything that comes from workstations has passed
 //! [`crate::alert::text::line`].
 
-use crate::alert::Alert;
+use crate::alert::{Alert, State};
 use crate::console::words;
 use crate::store::{Letter, Occasion};
 
@@ -16,6 +16,8 @@ pub(crate) fn headline(letter: &Letter) -> String {
         Occasion::Created => "",
         Occasion::Worsened => "worse: ",
         Occasion::Repeated => "still open: ",
+        Occasion::Escalated => "nobody has answered: ",
+        Occasion::Digest => "digest: ",
     };
     let Some(worst) = letter.alerts.first() else {
         return "[Vitrine]".into();
@@ -42,7 +44,9 @@ pub(super) fn rows(letter: &Letter) -> Vec<(&'static str, String)> {
             let user = alert.user.as_ref().map_or(String::new(), |user| format!(", {user}"));
             let (title, host, attempts) = (&alert.title, &alert.host, alert.attempts);
             let times = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-            (words::severity(alert.severity), format!("{title}; {host}{user}, {times}, alert {}", alert.id))
+            let state = if alert.state == State::Open { "" } else { alert.state.name() };
+            let state = if state.is_empty() { String::new() } else { format!(", {state}") };
+            (words::severity(alert.severity), format!("{title}; {host}{user}, {times}, alert {}{state}", alert.id))
         })
         .collect();
     let unnamed = letter.count().saturating_sub(rows.len() as u64);

@@ -41,6 +41,10 @@ pub(crate) enum When {
         /// From one message to the next while nobody has answered.
         repeat: Option<i64>,
     },
+    /// So long after it came, if nobody has answered for it by then; once.
+    Escalated(i64),
+    /// All of so long in one message.
+    Digest(i64),
 }
 
 impl Rule {
@@ -86,6 +90,9 @@ impl Rule {
 
     /// What alerts share that are told of together.
     pub(crate) fn bundle(&self, alert: &Alert) -> String {
+        if let When::Digest(_) = self.when {
+            return String::new();
+        }
         // None of these holds a line break: see `alert::text::line`.
         let user = alert.user.as_deref().unwrap_or_default();
         let to = alert.destination_names.first().map_or("", String::as_str);
@@ -98,6 +105,13 @@ fn when(config: &config::Route) -> Result<When, String> {
         Some(span) if span < SHORTEST => Err(format!("{what} is shorter than 1s")),
         span => Ok(span),
     };
+    let grouped = [config.group_wait, config.group_interval, config.repeat].iter().any(Option::is_some);
+    match (long(config.escalate_after, "escalate-after")?, long(config.digest, "digest")?) {
+        (None, None) => {}
+        (Some(after), None) if !grouped => return Ok(When::Escalated(after)),
+        (None, Some(every)) if !grouped => return Ok(When::Digest(every)),
+        _ => return Err("escalate-after, digest, and group-wait, group-interval and repeat exclude each other".into()),
+    }
     Ok(When::Grouped {
         wait: config.group_wait.map_or(WAIT, Span::milliseconds),
         interval: config.group_interval.map_or(INTERVAL, Span::milliseconds),

@@ -21,10 +21,17 @@ pub(crate) enum Occasion {
     /// Nobody has answered for it since it was told of.
     #[serde(rename = "alert.repeated")]
     Repeated,
+    /// Nobody has answered for it in time.
+    #[serde(rename = "alert.escalated")]
+    Escalated,
+    /// All alerts of some hours.
+    #[serde(rename = "digest")]
+    Digest,
 }
 
 impl Occasion {
-    const ALL: [Occasion; 3] = [Occasion::Created, Occasion::Worsened, Occasion::Repeated];
+    const ALL: [Occasion; 5] =
+        [Occasion::Created, Occasion::Worsened, Occasion::Repeated, Occasion::Escalated, Occasion::Digest];
 
     /// Its name in the database and in messages.
     pub(crate) fn name(self) -> &'static str {
@@ -32,6 +39,8 @@ impl Occasion {
             Occasion::Created => "alert.created",
             Occasion::Worsened => "alert.worsened",
             Occasion::Repeated => "alert.repeated",
+            Occasion::Escalated => "alert.escalated",
+            Occasion::Digest => "digest",
         }
     }
 

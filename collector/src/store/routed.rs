@@ -30,10 +30,13 @@ pub(super) fn arm(connection: &Connection, rules: &[Rule], alert: &Alert) -> Res
             )?
             .query_row(params![rule.name, alert.id], |row| row.get(0))
             .optional()?;
-        let occasion = match known {
-            None => Occasion::Created,
-            Some(severity) if alert.severity as u8 > severity => Occasion::Worsened,
-            Some(_) => continue,
+        let occasion = match (known, rule.when) {
+            (None, When::Grouped { .. }) => Occasion::Created,
+            (None, When::Escalated(_)) => Occasion::Escalated,
+            (None, When::Digest(_)) if alert.silenced.is_some() => continue,
+            (None, When::Digest(_)) => Occasion::Digest,
+            (Some(severity), When::Grouped { .. }) if alert.severity as u8 > severity => Occasion::Worsened,
+            (Some(_), _) => continue,
         };
         let (at, bundle) = (now(), rule.bundle(alert));
         let due = at.saturating_add(delay(connection, rule, &bundle, alert, at)?);
@@ -54,7 +57,11 @@ pub(super) fn arm(connection: &Connection, rules: &[Rule], alert: &Alert) -> Res
 
 /// How long an alert waits, in milliseconds.
 fn delay(connection: &Connection, rule: &Rule, bundle: &str, alert: &Alert, at: i64) -> Result<i64, StoreError> {
-    let When::Grouped { wait, interval, .. } = rule.when;
+    let (wait, interval) = match rule.when {
+        When::Grouped { wait, interval, .. } => (wait, interval),
+        When::Escalated(after) => return Ok(after),
+        When::Digest(every) => return Ok(every),
+    };
     let (told, worst): (Option<i64>, Option<u8>) = connection
         .prepare_cached("SELECT max(told), max(severity) FROM routed WHERE route = ? AND bundle = ? AND told > ?")?
         .query_row(params![rule.name, bundle, at.saturating_sub(interval)], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -75,7 +82,7 @@ fn tell(connection: &Connection, rule: &Rule, bundle: &str, lasting: &[Silenced]
     let waiting: Vec<(i64, String)> = query
         .query_map(params![rule.name, bundle, COUNTED], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    let mut letter = Letter { event: Occasion::Repeated, route: rule.name.clone(), alerts: Vec::new(), more: 0 };
+    let (mut events, mut alerts) = (Vec::new(), Vec::new());
     for (id, occasion) in waiting {
         let mut open = alerts::find(connection, id)?.filter(|alert| alert.state == State::Open);
         if let Some(alert) = &mut open
@@ -85,7 +92,10 @@ fn tell(connection: &Connection, rule: &Rule, bundle: &str, lasting: &[Silenced]
         }
         let is_open = open.is_some();
         let alert = open.filter(|alert| alert.silenced.is_none());
-        let When::Grouped { repeat, .. } = rule.when;
+        let repeat = match rule.when {
+            When::Grouped { repeat, .. } => repeat,
+            When::Escalated(_) | When::Digest(_) => None,
+        };
         let due = repeat.filter(|_| is_open).map(|repeat| at.saturating_add(repeat));
         connection
             .prepare_cached(
@@ -94,16 +104,41 @@ fn tell(connection: &Connection, rule: &Rule, bundle: &str, lasting: &[Silenced]
             )?
             .execute(params![rule.name, id, Occasion::Repeated.name(), at, due, alert.is_some()])?;
         if let Some(alert) = alert {
-            letter.event = letter.event.min(Occasion::of(&occasion));
-            letter.alerts.push(alert);
+            events.push(Occasion::of(&occasion));
+            alerts.push(alert);
         }
     }
+    let Some(event) = events.into_iter().min() else {
+        return Ok(false);
+    };
+    alerts.sort_by_key(|alert| std::cmp::Reverse((alert.severity, alert.id)));
+    let more = alerts.len().saturating_sub(HELD) as u64;
+    alerts.truncate(HELD);
+    let letter = Letter { event, route: rule.name.clone(), alerts, more };
+    outbox::post(connection, &letter)?;
+    Ok(true)
+}
+
+/// Puts everything that waits for a digest into one message, whatever became of it since.
+fn digest(connection: &Connection, rule: &Rule, at: i64) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT alerts.id, body FROM routed JOIN alerts ON alerts.id = routed.alert
+         WHERE route = ? AND bundle = '' AND due IS NOT NULL ORDER BY alerts.severity DESC, alerts.id DESC LIMIT ?",
+    )?;
+    let mut rows = query.query(params![rule.name, HELD as u64])?;
+    let mut letter = Letter { event: Occasion::Digest, route: rule.name.clone(), alerts: Vec::new(), more: 0 };
+    while let Some(row) = rows.next()? {
+        letter.alerts.push(alerts::read(row)?);
+    }
+    let told = connection
+        .prepare_cached(
+            "UPDATE routed SET due = NULL, since = ?2, told = ?2 WHERE route = ?1 AND bundle = '' AND due IS NOT NULL",
+        )?
+        .execute(params![rule.name, at])?;
+    letter.more = told.saturating_sub(letter.alerts.len()) as u64;
     if letter.alerts.is_empty() {
         return Ok(false);
     }
-    letter.alerts.sort_by_key(|alert| std::cmp::Reverse((alert.severity, alert.id)));
-    letter.more = letter.alerts.len().saturating_sub(HELD) as u64;
-    letter.alerts.truncate(HELD);
     outbox::post(connection, &letter)?;
     Ok(true)
 }
@@ -143,7 +178,11 @@ impl Store {
                         .query_map(params![rule.name, at, MESSAGES], |row| row.get(0))?
                         .collect::<Result<_, _>>()?;
                     for bundle in bundles {
-                        posted |= tell(connection, rule, &bundle, &lasting, at)?;
+                        posted |= if let When::Digest(_) = rule.when {
+                            digest(connection, rule, at)?
+                        } else {
+                            tell(connection, rule, &bundle, &lasting, at)?
+                        };
                     }
                 }
                 Ok((posted, next(connection)?.0))
