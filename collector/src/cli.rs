@@ -58,7 +58,18 @@ Who is told of alerts is set in DIR/collector.toml, by a route each:
   tls = \"always\"    # or \"starttls\"; \"none\" only to localhost
 
   [[route]]
-  name = \"siem\"
+  name = \"head\"
+  severity = \"critical\"
+  escalate-after = \"30m\"    # once, of what nobody has answered for by then
+  [route.webhook]
+  url = \"https://events.pagerduty.com/v2/enqueue\"
+  shape = \"pagerduty\"
+  secret-file = \"pagerduty.key\"
+
+  [[route]]
+  name = \"low\"
+  up-to = \"medium\"
+  digest = \"24h\"            # all of so long in one message
   [route.syslog]
   server = \"siem.museum.example:6514\"
 

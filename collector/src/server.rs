@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Config, ConfigError};
 use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
-use crate::route::{self, Routes};
+use crate::route::{self, Route, Routes};
 use crate::sink::{self, Sinks};
 use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
@@ -68,6 +68,9 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/hosts", get(console::hosts::page))
         .route("/silences", get(console::silences::page).post(console::silences::add))
         .route("/silences/end", post(console::silences::end))
+        .route("/notifications", get(console::notifications::page))
+        .route("/notifications/again", post(console::notifications::again))
+        .route("/notifications/test", post(console::notifications::test))
         .route("/sinks", get(console::sinks::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
@@ -192,6 +195,7 @@ pub(crate) struct Collector {
     pub(crate) secure: bool,
     pub(crate) require_totp: bool,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) routes: Vec<Arc<Route>>,
     requests: Semaphore,
     limits: Limits,
 }
@@ -252,6 +256,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         secure,
         require_totp: config.console.require_totp,
         authority,
+        routes: ways.all(),
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,
     });

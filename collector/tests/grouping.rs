@@ -208,13 +208,18 @@ async fn a_route_that_is_gone_is_told_nothing_more() {
 
 #[tokio::test]
 async fn a_syslog_server_gets_a_line_for_each_alert() {
-    let Some(rsyslog) = Rsyslog::start(Guard::Open).await else {
+    let Some(rsyslog) = Rsyslog::start(Guard::Tls).await else {
         println!("skipped: a_syslog_server_gets_a_line_for_each_alert (needs rsyslog and rsyslog-gnutls)");
         return;
     };
+    let path = |name: &str| rsyslog.path(name).display().to_string();
     let config = format!(
-        "[[route]]\nname = \"siem\"\ngroup-wait = \"0s\"\n[route.syslog]\nserver = \"127.0.0.1:{}\"\ntransport = \"tcp\"\n",
-        rsyslog.port
+        "[[route]]\nname = \"siem\"\ngroup-wait = \"0s\"\n[route.syslog]\nserver = \"127.0.0.1:{}\"\n\
+         ca-file = {:?}\ncertificate-file = {:?}\nkey-file = {:?}\n",
+        rsyslog.port,
+        path("ca.pem"),
+        path("client.pem"),
+        path("client.key")
     );
     let world = world_with(&config, 10).await;
     let hostile = "/srv/a\n<0>1 - evil evil - - - forged\u{202e}.tif";

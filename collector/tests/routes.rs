@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use vitrine_collector::server::{Settings, StartError, start};
 use vitrine_policy::record::{Disposition, Event};
-use world::{NOON, World, blocked, record, until};
+use world::{NOON, World, blocked, record};
 
 fn check_signature(headers: &HeaderMap, body: &[u8]) {
     let header = headers["vitrine-signature"].to_str().unwrap();
@@ -146,6 +146,9 @@ async fn a_mistake_in_the_configuration_is_pointed_at() {
         (slack("group-wait = \"10000h\""), "at most \"744h\""),
         (slack("repeat = \"10ms\""), "repeat is shorter than 1s"),
         (slack("").replace("\"desk\"", "\"the desk\""), "of a-z, 0-9 and -"),
+        (slack("escalate-after = \"30m\"\nrepeat = \"4h\""), "exclude each other"),
+        (slack("escalate-after = \"30m\"\ndigest = \"24h\""), "exclude each other"),
+        (slack("digest = \"0s\""), "digest is shorter than 1s"),
     ];
     for (config, expected) in cases {
         let directory = tempfile::tempdir().unwrap();

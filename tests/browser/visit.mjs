@@ -18,6 +18,8 @@ const pages = [
   ['search', '/search?q=K2B'],
   ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],
+  ['silences', '/silences'],
+  ['notifications', '/notifications'],
   ['users', '/users'],
   ['audit', '/audit'],
 ];
@@ -86,6 +88,18 @@ for (const colorScheme of ['light', 'dark']) {
       await page.keyboard.press('Enter');
       await page.waitForURL('**/search?q=K2B');
       if (await page.locator('.found').count() < 3) found.push('the search found less than there is');
+    }
+    if (first && name === 'silences') {
+      await page.goto(`${url}/alerts/2`);
+      await page.click('text="Silence alerts like this"');
+      await page.fill('#hours', '8');
+      await page.fill('#reason', 'The courier disks are being tried.');
+      await page.click('text="Silence"');
+      await page.waitForSelector('[aria-label="End silence 1"]');
+    }
+    if (name === 'notifications') {
+      await page.click(`[aria-label="Test this route: ${first ? 'desk' : 'nobody'}"]`);
+      await page.waitForSelector('#tested');
     }
     if (name === 'users') {
       await page.fill('#name', `mei ${colorScheme}`);

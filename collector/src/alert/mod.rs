@@ -329,6 +329,14 @@ impl Alert {
         alert
     }
 
+    /// What a route is tried with: nothing happened.
+    pub(crate) fn test(route: &str, by: &str, received: i64) -> Alert {
+        let mut alert = Alert::new("vitrine-collector", "", received, received);
+        alert.title = format!("test of the route {route}");
+        alert.explanation = format!("Nothing happened: {} tries whether this route arrives.", line(by, NAME));
+        alert
+    }
+
     /// The silent agent has been heard again.
     pub(crate) fn heard(&mut self, received: i64) {
         self.last_seen = received;

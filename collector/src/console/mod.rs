@@ -9,6 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod login;
+pub(crate) mod notifications;
 pub(crate) mod object;
 pub(crate) mod object_files;
 pub(crate) mod objects;
@@ -76,6 +77,8 @@ pub(crate) struct Bar {
     hosts: HostCount,
     sinks: SinkCount,
     silences: u64,
+    /// Messages that were given up.
+    dead: u64,
     /// What is being searched for.
     query: String,
 }
@@ -87,8 +90,9 @@ impl Bar {
         let open = collector.store.open_alerts().await?;
         let (hosts, sinks) = (collector.store.count_hosts().await?, collector.store.count_sinks().await?);
         let silences = collector.store.count_silences().await?;
+        let dead = collector.store.count_dead().await?;
         let query = String::new();
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, silences, query })
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, silences, dead, query })
     }
 }
 

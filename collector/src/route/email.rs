@@ -21,6 +21,7 @@ use crate::store::Letter;
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
 pub(super) struct Email {
+    target: String,
     transport: Transport,
     envelope: MessageBuilder,
 }
@@ -67,7 +68,12 @@ impl Email {
         for to in &config.to {
             envelope = envelope.to(mailbox(to)?);
         }
-        Ok(Email { transport: builder.timeout(Some(Duration::from_secs(20))).build(), envelope })
+        let target = format!("mail to {}", config.to.join(", "));
+        Ok(Email { target, transport: builder.timeout(Some(Duration::from_secs(20))).build(), envelope })
+    }
+
+    pub(super) fn target(&self) -> String {
+        self.target.clone()
     }
 
     pub(super) async fn send(&self, letter: &Letter) -> Result<String, SendError> {
@@ -119,4 +125,33 @@ fn whole(alert: &Alert) -> Vec<(&'static str, String)> {
     rows.push(("Alert", alert.id.to_string()));
     rows.retain(|(_, value)| !value.is_empty());
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use crate::alert::Alert;
+    use crate::route::letter::headline;
+    use crate::store::{Letter, Occasion};
+
+    #[test]
+    fn several_alerts_are_a_line_each_whatever_they_are_called() {
+        let alerts = (0..30)
+            .map(|id| Alert {
+                id,
+                user: Some("=cmd".into()),
+                ..Alert::test("x\r\nBcc: eve@evil.example\u{202e}", "ines", 7)
+            })
+            .map(|alert| Alert { title: crate::alert::text::line(&alert.title, 300), ..alert })
+            .collect();
+        let letter = Letter { event: Occasion::Digest, route: "week".into(), alerts, more: 12 };
+        let text = text(&letter);
+        assert_eq!(text.lines().count(), 2 + 20 + 1, "{text}");
+        assert!(text.contains("22 more in the list of alerts"), "{text}");
+        assert!(
+            headline(&letter)
+                .starts_with("[Vitrine] informational digest: 42 alerts, the worst: test of the route x\\u{d}")
+        );
+        assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
+    }
 }

@@ -18,6 +18,7 @@ pub(crate) fn headline(letter: &Letter) -> String {
         Occasion::Repeated => "still open: ",
         Occasion::Escalated => "nobody has answered: ",
         Occasion::Digest => "digest: ",
+        Occasion::Test => "test: ",
     };
     let Some(worst) = letter.alerts.first() else {
         return "[Vitrine]".into();

@@ -17,10 +17,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::alert::text;
+use crate::alert::{Alert, text};
 use crate::config::{self, Config, ConfigError, mistake};
 use crate::rate::{Bucket, Pace};
-use crate::store::{Due, Message, Store, StoreError, now};
+use crate::sink::said;
+use crate::store::{Due, Letter, Message, Occasion, Store, StoreError, now};
 pub(crate) use rule::{Rule, When};
 
 /// Routes that a configuration may name.
@@ -29,6 +30,9 @@ const MOST: usize = 32;
 const ANSWER: usize = 500;
 /// How often it is looked what is due, at least: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// Time for the answer to a test.
+const TEST: Duration = Duration::from_secs(40);
 
 /// Why a message did not go.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,7 @@ enum Way {
 }
 
 /// One route.
-struct Route {
+pub(crate) struct Route {
     name: String,
     way: Way,
 }
@@ -79,6 +83,36 @@ impl Route {
             }
         };
         Ok(Route { name: config.name.clone(), way })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it leads to, without what may be a secret of the receiver.
+    pub(crate) fn target(&self) -> String {
+        match &self.way {
+            Way::Webhook(webhook) => webhook.target(),
+            Way::Email(email) => email.target(),
+            Way::Syslog(syslog) => syslog.target(),
+        }
+    }
+
+    /// Sends an alert that says of itself that it is a test; gives the number under which the answer stands in the log.
+    pub(crate) async fn test(&self, store: &Store, by: String) -> Result<i64, StoreError> {
+        let alert = Alert::test(&self.name, &by, now());
+        let letter = Letter { event: Occasion::Test, route: self.name.clone(), alerts: vec![alert], more: 0 };
+        let message = store.begin_test(by, letter).await?;
+        let said = match tokio::time::timeout(TEST, self.send(&message)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(text::line(&said(&error), ANSWER)),
+            Err(_) => Err(format!("no answer within {} s", TEST.as_secs())),
+        };
+        match said {
+            Ok(answer) => store.delivered(message.number, answer).await?,
+            Err(error) => store.undelivered(message.number, error, None).await?,
+        }
+        Ok(message.number)
     }
 
     /// Sends a message; gives the receiver's answer.
@@ -111,6 +145,11 @@ impl Routes {
             rules.push(Rule::new(config, data)?);
         }
         Ok(Routes { routes, rules })
+    }
+
+    /// The routes, to be tried.
+    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
+        self.routes.clone()
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {
@@ -201,7 +240,7 @@ async fn settle(
     let (route, number) = (&route.name, message.number);
     let error = match sent {
         Ok(answer) => return store.delivered(number, answer).await,
-        Err(error) => text::line(&error.to_string(), ANSWER),
+        Err(error) => text::line(&said(&error), ANSWER),
     };
     if message.attempts + 1 >= pace.attempts {
         tracing::error!(route, message = number, error, "a message was given up");

@@ -7,12 +7,14 @@ use vitrine_policy::record::Severity;
 use super::letter::{headline, of_one, rows};
 use crate::alert::{Alert, Kind};
 use crate::console::words::{self, machine_time};
-use crate::store::Letter;
+use crate::store::{Letter, Occasion};
 
 /// Longest `summary` of `PagerDuty`, in characters.
 const SUMMARY: usize = 1024;
 /// How long Alertmanager holds an alert of which it hears no more, in milliseconds.
 const FIRING: i64 = 24 * 3600 * 1000;
+/// The same of a test.
+const TEST: i64 = 60 * 1000;
 
 /// For Slack (<https://docs.slack.dev/messaging/formatting-message-text>).
 pub(super) fn slack(letter: &Letter) -> Value {
@@ -81,10 +83,11 @@ pub(super) fn pagerduty(letter: &Letter, routing_key: &str) -> Value {
 
 /// For Alertmanager's API v2 (<https://prometheus.io/docs/alerting/latest/alerts_api/>).
 pub(super) fn alertmanager(letter: &Letter) -> Value {
-    letter.alerts.iter().map(of_alertmanager).collect()
+    let firing = if letter.event == Occasion::Test { TEST } else { FIRING };
+    letter.alerts.iter().map(|alert| of_alertmanager(alert, firing)).collect()
 }
 
-fn of_alertmanager(alert: &Alert) -> Value {
+fn of_alertmanager(alert: &Alert, firing: i64) -> Value {
     let mut labels = json!({
         "alertname": format!("vitrine-{}", kind(alert.kind)),
         "alert": alert.id.to_string(),
@@ -103,7 +106,7 @@ fn of_alertmanager(alert: &Alert) -> Value {
         "annotations": {"summary": alert.title, "description": details.join("\n")},
         // It refuses what begins after it ends: a workstation's clock may be ahead.
         "startsAt": machine_time(alert.first_seen.min(alert.changed)),
-        "endsAt": machine_time(alert.changed.saturating_add(FIRING)),
+        "endsAt": machine_time(alert.changed.saturating_add(firing)),
     })
 }
 

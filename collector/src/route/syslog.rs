@@ -14,16 +14,24 @@ use crate::store::Letter;
 /// Names that stay in a message that would be too long with all of them.
 const NAMED: usize = 5;
 
-pub(super) struct Syslog(crate::sink::syslog::Syslog);
+pub(super) struct Syslog {
+    target: String,
+    server: crate::sink::syslog::Syslog,
+}
 
 impl Syslog {
     pub(super) fn new(entry: &str, config: &SyslogServer, data: &Path) -> Result<Syslog, ConfigError> {
-        crate::sink::syslog::Syslog::new(entry, config, data).map(Syslog)
+        let server = crate::sink::syslog::Syslog::new(entry, config, data)?;
+        Ok(Syslog { target: format!("syslog to {}", config.server), server })
+    }
+
+    pub(super) fn target(&self) -> String {
+        self.target.clone()
     }
 
     pub(super) async fn send(&self, letter: &Letter) -> Result<String, SendError> {
         let messages: Vec<String> = letter.alerts.iter().map(|alert| message(letter, alert)).collect();
-        self.0.deliver(messages.iter().map(String::as_str)).await?;
+        self.server.deliver(messages.iter().map(String::as_str)).await?;
         Ok("read, and the connection closed".into())
     }
 }

@@ -74,6 +74,10 @@ impl Webhook {
         Ok(Webhook { client, url, shape })
     }
 
+    pub(super) fn target(&self) -> String {
+        format!("webhook to {}", self.url.host_str().unwrap_or_default())
+    }
+
     /// Gives the receiver's answer: its status, and the beginning of what else it says.
     pub(super) async fn send(&self, message: &Message) -> Result<String, SendError> {
         let mut request = self

@@ -278,9 +278,9 @@ fn shape(sink: &Sink, records: Vec<(i64, String)>) -> (Vec<Outgoing>, Vec<(i64, 
 }
 
 /// An error with its causes: a client's own words often leave out the one that helps.
-fn said(error: &DeliverError) -> String {
+pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();
         if !said.contains(&more) {

@@ -58,6 +58,7 @@ pub(crate) enum Kind {
     SecondFactor,
     Triage,
     Silence,
+    Notification,
     Export,
     Evidence,
     User,
@@ -67,13 +68,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 12] = [
+    pub(crate) const ALL: [Kind; 13] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
         Kind::SecondFactor,
         Kind::Triage,
         Kind::Silence,
+        Kind::Notification,
         Kind::Export,
         Kind::Evidence,
         Kind::User,
@@ -90,6 +92,7 @@ impl Kind {
             Kind::SecondFactor => "second-factor",
             Kind::Triage => "triage",
             Kind::Silence => "silence",
+            Kind::Notification => "notification",
             Kind::Export => "export",
             Kind::Evidence => "evidence",
             Kind::User => "user",

@@ -27,11 +27,20 @@ pub(crate) enum Occasion {
     /// All alerts of some hours.
     #[serde(rename = "digest")]
     Digest,
+    /// Somebody tries the route.
+    #[serde(rename = "test")]
+    Test,
 }
 
 impl Occasion {
-    const ALL: [Occasion; 5] =
-        [Occasion::Created, Occasion::Worsened, Occasion::Repeated, Occasion::Escalated, Occasion::Digest];
+    const ALL: [Occasion; 6] = [
+        Occasion::Created,
+        Occasion::Worsened,
+        Occasion::Repeated,
+        Occasion::Escalated,
+        Occasion::Digest,
+        Occasion::Test,
+    ];
 
     /// Its name in the database and in messages.
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Occasion {
             Occasion::Repeated => "alert.repeated",
             Occasion::Escalated => "alert.escalated",
             Occasion::Digest => "digest",
+            Occasion::Test => "test",
         }
     }
 
@@ -87,14 +97,14 @@ pub(crate) enum Due {
     Nothing,
 }
 
-pub(super) fn post(connection: &Connection, letter: &Letter) -> Result<(), StoreError> {
-    let summary = headline(letter);
+pub(super) fn post(connection: &Connection, letter: &Letter) -> Result<Message, StoreError> {
+    let (summary, body) = (headline(letter), serde_json::to_string(letter)?);
     connection
         .prepare_cached(
             "INSERT INTO outbox (route, body, created, due, occasion, summary) VALUES (?1, ?2, ?3, ?3, ?4, ?5)",
         )?
-        .execute(params![letter.route, serde_json::to_string(letter)?, now(), letter.event.name(), summary])?;
-    Ok(())
+        .execute(params![letter.route, body, now(), letter.event.name(), summary])?;
+    Ok(Message { number: connection.last_insert_rowid(), body, attempts: 0 })
 }
 
 impl Store {

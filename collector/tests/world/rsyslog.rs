@@ -1,6 +1,6 @@
 //! Debian's rsyslog as a receiver of its own, with certificates made for it.
 
-#![allow(unreachable_pub)] // as in the rest of the world
+#![allow(dead_code, unreachable_pub)] // each test uses a part of it
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
