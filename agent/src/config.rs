@@ -58,6 +58,9 @@ pub(crate) struct Collector {
     pub(crate) ca_file: Option<PathBuf>,
     /// SHA-256 of the collector's own certificate authority, to be trusted instead.
     pub(crate) ca_fingerprint: Option<String>,
+    /// Whether the policy comes from there, once it gives one.
+    #[serde(default)]
+    pub(crate) policy: bool,
     /// Seconds between two heartbeats.
     #[serde(default = "heartbeat")]
     pub(crate) heartbeat_seconds: u64,
@@ -154,6 +157,16 @@ impl Config {
         if config.measure.parallel == 0 || config.measure.seconds == 0 || config.measure.memory_mib < 64 {
             return invalid("[measure]: expected parallel and seconds of at least 1, memory-mib of at least 64");
         }
+        if let Some(collector) = &config.collector
+            && collector.policy
+            && config.policy_key.is_none()
+            && !(collector.ca_fingerprint.is_some() && collector.url.starts_with("https://"))
+        {
+            return invalid(
+                "[collector]: policy = true would take a policy from whoever answers at that address; expected \
+                 policy-key, or url = \"https://…\" with ca-fingerprint",
+            );
+        }
         Ok(config)
     }
 
@@ -212,6 +225,26 @@ mod tests {
             }
             let missing: Vec<_> = keys(table).difference(&commented).cloned().collect();
             assert!(missing.is_empty(), "{table} lacks a comment and a line for {missing:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_taken_from_a_collector_that_is_known_or_with_a_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        let read = |first: &str, url: &str, last: &str| {
+            let text = format!("{first}\n[collector]\nurl = \"{url}\"\ntoken-file = \"t\"\npolicy = true\n{last}");
+            fs::write(&path, text).unwrap();
+            Config::read(&path).map_err(|error| error.to_string())
+        };
+        let (key, print) = ("policy-key = \"museum.pub\"", "ca-fingerprint = \"sha256:00\"");
+        assert!(read(key, "http://127.0.0.1", "").is_ok());
+        assert!(read("", "https://collector.example", print).is_ok());
+        for (url, last) in [("https://collector.example", ""), ("http://127.0.0.1", print)] {
+            assert!(
+                read("", url, last).unwrap_err().contains("policy = true would take a policy from whoever"),
+                "{url}"
+            );
         }
     }
 }

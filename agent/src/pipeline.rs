@@ -113,14 +113,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             let workstation = workstation.clone();
             move || heartbeat(&workstation, guard)
         };
-        tokio::spawn(upload::run(
-            spool.clone(),
-            collector,
-            config.state.join(IDENTITY),
-            heartbeat,
-            contact.clone(),
-            ended,
-        ))
+        let take: Option<upload::Take> = collector.policy.then(|| {
+            let config = config.clone();
+            Arc::new(move |given: &_| policy_file::take(&config, given)) as upload::Take
+        });
+        let setup = upload::Setup { collector, identity: config.state.join(IDENTITY), take };
+        tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
@@ -179,9 +177,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
             policy_serial: workstation.snapshot().policy.serial,
-            policy: config.policy.display().to_string(),
+            policy: policy_file::place(&config).display().to_string(),
+            policy_source: source(&config).to_owned(),
             policy_digest: workstation.snapshot().digest.clone(),
-            policy_error: last_error.clone(),
+            policy_error: last_error.clone().or_else(|| contact.policy_refused()),
             guarded: guarding.guarded(),
             not_covered: guarding.not_covered(),
             masters: progress.masters.load(Ordering::Relaxed),
@@ -235,7 +234,8 @@ fn host(config: &Config) -> anyhow::Result<Host> {
 /// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
 /// says so loudly. With it why the file is not in force.
 fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<(Snapshot, Option<String>)> {
-    let subject = Some(config.policy.as_os_str().as_bytes());
+    let place = policy_file::place(config);
+    let subject = Some(place.as_os_str().as_bytes());
     let (good, refused) = match policy_file::read_trusted(config) {
         Ok(good) => {
             keep(config, &good, spool);
@@ -317,7 +317,8 @@ fn settled(config: &Config, since: std::time::Instant) -> Option<Result<Good, St
 /// Puts the edited policy in force. A bad one changes nothing; what is wrong with it is recorded and returned.
 fn reload(workstation: &Workstation, read: Result<Good, String>) -> Result<(), String> {
     let config = &workstation.config;
-    let subject = Some(config.policy.as_os_str().as_bytes());
+    let place = policy_file::place(config);
+    let subject = Some(place.as_os_str().as_bytes());
     let before = workstation.snapshot();
     let good = read.inspect_err(|why| {
         workstation.spool.push(Failure::PolicyRefused.notice(subject, why));
@@ -342,12 +343,19 @@ fn mode(policy: &Policy) -> &'static str {
     }
 }
 
+/// Where the policy that counts is from.
+fn source(config: &Config) -> &'static str {
+    if policy_file::is_given(config) { "collector" } else { "file" }
+}
+
 fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
     let snapshot = workstation.snapshot();
     upload::Heartbeat {
         guard: guard.name().to_owned(),
         mode: mode(&snapshot.policy).to_owned(),
         policy: snapshot.digest.clone(),
+        policy_serial: snapshot.policy.serial,
+        policy_source: source(&workstation.config),
         counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
     }
 }

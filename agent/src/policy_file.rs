@@ -1,5 +1,6 @@
 //! The policy file on disk: read with limits, whole or not at all.
 
+mod given;
 mod serial;
 pub(crate) mod signature;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use vitrine_policy::{Diagnostic, Diagnostics, MAX_BYTES, Policy};
 
 use crate::config::{self, Config};
 use crate::sys::stat::Stat;
+pub(crate) use given::{Given, is_given, place, take};
 
 /// The last policy that was good, below the state directory.
 const GOOD: &str = "policy.good.toml";
@@ -125,16 +127,9 @@ fn no_text(file: String, bytes: &[u8], at: usize) -> Diagnostics {
 pub(crate) fn read_good(path: &Path) -> Result<Good, String> {
     let PolicyFile { policy, digest, text, metadata } = read(path)?;
     let policy = policy.map_err(|mistakes| mistakes.to_string())?;
-    let failed: Vec<_> = policy.run_tests().into_iter().filter(|test| !test.passed).collect();
-    match failed.first() {
+    match policy.failed_tests(&printable(path.as_os_str().as_bytes())) {
         None => Ok(Good { policy, digest, text, metadata }),
-        Some(first) => Err(format!(
-            "{}:{}:1: {} of its [[test]] cases failed, the first: {}",
-            printable(path.as_os_str().as_bytes()),
-            first.line,
-            failed.len(),
-            first.explanation
-        )),
+        Some(why) => Err(why),
     }
 }
 
@@ -144,11 +139,15 @@ pub(crate) fn read_good(path: &Path) -> Result<Good, String> {
 /// # Errors
 /// What is wrong, in one text.
 pub(crate) fn read_trusted(config: &Config) -> Result<Good, String> {
-    let good = read_good(&config.policy)?;
-    only_its_owner_writes(&config.policy, &good.metadata)?;
+    read_trusted_at(config, &place(config))
+}
+
+fn read_trusted_at(config: &Config, path: &Path) -> Result<Good, String> {
+    let good = read_good(path)?;
+    only_its_owner_writes(path, &good.metadata)?;
     if let Some(key) = &config.policy_key {
-        signature::check(&signature::public_key(key)?, &config.policy, &good.text)?;
-        serial::check(&config.state, &config.policy, &good)?;
+        signature::check(&signature::public_key(key)?, path, &good.text)?;
+        serial::check(&config.state, path, &good)?;
     }
     Ok(good)
 }
@@ -182,5 +181,6 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// What tells that a policy, or its signature, was edited.
 pub(crate) fn stamp(config: &Config) -> [Option<Stat>; 2] {
-    [Stat::at(&config.policy).ok(), Stat::at(&signature::file_of(&config.policy)).ok()]
+    let path = place(config);
+    [Stat::at(&path).ok(), Stat::at(&signature::file_of(&path)).ok()]
 }

@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod client;
 mod identity;
 mod pinned;
+mod policy;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::config;
 use crate::fail::{self, Failure};
 use crate::spool::{Batch, Spool, SpoolError, told};
 use client::{Client, Committed, MAX_WIRE, SetupError, Trouble};
+pub(crate) use policy::Take;
 
 /// Records of one request at most.
 const MAX_RECORDS: usize = 500;
@@ -39,6 +41,10 @@ pub(crate) struct Heartbeat {
     pub(crate) mode: String,
     /// BLAKE3 of the policy in force.
     pub(crate) policy: String,
+    /// Its serial, where it has one.
+    pub(crate) policy_serial: Option<u32>,
+    /// Where it is from: `file` or `collector`.
+    pub(crate) policy_source: &'static str,
     /// Counters of failures that are not zero, by code.
     pub(crate) counters: Vec<(String, u64)>,
 }
@@ -75,9 +81,15 @@ pub(crate) struct Contact(Mutex<Standing>);
 struct Standing {
     reached: Option<Timestamp>,
     trouble: Option<String>,
+    policy_refused: Option<String>,
 }
 
 impl Contact {
+    /// Why the policy that the collector gives is not in force.
+    pub(crate) fn policy_refused(&self) -> Option<String> {
+        self.standing().policy_refused.clone()
+    }
+
     /// One sentence.
     pub(crate) fn describe(&self) -> String {
         let standing = self.standing();
@@ -95,24 +107,30 @@ impl Contact {
     }
 }
 
+/// The collector, and what the agent has of it.
+pub(crate) struct Setup {
+    pub(crate) collector: config::Collector,
+    /// The file of the agent's key.
+    pub(crate) identity: PathBuf,
+    /// Takes the collector's policy; none: it is not asked for one.
+    pub(crate) take: Option<Take>,
+}
+
 /// Uploads until `stop` turns true, then tries once more to deliver what is left.
 pub(crate) async fn run(
     spool: Spool,
-    collector: config::Collector,
-    identity: PathBuf,
+    setup: Setup,
     heartbeat: impl Fn() -> Heartbeat + Send + 'static,
     contact: Arc<Contact>,
     stop: watch::Receiver<bool>,
 ) {
-    let pace = Pace::new(&collector);
-    run_at(pace, spool, collector, identity, heartbeat, contact, stop).await;
+    run_at(Pace::new(&setup.collector), spool, setup, heartbeat, contact, stop).await;
 }
 
 async fn run_at(
     pace: Pace,
     spool: Spool,
-    collector: config::Collector,
-    identity: PathBuf,
+    setup: Setup,
     heartbeat: impl Fn() -> Heartbeat + Send + 'static,
     contact: Arc<Contact>,
     mut stop: watch::Receiver<bool>,
@@ -120,13 +138,13 @@ async fn run_at(
     let mut uploader = Uploader {
         pace,
         spool,
-        collector,
-        identity,
+        setup,
         heartbeat,
         contact,
         client: None,
         anew: false,
         at_most: MAX_RECORDS,
+        policy_tag: None,
         next_heartbeat: Instant::now(),
         outage: None,
     };
@@ -179,9 +197,7 @@ impl From<Trouble> for Stuck {
 struct Uploader<H> {
     pace: Pace,
     spool: Spool,
-    collector: config::Collector,
-    /// The file of the agent's key.
-    identity: PathBuf,
+    setup: Setup,
     heartbeat: H,
     contact: Arc<Contact>,
     client: Option<Client>,
@@ -189,6 +205,8 @@ struct Uploader<H> {
     anew: bool,
     /// Records of the next request; less after the collector found one too large.
     at_most: usize,
+    /// Entity tag of the policy that the collector gave last.
+    policy_tag: Option<String>,
     next_heartbeat: Instant,
     outage: Option<Outage>,
 }
@@ -221,11 +239,13 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         if self.client.as_ref().is_none_or(Client::is_due) {
             let agent = self.spool.host().agent.clone();
             let anew = std::mem::take(&mut self.anew);
-            self.client = Some(Client::connect(&self.collector, &self.pace, &agent, &self.identity, anew).await?);
+            self.client =
+                Some(Client::connect(&self.setup.collector, &self.pace, &agent, &self.setup.identity, anew).await?);
         }
         if Instant::now() >= self.next_heartbeat {
             self.beat().await?;
             self.next_heartbeat = Instant::now() + self.pace.heartbeat;
+            self.ask_for_policy().await?;
         }
         let at_most = self.at_most;
         let packed = self.in_spool(move |spool| Ok(pack(spool.batch(at_most)?))).await?;
@@ -242,7 +262,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
     async fn beat(&mut self) -> Result<(), Stuck> {
         let handover = self.in_spool(Spool::handover).await?;
         let host = self.spool.host();
-        let Heartbeat { guard, mode, policy, counters } = (self.heartbeat)();
+        let Heartbeat { guard, mode, policy, policy_serial, policy_source, counters } = (self.heartbeat)();
         let counters: serde_json::Map<_, _> = counters.into_iter().map(|(code, count)| (code, count.into())).collect();
         let heartbeat = serde_json::json!({
             "agent": host.agent,
@@ -251,6 +271,9 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
             "guard": guard,
             "mode": mode,
             "policy": policy,
+            "policy_serial": policy_serial,
+            "policy_source": policy_source,
+            "takes_policies": self.setup.take.is_some(),
             "spool_depth": self.spool.depth(),
             "last_sequence": self.spool.last_sequence(),
             "time": Timestamp::now().as_millisecond(),
@@ -352,11 +375,13 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
     }
 
     fn went_well(&mut self) {
-        *self.contact.standing() = Standing { reached: Some(Timestamp::now()), trouble: None };
+        let mut standing = self.contact.standing();
+        (standing.reached, standing.trouble) = (Some(Timestamp::now()), None);
+        drop(standing);
         let Some(outage) = self.outage.take() else { return };
         let what = format!(
             "the collector {} takes records again, after {:.1} seconds; {} wait",
-            self.collector.url,
+            self.setup.collector.url,
             outage.since.elapsed().as_secs_f64(),
             self.spool.depth()
         );
@@ -371,7 +396,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
 
     /// Records it, once for each kind within an outage. How long to wait.
     fn went_wrong(&mut self, stuck: Stuck) -> Duration {
-        let url = &self.collector.url;
+        let url = &self.setup.collector.url;
         let (kind, failure, why, after) = match stuck {
             Stuck::Collector(Trouble::Away { why, after }) => (Kind::Away, Failure::CollectorAway, why, after),
             Stuck::Collector(Trouble::TooLarge) => {

@@ -131,4 +131,14 @@ impl Policy {
         };
         self.tests.iter().enumerate().map(run).collect()
     }
+
+    /// Why its own tests keep this policy from being put in force, in one text; none where all of them pass. `file_name`
+    /// is only for the message.
+    #[must_use]
+    pub fn failed_tests(&self, file_name: &str) -> Option<String> {
+        let failed: Vec<_> = self.run_tests().into_iter().filter(|test| !test.passed).collect();
+        let first = failed.first()?;
+        let (count, line) = (failed.len(), first.line);
+        Some(format!("{file_name}:{line}:1: {count} of its [[test]] cases failed, the first: {}", first.explanation))
+    }
 }

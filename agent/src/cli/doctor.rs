@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::index::shown;
 use super::{CANNOT_RUN, FOUND, Place};
 use crate::config::{self, Config, GuardChoice};
+use crate::policy_file;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +80,11 @@ pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
 fn all(settings: &Path, config: &Config) -> (Vec<Check>, bool) {
     let (mut checks, can_run) = kernel::checks(config.guard);
     checks.push(self::settings(settings));
-    checks.extend([policy::file(&config.policy), policy::signature(config), collection::inotify(&config.policy)]);
+    checks.extend([
+        policy::file(&policy_file::place(config)),
+        policy::signature(config),
+        collection::inotify(&config.policy),
+    ]);
     checks.extend([state::directory(&config.state), state::spool(&config.state, config.spool)]);
     checks.extend([state::quarantine(&config.state), running::worker(&config.measure)]);
     checks.extend([running::service(), running::agent(&config.state), running::desk(&config.state)]);

@@ -78,7 +78,7 @@ pub(crate) fn run(again: &Again, out: &mut impl Write) -> anyhow::Result<ExitCod
         Ok(since) => since.map_or(i64::MIN, |since| since.timestamp().as_millisecond()),
         Err(error) => return misuse(format_args!("--since: {error}; expected a time like 14d")),
     };
-    let (judge, policy) = match policy(again.place.policy.as_deref(), &config.policy, &config.state) {
+    let (judge, policy) = match policy(again.place.policy.as_deref(), &policy_file::place(&config), &config.state) {
         Ok((judge, Ok(policy))) => (judge, policy),
         Ok((_, Err(mistakes))) => return complain(&mistakes, again.json, out),
         Err(error) => return misuse(error),

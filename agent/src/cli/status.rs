@@ -28,6 +28,9 @@ pub(crate) struct Status {
     pub(crate) mode: String,
     /// The policy file.
     pub(crate) policy: String,
+    /// Where it is from: `file` or `collector`.
+    #[serde(default)]
+    pub(crate) policy_source: String,
     /// Serial of the policy in force, where it has one.
     #[serde(default)]
     pub(crate) policy_serial: Option<u32>,
@@ -167,9 +170,10 @@ fn describe(status: &Status) -> String {
     row("mode", means.to_owned());
     let digest = status.policy_digest.get(..16).unwrap_or(&status.policy_digest);
     let serial = status.policy_serial.map_or_else(String::new, |serial| format!("serial {serial}, "));
-    row("policy", format!("{} ({serial}BLAKE3 {digest}…)", status.policy));
+    let given = if status.policy_source == "collector" { ", given by the collector" } else { "" };
+    row("policy", format!("{} ({serial}BLAKE3 {digest}…){given}", status.policy));
     if let Some(error) = &status.policy_error {
-        row("", format!("NOT in force as the file is now:\n{error}"));
+        row("", format!("NOT in force as it is now:\n{error}"));
     }
     let scan = if status.scanned { "" } else { "; the first scan is under way" };
     let left = match status.seconds_left {

@@ -155,3 +155,74 @@ fn what_minisign_signed_is_accepted() {
     assert_eq!(signature::check(&key, &file, b"test").unwrap(), "timestamp:1556193335\tfile:test");
     assert!(signature::check(&key, &file, b"Test").is_err());
 }
+
+/// The same workstation, which takes its policy from a collector.
+fn asking() -> Lab {
+    let mut lab = lab();
+    lab.config.policy = lab.directory.path().join("local.toml");
+    lab.config.collector = Some(config::Collector {
+        url: "https://collector.museum.example".into(),
+        token_file: "/nowhere".into(),
+        ca_file: None,
+        ca_fingerprint: None,
+        policy: true,
+        heartbeat_seconds: 30,
+    });
+    lab
+}
+
+fn given(text: String, keys: Option<&KeyPair>) -> Given {
+    let sign = |keys: &KeyPair| minisign::sign(None, &keys.sk, io::Cursor::new(&text), None, None).unwrap().to_string();
+    Given { signature: keys.map(sign), policy: text }
+}
+
+#[test]
+fn what_the_collector_gives_is_checked_as_a_local_file_is_and_counts_then() {
+    let lab = asking();
+    lab.put(&policy(3, "")).unwrap();
+    assert!(!is_given(&lab.config) && place(&lab.config) == lab.config.policy);
+    let offer = |text: String, keys: Option<&KeyPair>| take(&lab.config, &given(text, keys));
+    let other = KeyPair::generate_unencrypted_keypair().unwrap();
+    let own = Some(&lab.keys);
+    let fails = "[[test]]\ntransfer = { tier = \"master\", to = \"/a\" }\nexpect = \"allow\"\n";
+    for (given, why) in [
+        (offer(policy(4, ""), None), "is not signed with the key"),
+        (offer(policy(4, ""), Some(&other)), "is not signed with the key"),
+        (offer(policy(2, ""), own), "it has serial 2, and 3 was in force"),
+        (offer(policy(3, "# other"), own), "another text"),
+        (offer(policy(4, "mode = 1"), own), "policy.toml:6:"),
+        (offer(policy(4, fails), own), "[[test]] cases failed"),
+        (offer(policy(4, &"#".repeat(MAX_BYTES)), own), "at most"),
+    ] {
+        assert!(given.as_ref().is_err_and(|told| told.contains(why)), "{why}: {given:?}");
+        assert!(!is_given(&lab.config));
+    }
+    // The text of one with the signature of another.
+    let swapped = Given { signature: given(policy(5, ""), own).signature, policy: policy(4, "") };
+    assert!(take(&lab.config, &swapped).is_err() && !is_given(&lab.config));
+
+    offer(policy(4, ""), own).unwrap();
+    let good = read_trusted(&lab.config).map_err(drop).unwrap();
+    assert_eq!((good.policy.serial, is_given(&lab.config)), (Some(4), true));
+    keep(&lab.config, &good).unwrap();
+    // A newer local file counts no more, and one that is refused changes nothing.
+    lab.put(&policy(9, "")).unwrap();
+    assert!(offer(policy(3, ""), own).is_err());
+    assert_eq!(read_trusted(&lab.config).map_err(drop).unwrap().policy.serial, Some(4));
+}
+
+#[test]
+fn without_a_pinned_key_the_collector_is_trusted_with_what_it_gives_last() {
+    let mut lab = asking();
+    let keys = lab.config.policy_key.take();
+    assert!(keys.is_some());
+    take(&lab.config, &given(policy(4, ""), Some(&lab.keys))).unwrap();
+    let beside = signature::file_of(&place(&lab.config));
+    assert!(beside.exists());
+    take(&lab.config, &given(policy(2, ""), None)).unwrap();
+    assert!(!beside.exists(), "the signature of another text is left");
+    assert_eq!(read_trusted(&lab.config).map_err(drop).unwrap().policy.serial, Some(2));
+    // Whoever no longer asks the collector has the local file again.
+    lab.config.collector.as_mut().unwrap().policy = false;
+    assert_eq!(place(&lab.config), lab.config.policy);
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate as Certificates, RequestBuilder, Response, StatusCode, Url, redirect};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -108,6 +108,13 @@ struct Refusal {
 struct Enrolled {
     certificate: Option<String>,
     expires: Option<i64>,
+}
+
+/// An answer that is no refusal.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
 /// A connection to the collector.
@@ -223,16 +230,25 @@ impl Client {
         self.send(self.http.post(format!("{}/v1/heartbeat", self.base)).json(heartbeat)).await.map(|_| ())
     }
 
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.base))
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Trouble> {
+        Ok(self.ask(request, MAX_ANSWER).await?.body)
+    }
+
+    /// Sends a request, and reads at most so many bytes of the answer.
+    pub(super) async fn ask(&self, request: RequestBuilder, most: usize) -> Result<Answer, Trouble> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
         let response = request.send().await.map_err(|error| away(&error))?;
-        let (status, after) = (response.status(), retry_after(&response));
-        let body = read(response).await?;
-        if status.is_success() {
-            return Ok(body);
+        let (status, after, headers) = (response.status(), retry_after(&response), response.headers().clone());
+        let body = read(response, most).await?;
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return Ok(Answer { status, headers, body });
         }
         if status == StatusCode::PAYLOAD_TOO_LARGE {
             return Err(Trouble::TooLarge);
@@ -323,12 +339,12 @@ fn pinned(
     Ok(config)
 }
 
-/// Reads at most [`MAX_ANSWER`] bytes.
-async fn read(mut response: Response) -> Result<Vec<u8>, Trouble> {
+/// Reads at most so many bytes.
+async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| away(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            let why = format!("its answer is longer than {MAX_ANSWER} bytes: is something else at that address?");
+        if body.len() + chunk.len() > most {
+            let why = format!("its answer is longer than {most} bytes: is something else at that address?");
             return Err(Trouble::Away { why, after: None });
         }
         body.extend_from_slice(&chunk);

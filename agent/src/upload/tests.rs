@@ -198,6 +198,7 @@ impl World {
                 token_file,
                 ca_file: None,
                 ca_fingerprint: None,
+                policy: false,
                 heartbeat_seconds: 3600,
             },
             directory,
@@ -224,13 +225,18 @@ impl World {
             guard: "watch".into(),
             mode: "audit".into(),
             policy: "0".repeat(64),
+            policy_serial: None,
+            policy_source: "file",
             counters: vec![("vanished".into(), 1)],
         };
         let run = run_at(
             pace,
             self.spool.clone(),
-            self.collector.clone(),
-            self.directory.path().join("identity.json"),
+            Setup {
+                collector: self.collector.clone(),
+                identity: self.directory.path().join("identity.json"),
+                take: None,
+            },
             heartbeat,
             self.contact.clone(),
             self.stop.subscribe(),

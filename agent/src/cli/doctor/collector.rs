@@ -112,6 +112,7 @@ mod tests {
                 token_file: token.clone(),
                 ca_file: None,
                 ca_fingerprint: None,
+                policy: false,
                 heartbeat_seconds: 30,
             };
             checks(Some(&collector), lab.path())
