@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
 
 mod audit;
+mod policy;
 mod sinks;
 mod user;
 
@@ -99,6 +100,13 @@ There, too, for how many days what is kept; what is not named, for ever:
   informational-days = 400
   evidence-days = 800
 
+There, too, which key policies must be signed with, and when a rollout halts by itself:
+  [policy]
+  public-key = \"museum.pub\"
+  halt-factor = 3.0          # refused more than so many times as often as before,
+  halt-refused = 10          # and at least so many transfers more,
+  halt-hours = 24            # within so long after a workstation has the version
+
 And whether every user of the console must have a second factor:
   [console]
   require-totp = true")]
@@ -117,6 +125,11 @@ And whether every user of the console must have a second factor:
     User {
         #[command(subcommand)]
         command: user::UserCommand,
+    },
+    /// Add policies, and give them to workstations step by step.
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
     },
     /// Check the audit log, and print it.
     Audit {
@@ -298,8 +311,10 @@ pub(crate) fn run() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("vitrine-collector: {error:#}");
-            let misuse = matches!(error.downcast_ref(), Some(StoreError::Taken(_) | StoreError::User(_)))
-                || matches!(error.downcast_ref(), Some(StartError::Clear(_) | StartError::Config(_)));
+            let misuse = matches!(
+                error.downcast_ref(),
+                Some(StoreError::Taken(_) | StoreError::User(_) | StoreError::Policy(_))
+            ) || matches!(error.downcast_ref(), Some(StartError::Clear(_) | StartError::Config(_)));
             ExitCode::from(if misuse { MISUSE } else { CANNOT })
         }
     }
@@ -311,6 +326,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::Token { command } => token(command).await,
         Command::Agent { command } => agent(command).await,
         Command::User { command } => user::run(command).await,
+        Command::Policy { command } => policy::run(command).await,
         Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Sinks(arguments) => sinks::run(arguments).await,

@@ -35,6 +35,9 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// What is kept for how long.
     pub retention: Option<Keep>,
+    /// What is asked of policies, and when a rollout halts by itself.
+    #[serde(default)]
+    pub policy: Policies,
     /// What is asked of the console's users.
     #[serde(default)]
     pub console: Console,
@@ -46,6 +49,27 @@ pub struct Config {
 pub struct Console {
     /// Whether users must have a second factor; whoever has none is led to take one up, and reaches nothing else.
     pub require_totp: bool,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Policies {
+    /// The minisign public key that policies must be signed with, in base64 or as the path of a `.pub` file, relative to
+    /// the data directory; none: whatever is added is given to the agents, and they alone decide.
+    pub public_key: Option<String>,
+    /// A rollout halts where the share of refused transfers is more than so many times what it was.
+    pub halt_factor: f64,
+    /// And at least so many transfers more are refused than before.
+    pub halt_refused: u32,
+    /// Within so many hours after a workstation acknowledged the version.
+    pub halt_hours: u32,
+}
+
+impl Default for Policies {
+    fn default() -> Policies {
+        Policies { public_key: None, halt_factor: 3.0, halt_refused: 10, halt_hours: 24 }
+    }
 }
 
 /// `[retention]`: days; what is not named is kept for ever.
@@ -129,7 +153,16 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
             Err(error) => return Err(ConfigError::Read { path, error }),
         };
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path, error: Box::new(error) })
+        let config: Config =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse { path, error: Box::new(error) })?;
+        let Policies { halt_factor, halt_refused, halt_hours, .. } = config.policy;
+        if !(halt_factor >= 1.0 && halt_refused > 0 && (1..=720).contains(&halt_hours)) {
+            return Err(mistake(
+                data,
+                "[policy]: expected halt-factor of at least 1.0, halt-refused of at least 1, halt-hours of 1 to 720",
+            ));
+        }
+        Ok(config)
     }
 }
 

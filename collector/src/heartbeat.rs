@@ -38,6 +38,15 @@ pub(crate) struct Heartbeat {
     /// The policy in force: BLAKE3 of its text.
     #[serde(default)]
     pub(crate) policy: Option<String>,
+    /// Serial of that policy, where it has one.
+    #[serde(default)]
+    pub(crate) policy_serial: Option<u32>,
+    /// Where that policy is from: `file` or `collector`.
+    #[serde(default)]
+    pub(crate) policy_source: Option<String>,
+    /// Whether the agent takes policies from the collector.
+    #[serde(default)]
+    pub(crate) takes_policies: bool,
     /// Records that wait to be sent.
     pub(crate) spool_depth: u64,
     /// The last sequence number given out.

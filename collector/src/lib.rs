@@ -10,6 +10,7 @@ mod enroll;
 mod evidence;
 mod heartbeat;
 mod ingest;
+pub mod policy;
 pub mod rate;
 mod refusal;
 mod route;

@@ -51,6 +51,7 @@ impl From<StoreError> for Refusal {
             StoreError::Taken(reason) | StoreError::User(reason) => {
                 Refusal::new(StatusCode::CONFLICT, reason, "what the page of users shows")
             }
+            StoreError::Policy(reason) => Refusal::new(StatusCode::CONFLICT, reason, "what the page of policies shows"),
             StoreError::Full => {
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "the same request later")
                     .retry_after(30)

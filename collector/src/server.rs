@@ -14,6 +14,7 @@ use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use minisign_verify::PublicKey;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,14 +22,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Policies};
 use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
 use crate::route::{self, Route, Routes};
 use crate::sink::{self, Sinks};
 use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
-use crate::{alert, console, enroll, evidence, heartbeat, ingest};
+use crate::{alert, console, enroll, evidence, heartbeat, ingest, policy};
 
 /// What scripts, styles, frames and forms the console's pages may use: its own style sheet and script, its own
 /// pictures, its own forms, and nothing else.
@@ -42,6 +43,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/v1/records", post(ingest::records).layer(DefaultBodyLimit::max(ingest::MAX_WIRE)))
         .route("/v1/enroll", post(enroll::enroll))
         .route("/v1/heartbeat", post(heartbeat::receive))
+        .route("/v1/policy", get(policy::give))
         .route(
             "/v1/evidence/{digest}",
             put(evidence::put).layer(DefaultBodyLimit::max(evidence::MAX)).head(evidence::has).get(evidence::show),
@@ -71,6 +73,15 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/notifications", get(console::notifications::page))
         .route("/notifications/again", post(console::notifications::again))
         .route("/notifications/test", post(console::notifications::test))
+        .route(
+            "/policy",
+            get(console::policy::page).post(console::policy::add).layer(DefaultBodyLimit::max(console::policy::FORM)),
+        )
+        .route("/policy/{number}", get(console::policy_version::page))
+        .route("/policy/{number}/policy.toml", get(console::policy_version::text))
+        .route("/policy/rollouts", post(console::policy::begin))
+        .route("/policy/rollouts/step", post(console::policy::step))
+        .route("/policy/groups", post(console::policy::group).layer(DefaultBodyLimit::max(console::policy::FORM)))
         .route("/sinks", get(console::sinks::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
@@ -196,6 +207,10 @@ pub(crate) struct Collector {
     pub(crate) require_totp: bool,
     pub(crate) authority: Arc<Authority>,
     pub(crate) routes: Vec<Arc<Route>>,
+    /// What is asked of policies.
+    pub(crate) policies: Policies,
+    /// The key that they must be signed with.
+    pub(crate) public_key: Option<PublicKey>,
     requests: Semaphore,
     limits: Limits,
 }
@@ -236,6 +251,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let config = Config::read(&settings.data)?;
     let ways = Routes::new(&config, &settings.data)?;
     let sinks = Sinks::new(&config, &settings.data)?;
+    let public_key = policy::public_key(&config, &settings.data)
+        .map_err(|why| ConfigError::Value { path: settings.data.join(config::FILE), reason: why })?;
     let claim = Claim::take(&settings.data)?;
     let authority = Arc::new(Authority::open(&settings.data)?);
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
@@ -257,6 +274,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         require_totp: config.console.require_totp,
         authority,
         routes: ways.all(),
+        policies: config.policy.clone(),
+        public_key,
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,
     });
@@ -268,6 +287,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     }
     tasks.push(tokio::spawn(sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
+    tasks.push(tokio::spawn(policy::watch(store.clone(), config.policy.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
     Ok(Running { address, url, fingerprint, setup, stop, tasks, store, claim })

@@ -20,6 +20,8 @@ const pages = [
   ['hosts', '/hosts'],
   ['silences', '/silences'],
   ['notifications', '/notifications'],
+  ['policy', '/policy'],
+  ['policy-version', '/policy/2'],
   ['users', '/users'],
   ['audit', '/audit'],
 ];
@@ -36,6 +38,31 @@ function codeOf(secret) {
   return String(number % 1000000).padStart(6, '0');
 }
 let recovery = [];
+
+// A policy with that serial; the second one lets more onto the website.
+function policy(serial) {
+  const ceiling = serial === 1 ? 'public' : 'licensed';
+  return `version = 1
+serial = ${serial}
+mode = "enforce"
+
+[[tier]]
+name = "public"
+max-megapixels = 6
+
+[[tier]]
+name = "licensed"
+max-megapixels = 20
+
+[[destination]]
+name = "website"
+paths = ["/srv/web/upload"]
+ceiling = "${ceiling}"
+
+[elsewhere]
+ceiling = "none"
+`;
+}
 
 const found = [];
 let passed = 0;
@@ -100,6 +127,33 @@ for (const colorScheme of ['light', 'dark']) {
     if (name === 'notifications') {
       await page.click(`[aria-label="Test this route: ${first ? 'desk' : 'nobody'}"]`);
       await page.waitForSelector('#tested');
+    }
+    if (first && name === 'policy') {
+      for (const serial of [1, 2]) {
+        await page.fill('#text', policy(serial));
+        await page.fill('#note', serial === 1 ? 'As it was in the files.' : 'The website may have licensed copies (loan 14).');
+        await page.click('text="Add"');
+        await page.waitForSelector(`text="Version ${serial}"`);
+      }
+      await page.fill('#name', 'studio');
+      await page.fill('#members', 'scan-*');
+      await page.click('text="Keep"');
+      await page.waitForSelector('dt:has-text("studio")');
+      for (const [version, group] of [['1', 'all'], ['2', 'studio']]) {
+        await page.selectOption('#version', version);
+        await page.selectOption('#group', group);
+        await page.click('text="Begin"');
+        await page.waitForSelector(`text="10 % of ${group}"`);
+      }
+      await page.click('[aria-label="Raise the percentage of rollout 1"]');
+      await page.waitForSelector('text="100 % of all"');
+      await page.click('[aria-label="Halt rollout 2"]');
+      await page.waitForSelector('b:has-text("halted")');
+      await page.fill('#text', 'version = 2');
+      await page.click('text="Add"');
+      await page.waitForSelector('[role=alert]');
+      await look('policy-refused');
+      await page.goto(url + path);
     }
     if (name === 'users') {
       await page.fill('#name', `mei ${colorScheme}`);

@@ -37,6 +37,8 @@ pub enum Kind {
     Silent,
     /// Records were changed or removed on the workstation before they were sent.
     Tampering,
+    /// A policy was halted on its way to the workstations.
+    Rollout,
 }
 
 /// How far the staff are with it.
@@ -188,6 +190,9 @@ pub(crate) const JUSTIFIED: &str = "justified";
 
 /// Code of the alert about an agent that is not heard of.
 pub(crate) const SILENT: &str = "agent-silent";
+
+/// Code of the alert about a policy that was halted on its way.
+pub(crate) const HALTED: &str = "rollout-halted";
 
 /// The group that a record belongs to, if it is one to raise an alert.
 pub(crate) fn group(record: &Record) -> Option<Group> {
@@ -346,6 +351,24 @@ impl Alert {
         }
         let seconds = received.saturating_sub(self.first_seen) / 1000;
         self.explanation = format!("The agent was heard again after {seconds} s of silence.");
+    }
+
+    /// An alert about a rollout of a version of the policy that was halted, for this `reason`.
+    pub(crate) fn halted(rollout: i64, version: i64, group: &str, reason: &str, received: i64) -> Alert {
+        let mut alert = Alert::new(group, "", received, received);
+        alert.kind = Kind::Rollout;
+        alert.severity = Severity::High;
+        alert.code = Some(HALTED.into());
+        alert.attempts = 1;
+        alert.title = line(&format!("rollout {rollout} of policy version {version} to {group} was halted"), NAME);
+        alert.explanation = line(
+            &format!(
+                "The rollout was {reason}. Workstations that have the version keep it, and no other one gets it. Look \
+                 at what was refused there: resume the rollout if that was meant, or roll out another version."
+            ),
+            EXPLANATION,
+        );
+        alert
     }
 
     /// Whether a record of the same group at `time` still belongs here.

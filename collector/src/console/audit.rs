@@ -29,7 +29,7 @@ struct AuditPage {
     bar: Bar,
     actor: String,
     kind: String,
-    kinds: [Kind; 13],
+    kinds: [Kind; 14],
     entries: Vec<EntryView>,
     older: Option<String>,
     /// The filter as it stands in the address.

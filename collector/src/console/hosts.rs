@@ -46,6 +46,7 @@ struct HostView {
     mode: &'static str,
     policy: String,
     policy_short: String,
+    policy_more: String,
     version: String,
     waiting: u64,
     lost: u64,
@@ -104,6 +105,11 @@ impl HostView {
             last: Time::new(host.last_seen),
             guard: said(|heartbeat| &heartbeat.guard),
             mode: heartbeat.as_ref().map_or("", |heartbeat| words::mode(heartbeat.mode)),
+            policy_more: heartbeat.as_ref().map_or_else(String::new, |heartbeat| {
+                let serial = heartbeat.policy_serial.map(|serial| format!("serial {serial}"));
+                let source = heartbeat.policy_source.as_deref().filter(|source| *source == "collector");
+                serial.into_iter().chain(source.map(|_| "from here".to_owned())).collect::<Vec<_>>().join(", ")
+            }),
             policy_short: policy.chars().take(8).collect(),
             policy,
             version: said(|heartbeat| &heartbeat.agent_version),

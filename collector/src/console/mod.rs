@@ -14,6 +14,8 @@ pub(crate) mod object;
 pub(crate) mod object_files;
 pub(crate) mod objects;
 mod password;
+pub(crate) mod policy;
+pub(crate) mod policy_version;
 pub(crate) mod search;
 pub(crate) mod session;
 pub(crate) mod setup;

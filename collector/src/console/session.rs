@@ -62,6 +62,9 @@ pub(crate) struct SignedIn(pub(crate) Session);
 /// A request of somebody who may answer for alerts, look at pictures and take files out.
 pub(crate) struct Analyst(pub(crate) SignedIn);
 
+/// A request of somebody who may look after the policy.
+pub(crate) struct PolicyAdmin(pub(crate) SignedIn);
+
 /// A request of somebody who may look after users and read the audit log.
 pub(crate) struct Admin(pub(crate) SignedIn);
 
@@ -116,6 +119,14 @@ impl FromRequestParts<Arc<Collector>> for Analyst {
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
         of_role(parts, collector, UserRole::Analyst).await.map(Analyst)
+    }
+}
+
+impl FromRequestParts<Arc<Collector>> for PolicyAdmin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Response> {
+        of_role(parts, collector, UserRole::PolicyAdmin).await.map(PolicyAdmin)
     }
 }
 

@@ -127,6 +127,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Lost => "lost",
         Kind::Silent => "silent",
         Kind::Tampering => "tampering",
+        Kind::Rollout => "rollout",
     }
 }
 

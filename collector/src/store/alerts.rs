@@ -247,6 +247,13 @@ impl Groups {
         Ok(id)
     }
 
+    /// Raises an alert of its own.
+    pub(super) fn raise(&mut self, connection: &Connection, alert: Alert) -> Result<(), StoreError> {
+        let touched = create(connection, alert.group(), alert)?;
+        self.touched.push(touched);
+        Ok(())
+    }
+
     /// Writes the alerts back, and what routes are to be told of them. Says whether one is.
     pub(super) fn write(self, connection: &Connection, rules: &[Rule]) -> Result<bool, StoreError> {
         let mut armed = false;

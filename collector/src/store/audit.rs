@@ -27,6 +27,8 @@ pub enum Actor {
     Token(String),
     /// Whoever runs `vitrine-collector`, by the id of the system's user.
     CommandLine(u32),
+    /// The collector, by itself.
+    Collector,
     /// Nobody who is known.
     Stranger,
 }
@@ -39,11 +41,20 @@ impl Actor {
         std::fs::metadata("/proc/self").map_or(Actor::Stranger, |found| Actor::CommandLine(found.uid()))
     }
 
+    /// Who that is, in a word.
+    pub(super) fn who(&self) -> String {
+        match self {
+            Actor::Collector => "the collector".to_owned(),
+            known => known.columns().1,
+        }
+    }
+
     fn columns(&self) -> (&'static str, String) {
         match self {
             Actor::User(name) => ("user", name.clone()),
             Actor::Token(name) => ("token", name.clone()),
             Actor::CommandLine(uid) => ("command line", format!("uid {uid}")),
+            Actor::Collector => ("collector", String::new()),
             Actor::Stranger => ("stranger", String::new()),
         }
     }
@@ -65,10 +76,11 @@ pub(crate) enum Kind {
     Token,
     Agent,
     Backup,
+    Policy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 13] = [
+    pub(crate) const ALL: [Kind; 14] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
@@ -82,6 +94,7 @@ impl Kind {
         Kind::Token,
         Kind::Agent,
         Kind::Backup,
+        Kind::Policy,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -99,6 +112,7 @@ impl Kind {
             Kind::Token => "token",
             Kind::Agent => "agent",
             Kind::Backup => "backup",
+            Kind::Policy => "policy",
         }
     }
 }
@@ -110,7 +124,7 @@ pub struct AuditEntry {
     pub number: i64,
     /// When it was written, in milliseconds since 1970.
     pub at: i64,
-    /// What kind of actor: `user`, `token`, `command line` or `stranger`.
+    /// What kind of actor: `user`, `token`, `command line`, `collector` or `stranger`.
     pub origin: String,
     /// The actor's name.
     pub actor: String,

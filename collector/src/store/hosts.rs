@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Sender, Store, StoreError, now, seals, silent};
+use super::{Sender, Store, StoreError, now, policies, seals, silent};
 use crate::heartbeat::{Heartbeat, Host};
 
 /// Longest time from one heartbeat to the next that is believed, in seconds.
@@ -47,6 +47,7 @@ impl Store {
                     skew,
                     number
                 ])?;
+            policies::acknowledge(connection, number, heartbeat.policy.as_deref(), received)?;
             let highest = connection
                 .prepare_cached("SELECT highest FROM agents WHERE number = ?")?
                 .query_row([number], |row| row.get(0))?;

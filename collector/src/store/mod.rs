@@ -11,14 +11,17 @@ mod catalogue;
 mod certificates;
 mod claim;
 mod evidence;
+mod halting;
 mod hosts;
 mod listing;
 mod notifications;
 mod objects;
 mod outbox;
 mod people;
+mod policies;
 mod records;
 mod retention;
+mod rollouts;
 mod routed;
 #[cfg(test)]
 mod scale;
@@ -54,9 +57,11 @@ pub(crate) use notifications::{Notification, NotificationFilter, NotificationSta
 pub(crate) use objects::{ObjectKey, destination, object_key};
 pub(crate) use outbox::{Due, Letter, Message, Occasion};
 pub use people::{User, UserRole};
+pub use policies::{NewPolicy, PolicyVersion};
 pub(crate) use records::{Batch, Poison};
 pub use records::{Committed, Rejected};
 pub use retention::{Removed, Retention};
+pub use rollouts::{HostGroup, Rollout, RolloutState, RolloutStep};
 pub(crate) use search::Account;
 pub(crate) use sessions::{Admission, Session};
 pub(crate) use silences::Silenced;
@@ -132,6 +137,9 @@ pub enum StoreError {
     /// A user is unknown, or must stay as he is.
     #[error("{0}")]
     User(String),
+    /// A policy, group or rollout is unknown, or cannot be so.
+    #[error("{0}")]
+    Policy(String),
     /// A stored value is not what this program writes.
     #[error("a stored value cannot be read: {0}")]
     Value(Arc<serde_json::Error>),

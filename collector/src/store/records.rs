@@ -6,6 +6,7 @@ use vitrine_policy::record::seal::MAX_STEPS;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
+use super::halting::Judged;
 use super::{Sender, Store, StoreError, now, seals, silent};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
@@ -122,6 +123,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                 Insert::New(number) => {
                     let before = stream.highest;
                     stream.saw(connection, record.sequence)?;
+                    stream.judged.saw(&record);
                     if seals::check(connection, stream.number, &record, &mut steps)? {
                         groups.tampered(connection, &record, before, received)?;
                     }
@@ -226,6 +228,7 @@ struct Stream {
     highest: u64,
     before: u64,
     touched: bool,
+    judged: Judged,
 }
 
 impl Stream {
@@ -235,7 +238,15 @@ impl Stream {
             .prepare_cached("SELECT highest FROM agents WHERE number = ?")?
             .query_row([number], |row| row.get(0))?;
         let host = newest.host.name.clone();
-        Ok(Stream { number, agent: agent.into(), host, highest, before: highest, touched: false })
+        Ok(Stream {
+            number,
+            agent: agent.into(),
+            host,
+            highest,
+            before: highest,
+            touched: false,
+            judged: Judged::default(),
+        })
     }
 
     /// Takes note of a number: what lies between it and the highest so far is missing, and if it was
@@ -283,6 +294,7 @@ impl Stream {
                 .prepare_cached("UPDATE agents SET highest = ? WHERE number = ?")?
                 .execute(params![self.highest, self.number])?;
         }
+        self.judged.write(connection, self.number, received)?;
         if self.touched {
             let missing: u64 = connection
                 .prepare_cached("SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE agent = ?")?

@@ -15,6 +15,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/sinks.sql"),
     include_str!("migrations/routes.sql"),
     include_str!("migrations/silences.sql"),
+    include_str!("migrations/policies.sql"),
+    include_str!("migrations/judged.sql"),
 ];
 
 /// Brings the database to the newest version, each step in a transaction of its own.
