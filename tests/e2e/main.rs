@@ -10,6 +10,7 @@ mod export;
 mod faults;
 mod flow;
 mod gate;
+mod given;
 mod history;
 mod inside;
 mod justify;

@@ -7,13 +7,13 @@ use vitrine_policy::record::Event;
 use crate::world::{World, binary, wait_until};
 
 /// Runs `vitrine policy …`.
-fn policy(world: &World, arguments: &str) {
+pub(crate) fn policy(world: &World, arguments: &str) {
     let done = world.sh(&format!("{} policy {arguments}", binary("vitrine").display()));
     assert!(done.succeeded, "{arguments}: {}", done.text);
 }
 
 /// Puts a policy of this serial in the place of the one before, with a signature by this key or without one.
-fn put(world: &World, serial: u32, mode: &str, key: Option<&str>) {
+pub(crate) fn put(world: &World, serial: u32, mode: &str, key: Option<&str>) {
     let text = world.policy(mode, "").replacen("version = 1\n", &format!("version = 1\nserial = {serial}\n"), 1);
     fs::write(world.path("etc/next.toml"), text).expect("the policy");
     let (signature, place) = (world.path("etc/next.toml.minisig"), world.path("etc/policy.toml.minisig"));
@@ -28,7 +28,7 @@ fn put(world: &World, serial: u32, mode: &str, key: Option<&str>) {
 }
 
 /// Refusals on record.
-fn refusals(world: &World) -> u64 {
+pub(crate) fn refusals(world: &World) -> u64 {
     let refused = |event: &Event| match event {
         Event::Notice(notice) if notice.code == "policy-refused" => notice.count,
         _ => 0,
