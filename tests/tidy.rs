@@ -11,19 +11,20 @@ use std::process::Command;
 /// Longest source file, tests included.
 const MAX_LINES: usize = 500;
 /// Arrows between crates: who may depend on whom.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("vitrine-policy", &[]),
     ("vitrine-fingerprint", &["vitrine-policy"]),
-    ("vitrine-agent", &["vitrine-fingerprint", "vitrine-policy"]),
-    ("vitrine-collector", &["vitrine-fingerprint", "vitrine-policy"]),
+    ("vitrine-worker", &["vitrine-fingerprint"]),
+    ("vitrine-agent", &["vitrine-fingerprint", "vitrine-policy", "vitrine-worker"]),
+    ("vitrine-collector", &["vitrine-fingerprint", "vitrine-policy", "vitrine-worker"]),
     ("e2e", &["vitrine-agent", "vitrine-collector", "vitrine-fingerprint", "vitrine-policy"]),
 ];
 /// Where `unsafe` may stand.
-const UNSAFE: [&str; 2] = ["agent/src/sys", "agent/src/guard"];
+const UNSAFE: [&str; 3] = ["agent/src/sys", "agent/src/guard", "worker/src/sys.rs"];
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "common", "manager", "managers", "helpers", "helper", "misc"];
 /// What may lie at the top.
-const TOP: [&str; 22] = [
+const TOP: [&str; 23] = [
     ".cargo",
     ".ci",
     ".config",
@@ -46,6 +47,7 @@ const TOP: [&str; 22] = [
     "target",
     "tests",
     "typos.toml",
+    "worker",
 ];
 
 fn top() -> &'static Path {

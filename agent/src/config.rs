@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+pub(crate) use vitrine_worker::MeasureLimits;
 
 /// Where IT edits the settings on an installed system.
 pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
@@ -64,6 +65,9 @@ pub(crate) struct Collector {
     /// Seconds between two heartbeats.
     #[serde(default = "heartbeat")]
     pub(crate) heartbeat_seconds: u64,
+    /// Whether it gets what masters are recognised by, to trace pictures to them.
+    #[serde(default = "masters")]
+    pub(crate) masters: bool,
 }
 
 /// Limits of the spool.
@@ -76,20 +80,12 @@ pub(crate) struct SpoolLimits {
     pub(crate) keep_sent: u64,
 }
 
-/// Limits of the reading of one file.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct MeasureLimits {
-    /// Seconds after which the reading is given up.
-    pub(crate) seconds: u64,
-    /// Memory of the process that reads, in MiB.
-    pub(crate) memory_mib: u64,
-    /// Files read at the same time.
-    pub(crate) parallel: usize,
-}
-
 fn heartbeat() -> u64 {
     30
+}
+
+fn masters() -> bool {
+    true
 }
 
 impl Default for Config {
@@ -110,12 +106,6 @@ impl Default for Config {
 impl Default for SpoolLimits {
     fn default() -> Self {
         SpoolLimits { max_records: 500_000, keep_sent: 10_000 }
-    }
-}
-
-impl Default for MeasureLimits {
-    fn default() -> Self {
-        MeasureLimits { seconds: 60, memory_mib: 1024, parallel: 2 }
     }
 }
 
@@ -154,7 +144,7 @@ impl Config {
         if !(10..=5_000).contains(&config.deadline_ms) {
             return invalid("deadline-ms: expected 10 to 5000 milliseconds");
         }
-        if config.measure.parallel == 0 || config.measure.seconds == 0 || config.measure.memory_mib < 64 {
+        if !config.measure.is_sound() {
             return invalid("[measure]: expected parallel and seconds of at least 1, memory-mib of at least 64");
         }
         if let Some(collector) = &config.collector
@@ -208,7 +198,8 @@ mod tests {
         let default = Config { state: "/var/lib/vitrine".into(), ..Config::default() };
         let plain = |config: &Config| format!("{:?}", Config { collector: None, policy_key: None, ..config.clone() });
         assert_eq!(plain(&shown), plain(&default));
-        assert_eq!(shown.collector.as_ref().unwrap().heartbeat_seconds, heartbeat());
+        let collector = shown.collector.as_ref().unwrap();
+        assert_eq!((collector.heartbeat_seconds, collector.masters), (heartbeat(), masters()));
 
         for table in ["", "[collector]", "[spool]", "[measure]"] {
             let (mut current, mut before, mut commented) = ("", "", BTreeSet::new());

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vitrine_policy::record::{Event, Notice, NoticeClass, SHUTDOWN, STARTED, STOPPED, Severity, printable};
+use vitrine_worker::MeasureFailed;
 
 /// Everything that can go wrong, or that the agent tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,18 @@ pub(crate) struct Row {
     pub(crate) severity: Severity,
     /// What happens to the operation under way.
     pub(crate) operation: &'static str,
+}
+
+impl From<&MeasureFailed> for Failure {
+    fn from(failed: &MeasureFailed) -> Failure {
+        match failed {
+            MeasureFailed::Unreadable(_) | MeasureFailed::Changed => Failure::Unscanned,
+            MeasureFailed::NotStarted(_)
+            | MeasureFailed::TooSlow(_)
+            | MeasureFailed::Crashed(_)
+            | MeasureFailed::Nonsense(_) => Failure::WorkerFailed,
+        }
+    }
 }
 
 impl Failure {

@@ -8,7 +8,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -93,6 +93,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tokio::spawn(inspect::run(workstation.clone(), arrived));
     tokio::spawn(tiles::run(workstation.clone()));
     attend_users(&workstation);
+    let masters_changed = Arc::new(AtomicBool::new(false));
     let keeper = Keeper {
         index: index.clone(),
         policy: policy_changes,
@@ -100,8 +101,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         limits: config.measure,
         report,
         on_change: {
-            let workstation = workstation.clone();
-            Arc::new(move |change| registered(&workstation, change))
+            let (workstation, masters_changed) = (workstation.clone(), masters_changed.clone());
+            Arc::new(move |change| {
+                masters_changed.store(true, Ordering::Relaxed);
+                registered(&workstation, change);
+            })
         },
         progress: progress.clone(),
     };
@@ -117,7 +121,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             let config = config.clone();
             Arc::new(move |given: &_| policy_file::take(&config, given)) as upload::Take
         });
-        let setup = upload::Setup { collector, identity: config.state.join(IDENTITY), take };
+        let setup = upload::Setup { collector, identity: config.state.join(IDENTITY), take, masters: handing(&workstation, masters_changed) };
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 
@@ -292,6 +296,21 @@ fn attend_users(workstation: &Arc<Workstation>) {
             tracing::warn!("users cannot ask what was refused before this start: {error}");
         }
     });
+}
+
+/// What tells the collector of masters, where that is wanted.
+fn handing(workstation: &Workstation, changed: Arc<AtomicBool>) -> Option<upload::masters::Handing> {
+    let config = &workstation.config;
+    config.collector.as_ref().filter(|collector| collector.masters)?;
+    match upload::masters::Handing::new(workstation.index.clone(), &config.state, changed) {
+        Ok(handing) => Some(handing),
+        Err(error) => {
+            let what = format_args!("the collector cannot be told of masters: {error}");
+            let subject = config.state.join(upload::masters::SENT);
+            workstation.spool.push(Failure::RecordRejected.notice(Some(subject.as_os_str().as_bytes()), what));
+            None
+        }
+    }
 }
 
 /// The guard follows the masters.

@@ -9,7 +9,7 @@ use vitrine_policy::Policy;
 use vitrine_policy::facts::{Measure, Tier};
 
 use crate::config::MeasureLimits;
-use crate::measure::{MeasureFailed, measure};
+use vitrine_worker::{MeasureFailed, measure};
 
 /// A preview whose longer side has no more pixels may show too little to be recognised; whoever is recognised around it
 /// speaks for it.

@@ -4,6 +4,7 @@
 pub(crate) mod check;
 mod client;
 mod identity;
+pub(crate) mod masters;
 mod pinned;
 mod policy;
 
@@ -23,6 +24,7 @@ use crate::config;
 use crate::fail::{self, Failure};
 use crate::spool::{Batch, Spool, SpoolError, told};
 use client::{Client, Committed, MAX_WIRE, SetupError, Trouble};
+use masters::Handing;
 pub(crate) use policy::Take;
 
 /// Records of one request at most.
@@ -114,6 +116,8 @@ pub(crate) struct Setup {
     pub(crate) identity: PathBuf,
     /// Takes the collector's policy; none: it is not asked for one.
     pub(crate) take: Option<Take>,
+    /// What the collector may know of masters; none where IT has switched that off.
+    pub(crate) masters: Option<Handing>,
 }
 
 /// Uploads until `stop` turns true, then tries once more to deliver what is left.
@@ -218,8 +222,9 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
                 Ok(is_more) => {
                     self.went_well();
                     if !is_more {
-                        let beat = tokio::time::Instant::from_std(self.next_heartbeat);
-                        let _ = tokio::time::timeout_at(beat, self.spool.wait_for_more()).await;
+                        let masters = self.setup.masters.as_ref().and_then(Handing::due);
+                        let wake = masters.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat));
+                        let _ = tokio::time::timeout_at(wake.into(), self.spool.wait_for_more()).await;
                     }
                 }
                 Err(stuck) => {
@@ -250,6 +255,9 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         let at_most = self.at_most;
         let packed = self.in_spool(move |spool| Ok(pack(spool.batch(at_most)?))).await?;
         if packed.records.is_empty() && packed.evidence.is_empty() {
+            if let (Some(masters), Some(client)) = (&mut self.setup.masters, &self.client) {
+                masters.step(client, &self.spool).await;
+            }
             return Ok(false);
         }
         self.send_evidence(packed.evidence).await?;
@@ -281,9 +289,10 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
             "counters": counters,
             "seal": handover.as_ref().map(|first| serde_json::json!({"epoch": first.epoch, "key": first.key})),
         });
-        match &self.client {
-            Some(client) => client.heartbeat(&heartbeat).await?,
-            None => return Ok(()),
+        let Some(client) = &self.client else { return Ok(()) };
+        let epoch = client.heartbeat(&heartbeat).await?;
+        if let Some(masters) = &mut self.setup.masters {
+            masters.heard(epoch, &self.spool).await;
         }
         if handover.is_some() {
             self.in_spool(Spool::handed_over).await?;

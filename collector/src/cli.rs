@@ -3,6 +3,7 @@
 mod audit;
 mod policy;
 mod sinks;
+mod trace;
 mod user;
 
 use std::io::Write;
@@ -109,7 +110,12 @@ There, too, which key policies must be signed with, and when a rollout halts by 
 
 And whether every user of the console must have a second factor:
   [console]
-  require-totp = true")]
+  require-totp = true
+
+And what the reading of a picture that is traced may take:
+  [measure]
+  seconds = 60
+  memory-mib = 1024")]
     Serve(Serve),
     /// Make, list and revoke the tokens that agents and readers show.
     Token {
@@ -147,6 +153,12 @@ And whether every user of the console must have a second factor:
   vitrine-collector sinks --data DIR --refused siem --limit 10
   vitrine-collector sinks --data DIR --json | jq '.sinks[] | {name, behind, behind_seconds}'")]
     Sinks(sinks::Sinks),
+    /// Find the masters that a picture was made from, and all that is on record of them; exits 1 if there are any, 0 if
+    /// there are none.
+    #[command(after_help = "Examples:
+  vitrine-collector trace found-on-a-market.jpg --data /var/lib/vitrine-collector
+  vitrine-collector trace FILE --data DIR --json | jq '.masters[] | {path, score, transfers}'")]
+    Trace(trace::Trace),
     /// Write a copy of the database as it is at this moment, while the server goes on, and check it.
     #[command(after_help = "To restore it, stop the server and put the copy into the place of DIR/collector.db; \
 collector.db-wal and collector.db-shm beside that must go.
@@ -330,6 +342,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Sinks(arguments) => sinks::run(arguments).await,
+        Command::Trace(arguments) => trace::run(arguments).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;
             Ok(0)

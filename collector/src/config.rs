@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use vitrine_policy::record::Severity;
+use vitrine_worker::MeasureLimits;
 
 use crate::store::Retention;
 pub use route::{AlertShape, Email, MailTls, Route, Span, Webhook};
@@ -41,6 +42,9 @@ pub struct Config {
     /// What is asked of the console's users.
     #[serde(default)]
     pub console: Console,
+    /// Limits of the reading of a picture that is traced.
+    #[serde(default)]
+    pub measure: MeasureLimits,
 }
 
 /// `[console]`

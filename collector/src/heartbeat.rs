@@ -130,7 +130,9 @@ pub(crate) async fn receive(
     })?;
     check_agent(&agent.0, &heartbeat.agent)?;
     let committed = collector.store.heartbeat(agent.0, heartbeat).await?;
-    Ok(Json(json!({"time": now(), "committed": committed})))
+    // Without them, agents keep what they know of their masters for themselves.
+    let epoch = collector.masters.masters().ok().and_then(|masters| masters.epoch().ok());
+    Ok(Json(json!({"time": now(), "committed": committed, "masters": epoch})))
 }
 
 /// How often it is looked who is missing.

@@ -57,7 +57,7 @@ pub(crate) async fn records(
     Ok(Json(committed))
 }
 
-fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let broken = |error: std::io::Error| {
         Refusal::new(StatusCode::BAD_REQUEST, format!("the zstd frame cannot be read: {error}"), "a whole zstd frame")
     };

@@ -9,5 +9,8 @@ mod documents;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if vitrine_worker::is_asked() {
+        return vitrine_worker::worker();
+    }
     cli::run()
 }

@@ -21,8 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use vitrine_worker::MeasureLimits;
 
 use crate::config::{self, Config, ConfigError, Policies};
+use crate::masters::{self, Opening};
 use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
 use crate::route::{self, Route, Routes};
@@ -35,6 +37,8 @@ use crate::{alert, console, enroll, evidence, heartbeat, ingest, policy};
 /// pictures, its own forms, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
+/// The page of which forms carry pictures, and may take longer.
+const TRACE: &str = "/trace";
 /// Bytes of a form or a heartbeat.
 const SMALL: usize = 16 << 10;
 
@@ -42,6 +46,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
     let agents = Router::new()
         .route("/v1/records", post(ingest::records).layer(DefaultBodyLimit::max(ingest::MAX_WIRE)))
         .route("/v1/enroll", post(enroll::enroll))
+        .route("/v1/masters", post(masters::receive).layer(DefaultBodyLimit::max(masters::MAX_WIRE)))
         .route("/v1/heartbeat", post(heartbeat::receive))
         .route("/v1/policy", get(policy::give))
         .route(
@@ -67,6 +72,12 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/objects/{key}/history.csv", get(console::object_files::history_csv))
         .route("/objects/{key}/history.json", get(console::object_files::history_json))
         .route("/search", get(console::search::page))
+        .route(
+            TRACE,
+            get(console::trace::page)
+                .post(console::trace::trace)
+                .layer(DefaultBodyLimit::max(console::trace::MAX_FORM)),
+        )
         .route("/hosts", get(console::hosts::page))
         .route("/silences", get(console::silences::page).post(console::silences::add))
         .route("/silences/end", post(console::silences::end))
@@ -145,6 +156,8 @@ pub struct Limits {
     pub head: Duration,
     /// Time for a whole request with its answer.
     pub request: Duration,
+    /// The same where a picture is sent to be traced.
+    pub trace: Duration,
     /// Requests of one agent.
     pub agent: Rate,
 }
@@ -156,6 +169,7 @@ impl Default for Limits {
             requests: 256,
             head: Duration::from_secs(15),
             request: Duration::from_secs(60),
+            trace: Duration::from_secs(300),
             agent: Rate { per_second: 50.0, burst: 500.0 },
         }
     }
@@ -211,6 +225,12 @@ pub(crate) struct Collector {
     pub(crate) policies: Policies,
     /// The key that they must be signed with.
     pub(crate) public_key: Option<PublicKey>,
+    pub(crate) masters: Opening,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    pub(crate) measure: MeasureLimits,
+    /// Pictures that are traced at the same time.
+    pub(crate) tracing: Semaphore,
     requests: Semaphore,
     limits: Limits,
 }
@@ -276,6 +296,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         routes: ways.all(),
         policies: config.policy.clone(),
         public_key,
+        masters: Opening::begin(settings.data.clone()),
+        data: settings.data,
+        measure: config.measure,
+        tracing: Semaphore::new(2),
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,
     });
@@ -423,8 +447,9 @@ where
 
 /// Around every request: how many at once, how long, and the headers of every answer.
 async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: Next) -> Response {
+    let time = if request.uri().path() == TRACE { collector.limits.trace } else { collector.limits.request };
     let mut response = match collector.requests.try_acquire() {
-        Ok(_permit) => match tokio::time::timeout(collector.limits.request, next.run(request)).await {
+        Ok(_permit) => match tokio::time::timeout(time, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long", "a whole request in time")
                 .into_response(),
@@ -434,7 +459,7 @@ async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: 
             .into_response(),
     };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

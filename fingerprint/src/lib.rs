@@ -26,7 +26,7 @@ pub use container::{Container, Inside, Opaque, PREVIEW_NAME};
 pub use decode::Format;
 pub use derive::{Derivative, DeriveError, Kind as Derived, Largest, derive};
 pub use exact::{Digest, Parts};
-pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Pages, Problem, Stats};
+pub use index::{Entry, Index, IndexError, Kind, Known, Master, Match, Pages, Portrait, Problem, Stats};
 pub use local::Area;
 pub use measure::{Content, Limits, MeasureError, Measurement, Picture, Reason, Size, Unscanned, measure};
 pub use perceptual::Fingerprint;

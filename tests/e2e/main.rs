@@ -21,5 +21,6 @@ mod rest;
 mod seals;
 mod signed;
 mod tiles;
+mod trace;
 mod watch;
 mod world;

@@ -172,7 +172,7 @@ impl Builder {
         fs::copy(picture("art_se__bram").expect("a painting"), world.path("ws/vault/V1_0001.jpg")).expect("a master");
         fs::write(world.path("ws/work/notes.txt"), "nothing secret\n").expect("a file");
         if self.collector {
-            world.start_collector();
+            world.start_collector("127.0.0.1:0");
         }
         world.set_policy(self.mode, &self.extra_policy);
         if self.start {
@@ -395,11 +395,18 @@ impl World {
         bytes
     }
 
-    fn start_collector(&mut self) {
+    /// Ends the collector at once, as a crash would, and starts it again at the same address.
+    pub(crate) fn crash_collector(&mut self) {
+        let mut crashed = self.collector.take().expect("a collector");
+        crashed.child.kill().and_then(|()| crashed.child.wait()).expect("a crash");
+        self.start_collector(crashed.url.trim_start_matches("https://"));
+    }
+
+    fn start_collector(&mut self, listen: &str) {
         let data = self.path("collector");
         let log = self.path("collector.log");
         let mut command = Command::new(binary("vitrine-collector"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data).stdin(Stdio::null());
+        command.args(["serve", "--listen", listen, "--data"]).arg(&data).stdin(Stdio::null());
         let output = fs::File::create(&log).expect("a log");
         let child = command.stdout(output.try_clone().expect("a log")).stderr(output).spawn().expect("a collector");
         let url = wait_until("address of the collector", || {

@@ -14,9 +14,9 @@ use vitrine_policy::record::printable;
 
 use super::FOUND;
 use super::index::{self, Built, build, limits, misuse, shown};
-use crate::measure::{Look, MeasureFailed, measure_each};
 use crate::policy_file;
 use crate::recognise::Sighting;
+use vitrine_worker::{Look, MeasureFailed, measure_each};
 
 /// The tiers where no policy is given.
 const DEFAULT_TIERS: &str = "version = 1\nmode = \"audit\"\n\

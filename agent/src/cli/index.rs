@@ -19,7 +19,7 @@ use vitrine_policy::record::printable;
 
 use super::FOUND;
 use crate::config::{self, MeasureLimits};
-use crate::measure::{Look, measure_each};
+use vitrine_worker::{Look, measure_each};
 
 /// The command line asks for something that makes no sense.
 pub(super) const MISUSE: u8 = 2;

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{documents, measure, pipeline, policy_file};
+use crate::{documents, pipeline, policy_file};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -157,7 +157,7 @@ enum Command {
     #[command(hide = true)]
     Documents { share: PathBuf },
     /// Reads one file from standard input; the agent starts it, nobody else.
-    #[command(name = measure::WORKER, hide = true)]
+    #[command(name = vitrine_worker::WORKER, hide = true)]
     Worker,
 }
 
@@ -192,7 +192,7 @@ impl Place {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Worker = cli.command {
-        return measure::worker();
+        return vitrine_worker::worker();
     }
     // A reader that has seen enough (`| head`) ends the command quietly.
     crate::sys::end_quietly_on_a_closed_pipe();
@@ -242,7 +242,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             documents::write(Cli::command(), "1", &share)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Worker => Ok(measure::worker()),
+        Command::Worker => Ok(vitrine_worker::worker()),
     }
 }
 

@@ -16,7 +16,7 @@ use super::agenda::Due;
 use super::place::{is_in, is_on_the_way};
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
-use crate::measure::{MeasureFailed, digest_only, measure_master, open_regular};
+use vitrine_worker::{MeasureFailed, digest_only, measure_master, open_regular};
 
 /// How often a file that cannot be read, or changes all the time, is tried before that is recorded.
 const TRIES: u8 = 6;
@@ -77,7 +77,7 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         Err(MeasureFailed::Changed) if tries < TRIES => return again(tries),
         Err(error) => {
             let what = format!("a master was not measured, so only its exact copies are recognised: {error}");
-            let notice = error.failure().notice(Some(path.as_os_str().as_bytes()), what);
+            let notice = Failure::from(&error).notice(Some(path.as_os_str().as_bytes()), what);
             let digest = tokio::task::spawn_blocking(move || digest_only(&kept, &error)).await;
             (digest.unwrap_or_else(|error| Err(std::io::Error::other(error))), Some(notice))
         }

@@ -10,9 +10,9 @@ use vitrine_policy::policy::ELSEWHERE;
 use super::{Answer, Asker, Looked, Most, Place, Request};
 use crate::collection;
 use crate::inspect::Arrival;
-use crate::measure::open_regular;
 use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
+use vitrine_worker::open_regular;
 
 /// Answers the questions of [`Request`] that need the workstation.
 pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) -> Answer {

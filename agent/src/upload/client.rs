@@ -96,6 +96,23 @@ pub(super) struct Rejected {
     pub(super) reason: String,
 }
 
+/// The answer to masters.
+#[derive(Debug, Deserialize)]
+pub(super) struct Taken {
+    /// Changes when the collector has lost all masters.
+    pub(super) epoch: String,
+    /// Lines that it does not keep.
+    #[serde(default)]
+    pub(super) rejected: Vec<Rejected>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Deserialize)]
+struct Heard {
+    #[serde(default)]
+    masters: Option<String>,
+}
+
 /// A refusal in words.
 #[derive(Deserialize)]
 struct Refusal {
@@ -225,9 +242,21 @@ impl Client {
         self.send(self.http.put(address).header(CONTENT_TYPE, "image/jpeg").body(jpeg)).await.map(|_| ())
     }
 
-    /// Says that the agent is there.
-    pub(super) async fn heartbeat(&self, heartbeat: &serde_json::Value) -> Result<(), Trouble> {
-        self.send(self.http.post(format!("{}/v1/heartbeat", self.base)).json(heartbeat)).await.map(|_| ())
+    /// Sends what the collector may know of masters, one line each, compressed.
+    pub(super) async fn masters(&self, body: Vec<u8>) -> Result<Taken, Trouble> {
+        let request = self.http.post(format!("{}/v1/masters", self.base)).header(CONTENT_ENCODING, "zstd").body(body);
+        serde_json::from_slice(&self.send(request).await?).map_err(|error| Trouble::Away {
+            why: format!("it answered what no collector answers ({error}): is something else at that address?"),
+            after: None,
+        })
+    }
+
+    /// Says that the agent is there; gives the epoch of the collector's masters, if it takes any.
+    pub(super) async fn heartbeat(&self, heartbeat: &serde_json::Value) -> Result<Option<String>, Trouble> {
+        let answer = self.send(self.http.post(format!("{}/v1/heartbeat", self.base)).json(heartbeat)).await?;
+        // Of a collector that says something else nothing is wanted but that it has heard.
+        let heard: Option<Heard> = serde_json::from_slice(&answer).ok();
+        Ok(heard.and_then(|heard| heard.masters))
     }
 
     pub(super) fn get(&self, path: &str) -> RequestBuilder {

@@ -200,6 +200,7 @@ impl World {
                 ca_fingerprint: None,
                 policy: false,
                 heartbeat_seconds: 3600,
+                masters: true,
             },
             directory,
         }
@@ -236,6 +237,7 @@ impl World {
                 collector: self.collector.clone(),
                 identity: self.directory.path().join("identity.json"),
                 take: None,
+                masters: None,
             },
             heartbeat,
             self.contact.clone(),

@@ -21,6 +21,7 @@ pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod silences;
 pub(crate) mod sinks;
+pub(crate) mod trace;
 pub(crate) mod triage;
 pub(crate) mod users;
 mod view;

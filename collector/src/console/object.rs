@@ -52,29 +52,43 @@ struct PlaceView {
     last: Time,
 }
 
-struct HappenedView {
-    at: Time,
-    alert: Option<i64>,
-    what: Happened,
+pub(super) struct HappenedView {
+    pub(super) at: Time,
+    pub(super) alert: Option<i64>,
+    pub(super) what: Happened,
+}
+
+impl HappenedView {
+    pub(super) fn new(alert: Option<i64>, what: Happened) -> HappenedView {
+        HappenedView { at: Time::new(what.milliseconds), alert, what }
+    }
 }
 
 /// One thing that happened to a master, every text on one line and bounded.
-#[derive(Serialize)]
-pub(super) struct Happened {
+#[derive(Clone, Debug, Serialize)]
+pub struct Happened {
     #[serde(skip)]
     pub(super) milliseconds: i64,
-    pub(super) time: String,
-    pub(super) host: String,
-    pub(super) user: String,
-    pub(super) program: String,
-    pub(super) file: String,
-    pub(super) destination: String,
-    pub(super) target: String,
-    pub(super) decision: &'static str,
+    /// When, by the workstation's clock.
+    pub time: String,
+    /// The workstation.
+    pub host: String,
+    /// Who did it.
+    pub user: String,
+    /// With which program.
+    pub program: String,
+    /// The file that was to go.
+    pub file: String,
+    /// Where to, as the policy names it; empty where it was only opened.
+    pub destination: String,
+    /// The path or host there.
+    pub target: String,
+    /// How it ended, in words.
+    pub decision: &'static str,
     pub(super) went_through: bool,
     /// It went through, and the policy is against it.
     #[serde(skip)]
-    is_bad: bool,
+    pub(super) is_bad: bool,
     pub(super) tier: String,
     pub(super) measure: String,
     /// Share of the master's area that the file shows, and its scale.
@@ -86,7 +100,7 @@ pub(super) struct Happened {
 }
 
 impl Happened {
-    pub(super) fn new(record: &Record, key: ObjectKey) -> Option<Happened> {
+    pub(crate) fn new(record: &Record, key: ObjectKey) -> Option<Happened> {
         let Event::Transfer(transfer) = &record.event else {
             return None;
         };
@@ -118,11 +132,11 @@ impl Happened {
     }
 
     /// The tier's measure tells the scale.
-    fn coverage(&self) -> String {
+    pub(super) fn coverage(&self) -> String {
         self.coverage.map_or(String::new(), |coverage| format!("{:.0} %", coverage * 100.0))
     }
 
-    fn sent(&self) -> Option<String> {
+    pub(super) fn sent(&self) -> Option<String> {
         let what = if self.went_through { "there with it" } else { "would be there" };
         self.sent.map(|sent| format!("{} {what}", percent(sent)))
     }
@@ -215,9 +229,7 @@ pub(crate) async fn page(
         older: found.last().filter(|_| more).map(|(number, ..)| *number),
         history: found
             .into_iter()
-            .filter_map(|(_, alert, what)| {
-                what.map(|what| HappenedView { at: Time::new(what.milliseconds), alert, what })
-            })
+            .filter_map(|(_, alert, what)| what.map(|what| HappenedView::new(alert, what)))
             .collect(),
         master: MasterView::new(&master),
     })

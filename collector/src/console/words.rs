@@ -89,3 +89,13 @@ pub(crate) fn time(milliseconds: i64) -> String {
 pub(crate) fn machine_time(milliseconds: i64) -> String {
     Timestamp::from_millisecond(milliseconds).map(|time| time.to_string()).unwrap_or_default()
 }
+
+/// How a picture came from a master.
+pub(crate) fn kind(kind: vitrine_fingerprint::Kind) -> &'static str {
+    match kind {
+        vitrine_fingerprint::Kind::Exact => "the master itself",
+        vitrine_fingerprint::Kind::Derivative => "the whole picture",
+        vitrine_fingerprint::Kind::Fragment => "a part of it",
+        vitrine_fingerprint::Kind::Embedded => "the whole picture, within another one",
+    }
+}

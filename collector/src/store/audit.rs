@@ -72,6 +72,7 @@ pub(crate) enum Kind {
     Notification,
     Export,
     Evidence,
+    Trace,
     User,
     Token,
     Agent,
@@ -80,7 +81,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 14] = [
+    pub(crate) const ALL: [Kind; 15] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
@@ -90,6 +91,7 @@ impl Kind {
         Kind::Notification,
         Kind::Export,
         Kind::Evidence,
+        Kind::Trace,
         Kind::User,
         Kind::Token,
         Kind::Agent,
@@ -108,6 +110,7 @@ impl Kind {
             Kind::Notification => "notification",
             Kind::Export => "export",
             Kind::Evidence => "evidence",
+            Kind::Trace => "trace",
             Kind::User => "user",
             Kind::Token => "token",
             Kind::Agent => "agent",
@@ -273,6 +276,14 @@ impl Store {
     /// The store fails, and then nothing should be handed out.
     pub async fn record_export(&self, by: Actor, file: &str, filter: String) -> Result<(), StoreError> {
         self.record(by, Kind::Export, file.to_owned(), filter).await
+    }
+
+    /// Records that somebody traces a file, and what was found, before it is told.
+    ///
+    /// # Errors
+    /// The store fails, and then nothing should be told.
+    pub async fn record_trace(&self, by: Actor, digest: String, found: String) -> Result<(), StoreError> {
+        self.record(by, Kind::Trace, digest, found).await
     }
 
     /// Records what no transaction of the store does, before it is done: whoever cannot be recorded gets nothing.

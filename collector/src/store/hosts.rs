@@ -1,6 +1,8 @@
 //! Workstations: when each was last heard of, what it said of itself, what is missing of its records.
 
-use rusqlite::{Connection, params};
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 
 use super::{Sender, Store, StoreError, now, policies, seals, silent};
@@ -84,6 +86,20 @@ impl Store {
                 });
             }
             Ok(hosts)
+        })
+        .await
+    }
+
+    /// The name of the workstation of each of these agents, where one was heard of.
+    pub(crate) async fn host_names(&self, agents: Vec<String>) -> Result<HashMap<String, String>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached("SELECT host FROM agents WHERE id = ?")?;
+            let mut names = HashMap::new();
+            for agent in agents {
+                let name: Option<String> = query.query_row([&agent], |row| row.get(0)).optional()?;
+                names.extend(name.map(|name| (agent, name)));
+            }
+            Ok(names)
         })
         .await
     }

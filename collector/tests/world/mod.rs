@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, StatusCode};
@@ -291,6 +291,7 @@ pub fn binary() -> PathBuf {
 pub struct Server {
     pub child: Child,
     pub url: String,
+    said: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -303,9 +304,17 @@ impl Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Server { child, url }
+        Server { child, url, said }
+    }
+
+    /// The set-up token, while there is no user.
+    pub fn setup(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.strip_prefix("set-up token: ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned()
     }
 }
 

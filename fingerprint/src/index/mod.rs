@@ -2,11 +2,14 @@
 
 mod lookup;
 mod pages;
+mod portrait;
 mod search;
 mod store;
 mod types;
 
+use pages::MOST as MOST_PAGES;
 pub use pages::Pages;
+pub use portrait::Portrait;
 pub use types::{Entry, IndexError, Kind, Known, Master, Match, Problem, Stats};
 
 use std::ops::ControlFlow;
@@ -17,8 +20,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::local::UNIT;
 use crate::measure::{Content, Measurement};
 use lookup::Lookup;
-use store::Store;
 use store::parts::Share;
+use store::{New, Store};
 
 /// So many parts and bytes in common show that a file has bytes of a master: any 256 KiB of it have as many. One
 /// alone may be what a program writes into all its files.
@@ -87,16 +90,21 @@ impl Index {
     /// # Errors
     /// The index cannot be written.
     pub fn insert_all(&self, entries: &[Entry]) -> Result<Vec<i64>, IndexError> {
+        // Makes small pictures: work that no other writer should wait for.
+        self.put(entries.iter().map(New::of).collect())
+    }
+
+    /// Registers masters, each with its further pictures behind it. Returns their ids.
+    fn put(&self, mut new: Vec<Vec<New>>) -> Result<Vec<i64>, IndexError> {
         let mut ids = Vec::new();
-        self.store.insert(entries, |inserted| {
+        self.store.insert(&mut new, |inserted, new| {
             self.forget(&inserted.gone);
             let mut lookup = self.writing();
             ids = inserted.masters.iter().map(|id| i64::from(*id)).collect();
-            let all = entries.iter().flat_map(|entry| std::iter::once(&entry.measurement).chain(&entry.pages));
-            for ((id, key), measurement) in inserted.keys.iter().zip(all) {
+            for ((id, key), new) in inserted.keys.iter().zip(new.iter().flatten()) {
                 lookup.put(*id, *key);
-                if let Content::Picture(picture) = &measurement.content {
-                    lookup.post(*id, picture.fingerprint.local().features_of_master());
+                if let Some(features) = new.features() {
+                    lookup.post(*id, &features.features);
                 }
             }
         })?;
@@ -258,6 +266,18 @@ impl Index {
         visit: &mut dyn FnMut(&Path, &Known) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         self.store.each_below(dir, visit)
+    }
+
+    /// Shows `visit` every master whose path lies behind `after` in the order of their bytes, until it breaks off.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn each_after(
+        &self,
+        after: &Path,
+        visit: &mut dyn FnMut(&Known, Master) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        self.store.each_after(after, visit)
     }
 
     /// How many masters there are.

@@ -7,7 +7,7 @@ use crate::measure::{Content, Measurement, Size};
 use super::{Entry, Index, IndexError};
 
 /// Most pictures of one master by which it is recognised, beside its own.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 /// What has fewer pixels than these, or than this share of the largest picture, is a thumbnail or an ornament.
 const LEAST: f64 = 0.25e6;
 const SHARE: f64 = 1.0 / 16.0;

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, ffi, params};
 
-use self::row::Row;
-use self::schema::{APPLICATION, TABLES, VERSION};
+pub(super) use self::row::{New, Row};
+pub(super) use self::schema::VERSION;
+use self::schema::{APPLICATION, TABLES};
 use super::lookup::Key;
-use super::{Entry, IndexError, Known, Master, Stats, path_bytes, path_from};
+use super::{IndexError, Known, Master, Stats, path_bytes, path_from};
 use crate::exact::Digest;
-use crate::measure::Measurement;
 
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -156,28 +156,28 @@ impl Store {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner) // A broken transaction was rolled back.
     }
 
-    /// Inserts all or none; `then` runs after the commit, before the next writer.
-    pub(super) fn insert(&self, entries: &[Entry], then: impl FnOnce(&Inserted)) -> Result<(), IndexError> {
-        // Makes small pictures: work that no other writer should wait for.
-        let looks = |measurement: &Measurement| row::looks(measurement);
-        let looks: Vec<Vec<_>> = entries
-            .iter()
-            .map(|entry| std::iter::once(&entry.measurement).chain(&entry.pages).map(looks).collect())
-            .collect();
+    /// Inserts all or none, each master with its further pictures behind it; `then` runs after the commit, before the
+    /// next writer.
+    pub(super) fn insert(
+        &self,
+        new: &mut [Vec<New>],
+        then: impl FnOnce(&Inserted, &[Vec<New>]),
+    ) -> Result<(), IndexError> {
         let mut writer = self.writer();
         let mut run = || {
             let tx = writer.transaction()?;
             let mut inserted = Inserted::default();
-            for (entry, looks) in entries.iter().zip(&looks) {
-                let gone: Vec<i64> = Row::pages(&tx, &entry.path)?.iter().map(|row| row.id).collect();
+            for rows in new.iter_mut() {
+                let Some((master, pages)) = rows.split_first_mut() else { continue };
+                let gone: Vec<i64> = Row::pages(&tx, &master.path())?.iter().map(|row| row.id).collect();
                 row::delete(&tx, &gone)?;
                 inserted.gone.extend(gone);
-                let mut looks = looks.iter().map(Option::as_ref);
-                let (id, key) = row::insert(&tx, entry, looks.next().flatten())?;
+                let (id, key) = row::insert(&tx, master)?;
                 inserted.masters.push(id);
                 inserted.keys.push((id, key));
-                for ((number, page), looks) in entry.pages.iter().enumerate().zip(looks) {
-                    inserted.keys.push(row::insert(&tx, &row::page(entry, id, number + 1, page), looks)?);
+                for page in pages {
+                    page.belongs_to(id);
+                    inserted.keys.push(row::insert(&tx, page)?);
                 }
             }
             keys::change(&tx, &inserted.keys.iter().map(|(id, key)| (*id, Some(*key))).collect::<Vec<_>>())?;
@@ -185,7 +185,7 @@ impl Store {
             Ok(inserted)
         };
         let inserted = run().map_err(|source| problem(&self.path, source))?;
-        then(&inserted);
+        then(&inserted, new);
         Ok(())
     }
 
@@ -233,6 +233,14 @@ impl Store {
 
     pub(super) fn known(&self, path: &Path) -> Result<Option<Known>, IndexError> {
         self.read(|connection| Ok(Row::at(connection, path)?.map(|row| row.known())))
+    }
+
+    /// The master at `path`, and then the further pictures in it.
+    pub(super) fn with_pages(&self, path: &Path) -> Result<Vec<Row>, IndexError> {
+        self.read(|connection| match Row::at(connection, path)? {
+            Some(master) => Ok(std::iter::once(master).chain(Row::pages(connection, path)?).collect()),
+            None => Ok(Vec::new()),
+        })
     }
 
     /// The master, or the one that this further picture is in, with the size of that picture; and whether it is one.
@@ -301,6 +309,25 @@ impl Store {
                 let row = Row::read(row)?;
                 let known = row.known();
                 if visit(&path_from(row.path), &known).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn each_after(
+        &self,
+        after: &Path,
+        visit: &mut dyn FnMut(&Known, Master) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        self.read(|connection| {
+            let sql = format!("SELECT {} FROM master WHERE path > ?1 AND device <> -1 ORDER BY path", Row::COLUMNS);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([path_bytes(after)])?;
+            while let Some(row) = rows.next()? {
+                let row = Row::read(row)?;
+                if visit(&row.known(), row.into_master()).is_break() {
                     break;
                 }
             }

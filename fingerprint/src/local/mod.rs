@@ -149,6 +149,12 @@ impl Local {
     }
 }
 
+/// Whether this is what [`Local::for_master`] writes of features, whole.
+pub(crate) fn is_of_master(bytes: &[u8]) -> bool {
+    let packed = bytes.len().saturating_sub(8);
+    packed.is_multiple_of(Feature::BYTES) && packed / Feature::BYTES <= MASTER && Features::read(bytes).is_some()
+}
+
 /// The features of a picture.
 pub(crate) struct Features {
     /// Of the canvas on which they lie.

@@ -114,6 +114,7 @@ mod tests {
                 ca_fingerprint: None,
                 policy: false,
                 heartbeat_seconds: 30,
+                masters: true,
             };
             checks(Some(&collector), lab.path())
         };

@@ -9,7 +9,7 @@ use super::super::status;
 use super::{Check, fail, pass, warn};
 use crate::config::MeasureLimits;
 use crate::desk;
-use crate::measure::{MeasureFailed, measure};
+use vitrine_worker::{MeasureFailed, measure};
 
 /// Where systemd says that it runs (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";

@@ -23,12 +23,15 @@ pub(in super::super) struct Share {
     pub(in super::super) bytes: u64,
 }
 
-/// Keeps the parts of the master `id` instead of what is known of it.
-pub(super) fn put(connection: &Connection, id: i64, parts: &Parts) -> rusqlite::Result<()> {
-    forget(connection, id)?;
+/// Those of a file's parts that are evidence, as they are kept.
+pub(super) fn evidence(parts: &Parts) -> Vec<i64> {
     // SQLite's integers are signed; the bits stay.
-    let evidence = parts.0.iter().filter(|part| !part.common);
-    let hashes: Vec<i64> = evidence.map(|part| part.hash as i64).collect();
+    parts.0.iter().filter(|part| !part.common).map(|part| part.hash as i64).collect()
+}
+
+/// Keeps the parts of the master `id` instead of what is known of it.
+pub(super) fn put(connection: &Connection, id: i64, hashes: &[i64]) -> rusqlite::Result<()> {
+    forget(connection, id)?;
     if hashes.is_empty() {
         return Ok(());
     }

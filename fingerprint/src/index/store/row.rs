@@ -1,21 +1,23 @@
 //! One row of the table `master`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
 
 use super::super::lookup::{Key, PAGE};
+use super::super::portrait::Likeness;
 use super::super::{Entry, Known, Master, path_bytes, path_from};
 use super::{damaged, keys, parts};
-use crate::exact::{Digest, Parts};
+use crate::exact::Digest;
+use crate::local::Features;
 use crate::measure::{Content, Measurement};
 use crate::perceptual::Hash;
 
 /// A master as it is stored.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) id: i64,
+pub(in super::super) struct Row {
+    pub(in super::super) id: i64,
     pub(super) path: Vec<u8>,
     collection: String,
     object: Option<String>,
@@ -97,8 +99,8 @@ impl Row {
         (self.device as u64 == PAGE).then_some(self.inode)
     }
 
-    fn new(entry: &Entry) -> Row {
-        let content = &entry.measurement.content;
+    fn new(entry: &Entry, path: &Path, measurement: &Measurement) -> Row {
+        let content = &measurement.content;
         let size = content.size().unwrap_or_default();
         let (hash, pixels) = match content {
             Content::Picture(picture) => {
@@ -109,7 +111,7 @@ impl Row {
         };
         Row {
             id: 0,
-            path: path_bytes(&entry.path).to_vec(),
+            path: path_bytes(path).to_vec(),
             collection: entry.collection.clone(),
             object: entry.object.clone(),
             // SQLite's integers are signed; the bits stay.
@@ -117,7 +119,7 @@ impl Row {
             inode: entry.inode as i64,
             size: entry.size as i64,
             mtime_ns: entry.mtime_ns,
-            digest: entry.measurement.digest,
+            digest: measurement.digest,
             pixels,
             hash,
             width: size.width,
@@ -160,7 +162,22 @@ impl Row {
         Key::new(&self.digest, self.hash, (self.device as u64, self.inode as u64))
     }
 
-    pub(super) fn known(&self) -> Known {
+    /// What it looks like, without what the table `looks` has of it.
+    pub(in super::super) fn likeness(&self) -> Likeness {
+        Likeness {
+            digest: self.digest,
+            pixels: self.pixels,
+            hash: self.hash,
+            width: self.width,
+            height: self.height,
+            bit_depth: self.bit_depth,
+            features: Vec::new(),
+            picture: Vec::new(),
+            thumbnail: Vec::new(),
+        }
+    }
+
+    pub(in super::super) fn known(&self) -> Known {
         Known {
             id: self.id,
             size: self.size as u64,
@@ -184,14 +201,79 @@ impl Row {
 }
 
 /// What the table `looks` keeps of a master.
-pub(super) struct MasterLooks {
+struct MasterLooks {
     features: Vec<u8>,
     picture: Vec<u8>,
     thumbnail: Vec<u8>,
 }
 
+/// A master, or a further picture in one, before it is written.
+pub(in super::super) struct New {
+    row: Row,
+    looks: Option<MasterLooks>,
+    parts: Vec<i64>,
+}
+
+impl New {
+    /// The master, and then the further pictures in it, as entries below it.
+    pub(in super::super) fn of(entry: &Entry) -> Vec<New> {
+        let page = |(number, measurement): (usize, &Measurement)| {
+            let path = entry.path.join((number + 1).to_string());
+            let row =
+                Row { device: PAGE as i64, size: measurement.bytes as i64, ..Row::new(entry, &path, measurement) };
+            // Bytes of it are bytes of its master.
+            New { row, looks: looks(measurement), parts: Vec::new() }
+        };
+        let whole = New {
+            row: Row::new(entry, &entry.path, &entry.measurement),
+            looks: looks(&entry.measurement),
+            parts: parts::evidence(&entry.measurement.parts),
+        };
+        std::iter::once(whole).chain(entry.pages.iter().enumerate().map(page)).collect()
+    }
+
+    /// What is known by a portrait alone.
+    pub(in super::super) fn portrayed(path: &[u8], bytes: u64, likeness: &Likeness, is_page: bool) -> New {
+        let row = Row {
+            id: 0,
+            path: path.to_vec(),
+            collection: String::new(),
+            object: None,
+            device: if is_page { PAGE as i64 } else { 0 },
+            inode: 0,
+            size: bytes as i64,
+            mtime_ns: 0,
+            digest: likeness.digest,
+            pixels: likeness.pixels,
+            hash: likeness.hash,
+            width: likeness.width,
+            height: likeness.height,
+            bit_depth: likeness.bit_depth,
+            checksum: Vec::new(),
+        };
+        let Likeness { features, picture, thumbnail, .. } = likeness.clone();
+        let looks =
+            (!picture.is_empty() || !thumbnail.is_empty()).then_some(MasterLooks { features, picture, thumbnail });
+        New { row, looks, parts: Vec::new() }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        path_from(self.row.path.clone())
+    }
+
+    /// It is a further picture in the master with this id.
+    pub(super) fn belongs_to(&mut self, master: u32) {
+        self.row.inode = master.into();
+    }
+
+    /// The local features that are posted for it.
+    pub(in super::super) fn features(&self) -> Option<Features> {
+        Features::read(&self.looks.as_ref()?.features)
+    }
+}
+
 /// None for what is no picture.
-pub(super) fn looks(measurement: &Measurement) -> Option<MasterLooks> {
+fn looks(measurement: &Measurement) -> Option<MasterLooks> {
     let Content::Picture(picture) = &measurement.content else { return None };
     let (features, small) = picture.fingerprint.local().for_master().unwrap_or_default();
     Some(MasterLooks { features, picture: small, thumbnail: picture.thumbnail.clone() })
@@ -199,12 +281,8 @@ pub(super) fn looks(measurement: &Measurement) -> Option<MasterLooks> {
 
 /// Inserts a master, or replaces the one at the same path, which keeps its id.
 /// Its key is not written yet.
-pub(super) fn insert(
-    connection: &Connection,
-    entry: &Entry,
-    looks: Option<&MasterLooks>,
-) -> rusqlite::Result<(u32, Key)> {
-    let mut row = Row::new(entry);
+pub(super) fn insert(connection: &Connection, new: &mut New) -> rusqlite::Result<(u32, Key)> {
+    let New { row, looks, parts } = new;
     let sql = "INSERT INTO master (path, collection, object, device, inode, size, mtime_ns, digest, pixels,
                                    hash, width, height, bit_depth, checksum)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
@@ -234,30 +312,14 @@ pub(super) fn insert(
     row.id = i64::from(id);
     // Takes the row of `fresh` along.
     connection.prepare_cached("DELETE FROM looks WHERE id = ?1")?.execute([id])?;
-    parts::put(connection, row.id, &entry.measurement.parts)?;
-    if let Some(MasterLooks { features, picture, thumbnail }) = looks {
-        let checksum = sum([Some(features.as_slice()), Some(picture), Some(thumbnail)]);
+    parts::put(connection, row.id, parts)?;
+    if let Some(MasterLooks { features, picture, thumbnail }) = &*looks {
+        let checksum = sum([Some(features.as_slice()), Some(picture.as_slice()), Some(thumbnail.as_slice())]);
         let sql = "INSERT INTO looks (id, features, picture, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
         connection.prepare_cached(sql)?.execute(params![id, features, picture, thumbnail, checksum])?;
         connection.prepare_cached("INSERT INTO fresh (id) VALUES (?1)")?.execute([id])?;
     }
     Ok((id, row.key()))
-}
-
-/// The further pictures of a master, as entries below it; `master` is its id.
-pub(super) fn page(entry: &Entry, master: u32, number: usize, measurement: &Measurement) -> Entry {
-    Entry {
-        path: entry.path.join(number.to_string()),
-        collection: entry.collection.clone(),
-        object: entry.object.clone(),
-        device: PAGE,
-        inode: master.into(),
-        size: measurement.bytes,
-        mtime_ns: entry.mtime_ns,
-        // Bytes of it are bytes of its master.
-        measurement: Measurement { parts: Parts::default(), ..measurement.clone() },
-        pages: Vec::new(),
-    }
 }
 
 /// Forgets masters and all that belongs to them.

@@ -3,7 +3,7 @@
 /// "VtrI": marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION: i64 = 0x5674_7249;
 /// Of the tables below, and of the algorithms whose results they hold.
-pub(super) const VERSION: i64 = 5;
+pub(in super::super) const VERSION: i64 = 5;
 
 pub(super) const TABLES: &str = "
     -- The further pictures in a master lie below its path, on the device -1, and its id is their inode.

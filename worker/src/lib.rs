@@ -1,8 +1,11 @@
 //! Reads a file in a process of its own that lives for one file only, so that a hostile picture can take
 //! that process down and nothing else.
 //!
-//! The agent starts itself once more (`/proc/self/exe measure-worker`), with the open file as standard input.
-//! The worker gives up what it does not need, reads, and answers with one line of JSON.
+//! The program starts itself once more (`/proc/self/exe measure-worker`), with the open file as standard input.
+//! The worker gives up what it does not need, reads, and answers with lines of JSON.
+
+mod reader;
+mod sys;
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
@@ -20,16 +23,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Opaque, Pages, Parts, Reason, Unscanned};
 
-use crate::config::MeasureLimits;
-use crate::fail::Failure;
-
-mod worker;
-
-pub(crate) use worker::worker;
+pub use reader::worker;
 
 /// Name of the hidden subcommand that runs [`worker`].
-pub(crate) const WORKER: &str = "measure-worker";
-/// What the agent tells the worker: MiB, seconds and whether it may take its time.
+pub const WORKER: &str = "measure-worker";
+/// What the program tells the worker: MiB, seconds and whether it may take its time.
 const ORDERS: &str = "VITRINE_MEASURE";
 /// Longest line of a worker's answer: a fingerprint and a thumbnail fit many times, and so do the parts of a file of
 /// 4 GB.
@@ -39,18 +37,26 @@ const LONGEST_ANSWER: u64 = 2 * 1024 * 1024 * 1024;
 /// Most lines: of as many things inside as the worker looks at, of the file by its bytes, and of the file.
 const MOST_LINES: u64 = 20_002;
 
+/// Whether this program was started to be a worker: then it calls [`worker`], and does nothing else.
+#[must_use]
+pub fn is_asked() -> bool {
+    std::env::var_os(ORDERS).is_some()
+}
+
 /// Why a file was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum MeasureFailed {
+pub enum MeasureFailed {
     /// No process could be started for it.
     #[error("no process could be started to read it ({0}); check memory and the limit of processes (`ulimit -u`)")]
     NotStarted(String),
     /// It took too long.
-    #[error("reading it took longer than {0} s; raise `seconds` in [measure] of agent.toml if such files are expected")]
+    #[error(
+        "reading it took longer than {0} s; raise `seconds` in [measure] of the settings if such files are expected"
+    )]
     TooSlow(u64),
     /// The process died, as it does when it wants more memory than it may have.
     #[error(
-        "the process that read it ended with {0}; if such files are expected, raise `memory-mib` in [measure] of agent.toml, else keep the file as evidence"
+        "the process that read it ended with {0}; if such files are expected, raise `memory-mib` in [measure] of the settings, else keep the file as evidence"
     )]
     Crashed(String),
     /// The process answered with something else than a measurement.
@@ -73,16 +79,29 @@ enum Answer {
     Unreadable(String),
 }
 
-impl MeasureFailed {
-    /// The row of the failure table.
-    pub(crate) fn failure(&self) -> Failure {
-        match self {
-            MeasureFailed::Unreadable(_) | MeasureFailed::Changed => Failure::Unscanned,
-            MeasureFailed::NotStarted(_)
-            | MeasureFailed::TooSlow(_)
-            | MeasureFailed::Crashed(_)
-            | MeasureFailed::Nonsense(_) => Failure::WorkerFailed,
-        }
+/// Limits of the reading of one file.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MeasureLimits {
+    /// Seconds after which the reading is given up.
+    pub seconds: u64,
+    /// Memory of the process that reads, in MiB.
+    pub memory_mib: u64,
+    /// Files read at the same time.
+    pub parallel: usize,
+}
+
+impl Default for MeasureLimits {
+    fn default() -> Self {
+        MeasureLimits { seconds: 60, memory_mib: 1024, parallel: 2 }
+    }
+}
+
+impl MeasureLimits {
+    /// Whether they let anything be read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.parallel > 0 && self.seconds > 0 && self.memory_mib >= 64
     }
 }
 
@@ -91,7 +110,7 @@ impl MeasureFailed {
 ///
 /// # Errors
 /// The file cannot be opened, or is of another kind.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let careful = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     let open = |flags| File::options().read(true).custom_flags(flags).open(path);
     let file = match open(careful | libc::O_NOATIME) {
@@ -111,7 +130,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Whatever goes wrong with the file or the process; nothing of it harms the caller. What `found` got counts; with an
 /// empty path the file itself comes last, by its digest and its parts, if those were known before it went wrong.
-pub(crate) async fn measure(
+pub async fn measure(
     file: File,
     limits: &MeasureLimits,
     found: &mut (dyn FnMut(Inside) + Send),
@@ -124,7 +143,7 @@ pub(crate) async fn measure(
 ///
 /// # Errors
 /// As of [`measure`].
-pub(crate) async fn measure_master(
+pub async fn measure_master(
     file: File,
     limits: &MeasureLimits,
     pages: &mut Pages,
@@ -160,17 +179,17 @@ async fn run(
 }
 
 /// What a command makes of all that is inside a file, one after the other.
-pub(crate) type Look<T> = Arc<dyn Fn(&mut T, Inside) + Send + Sync>;
+pub type Look<T> = Arc<dyn Fn(&mut T, Inside) + Send + Sync>;
 
 /// A file that was measured: what it is on disk, what it is, and what a command has made of what is inside.
-pub(crate) type Measured<T> = Result<(Metadata, Measurement, T), MeasureFailed>;
+pub type Measured<T> = Result<(Metadata, Measurement, T), MeasureFailed>;
 
 /// Opens and measures many files, `limits.parallel` at a time, for a command; `look` gets what is
 /// inside, and `then` the results in the order of `paths`. What crashes its worker is known by its digest.
 ///
 /// # Errors
 /// No runtime could be started; what goes wrong with a file is its own result.
-pub(crate) fn measure_each<T: Default + Send + 'static>(
+pub fn measure_each<T: Default + Send + 'static>(
     paths: impl IntoIterator<Item = PathBuf>,
     limits: MeasureLimits,
     look: &Look<T>,
@@ -212,7 +231,7 @@ async fn measure_path<T: Default + Send>(path: &Path, limits: &MeasureLimits, lo
 ///
 /// # Errors
 /// The file cannot be read.
-pub(crate) fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measurement> {
+pub fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measurement> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1024 * 1024];
     let mut bytes = 0;
@@ -245,11 +264,8 @@ fn patience(limits: &MeasureLimits) -> Duration {
 
 fn start(file: File, limits: &MeasureLimits, background: bool) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    #[cfg(not(test))]
-    command.arg(WORKER);
-    #[cfg(test)]
-    command.args(tests::WORKER_ARGUMENTS);
     command
+        .arg(WORKER)
         .env_clear()
         .env(ORDERS, format!("{} {} {}", limits.memory_mib, limits.seconds, u8::from(background)))
         .current_dir("/")
@@ -297,8 +313,6 @@ async fn answer(
                 let _ = child.kill().await; // it is gone already, then
                 return Err(MeasureFailed::TooSlow(limits.seconds));
             }
-            #[cfg(test)]
-            let Some(line) = tests::without_harness(&line) else { continue };
             match serde_json::from_slice(&line).map_err(|error| nonsense(&error)) {
                 Ok(Answer::Inside(inside)) => tokio::task::block_in_place(|| found(inside)),
                 answer => last = Some(answer),
@@ -329,19 +343,12 @@ mod tests {
     use std::process::ExitCode;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// A test program is started as a worker by asking it for the one test that never comes back.
-    pub(super) const WORKER_ARGUMENTS: [&str; 4] = ["measure::tests::a_worker", "--exact", "--ignored", "--nocapture"];
-
-    #[test]
-    #[ignore = "not a test but the worker that the others start"]
-    fn a_worker() {
-        std::process::exit(i32::from(worker() != ExitCode::SUCCESS));
-    }
-
-    /// What the worker said, without what the test harness says before.
-    pub(super) fn without_harness(said: &[u8]) -> Option<Vec<u8>> {
-        let start = said.windows(2).position(|pair| pair == b"{\"" || pair == b"\"C")?;
-        Some(said[start..].to_vec())
+    /// A test program is started as a worker, too.
+    #[ctor::ctor(unsafe)]
+    fn be_a_worker() {
+        if is_asked() {
+            std::process::exit(i32::from(worker() != ExitCode::SUCCESS));
+        }
     }
 
     fn measure_blocking(file: File, limits: &MeasureLimits) -> Result<Measurement, MeasureFailed> {
@@ -387,7 +394,7 @@ mod tests {
             nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
             answer(&mut child, &limits(), &mut |_| {}).await.unwrap_err()
         });
-        assert_eq!((failed.failure(), failed), (Failure::WorkerFailed, MeasureFailed::Crashed("SIGKILL".to_owned())));
+        assert_eq!(failed, MeasureFailed::Crashed("SIGKILL".to_owned()));
     }
 
     /// What comes of a worker that was taken over and says what `script` says, and how many things it was believed.
@@ -415,10 +422,7 @@ mod tests {
         let inside = Answer::Inside(Inside { path: "x".to_owned(), measurement });
         let line = serde_json::to_string(&inside).unwrap();
         let (failed, found) = hostile(&format!("yes '{line}'"));
-        assert_eq!(
-            (failed.failure(), &failed),
-            (Failure::WorkerFailed, &MeasureFailed::Nonsense("more than 20002 lines".to_owned()))
-        );
+        assert_eq!(failed, MeasureFailed::Nonsense("more than 20002 lines".to_owned()));
         assert!(found as u64 <= MOST_LINES, "{found}");
         let (failed, _) = hostile("yes | tr -d '\\n'");
         assert_eq!(failed, MeasureFailed::Nonsense("a line of more than 4194304 bytes".to_owned()));
@@ -486,9 +490,6 @@ mod tests {
 
     #[test]
     fn without_orders_the_worker_does_nothing() {
-        // The variable is only set for workers, and the tests that start them do not run this one.
-        if std::env::var_os(ORDERS).is_none() {
-            assert_eq!(worker(), ExitCode::from(2));
-        }
+        assert_eq!(worker(), ExitCode::from(2));
     }
 }

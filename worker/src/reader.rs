@@ -23,12 +23,12 @@ const INSIDE: f64 = 0.7;
 
 /// Measures standard input, answers on standard output. Run it in a process of its own only:
 /// it gives up rights that it cannot take back.
-pub(crate) fn worker() -> ExitCode {
+pub fn worker() -> ExitCode {
     let orders = std::env::var(ORDERS).unwrap_or_default();
     let mut orders = orders.split(' ').map_while(|order| order.parse::<u64>().ok());
     let mut order = || orders.next();
     let (Some(memory_mib), Some(seconds), Some(background)) = (order(), order(), order()) else {
-        eprintln!("vitrine {WORKER}: the agent starts this program to read one file; there is no use for it by hand");
+        eprintln!("vitrine {WORKER}: Vitrine starts this program to read one file; there is no use for it by hand");
         return ExitCode::from(2);
     };
     if let Err(error) = confine(memory_mib, seconds, background != 0) {
