@@ -150,7 +150,7 @@ async fn a_crop_is_traced_to_its_master_by_command_and_by_page() {
 
     let session = lab.set_up().await;
     let form = lab.page(&session, "/trace").await;
-    assert!(form.contains("2 masters of 2 workstations are known."), "{form}");
+    assert!(form.contains("Masters known: 2, on workstations: 2."), "{form}");
     let before: Vec<_> = std::fs::read_dir(lab.data.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let picture = std::fs::read(lab.path("crop.jpg")).unwrap();
     let answer = lab.upload(&session, &csrf(&form), "same-origin", &picture).await;

@@ -15,6 +15,7 @@ const pages = [
   ['objects', '/objects'],
   ['no-objects', '/objects?q=nothing'],
   ['object', '/objects?q=K2B'],
+  ['trace', '/trace'],
   ['search', '/search?q=K2B'],
   ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],

@@ -65,7 +65,7 @@ fn a_crop_from_a_market_is_traced_to_its_master_and_to_who_took_it() {
     wait_until("trace that knows nothing of what is gone", || {
         trace(&world, &world.path("found.jpg"))?["masters"].as_array()?.is_empty().then_some(())
     });
-    let log = world.collector(&["audit", "show", "--json"]);
+    let log = world.collector(&["audit", "export"]);
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     assert!(log.lines().any(|line| line.contains("\"trace\"") && line.contains("KP1_0001.jpg")), "{log}");
 }

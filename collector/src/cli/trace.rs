@@ -85,7 +85,8 @@ fn print_master(out: &mut impl Write, number: usize, master: &Traced) -> Result<
             format!(" to {} ({})", what.destination, what.target)
         };
         let program = if what.program.is_empty() { String::new() } else { format!(" with {}", what.program) };
-        writeln!(out, "   {} {} on {}{program}{to}: {}", what.time, what.user, what.host, what.decision)?;
+        let user = if what.user.is_empty() { "somebody" } else { what.user.as_str() };
+        writeln!(out, "   {} {user} on {}{program}{to}: {}", what.time, what.host, what.decision)?;
     }
     if master.more_transfers {
         writeln!(out, "   and more: the console's page /objects/{}", master.key)?;

@@ -203,7 +203,7 @@ async fn shown(
             let count = tokio::task::spawn_blocking(move || masters.count()).await.map_err(|_| StoreError::Closed)?;
             count.map_or_else(
                 |_| "The masters of the workstations cannot be counted.".into(),
-                |count| format!("{} masters of {} workstations are known.", count.masters, count.agents),
+                |count| format!("Masters known: {}, on workstations: {}.", count.masters, count.agents),
             )
         }
         Err(why) => format!("No picture can be traced now: {why}."),
