@@ -121,7 +121,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             let config = config.clone();
             Arc::new(move |given: &_| policy_file::take(&config, given)) as upload::Take
         });
-        let setup = upload::Setup { collector, identity: config.state.join(IDENTITY), take, masters: handing(&workstation, masters_changed) };
+        let setup = upload::Setup {
+            collector,
+            identity: config.state.join(IDENTITY),
+            take,
+            masters: handing(&workstation, masters_changed),
+        };
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 

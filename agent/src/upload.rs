@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 mod client;
+mod contact;
 mod identity;
 pub(crate) mod masters;
 mod pinned;
@@ -12,7 +13,7 @@ mod policy;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use crate::config;
 use crate::fail::{self, Failure};
 use crate::spool::{Batch, Spool, SpoolError, told};
 use client::{Client, Committed, MAX_WIRE, SetupError, Trouble};
+pub(crate) use contact::Contact;
 use masters::Handing;
 pub(crate) use policy::Take;
 
@@ -72,40 +74,6 @@ impl Pace {
             longest: Duration::from_secs(60),
             heartbeat: Duration::from_secs(collector.heartbeat_seconds.max(1)),
         }
-    }
-}
-
-/// How it stands with the collector, for `vitrine status`.
-#[derive(Debug, Default)]
-pub(crate) struct Contact(Mutex<Standing>);
-
-#[derive(Debug, Default)]
-struct Standing {
-    reached: Option<Timestamp>,
-    trouble: Option<String>,
-    policy_refused: Option<String>,
-}
-
-impl Contact {
-    /// Why the policy that the collector gives is not in force.
-    pub(crate) fn policy_refused(&self) -> Option<String> {
-        self.standing().policy_refused.clone()
-    }
-
-    /// One sentence.
-    pub(crate) fn describe(&self) -> String {
-        let standing = self.standing();
-        let reached = standing.reached.map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC"));
-        match (&standing.trouble, reached) {
-            (None, None) => "not tried yet".into(),
-            (None, Some(reached)) => format!("reached at {reached}"),
-            (Some(why), Some(reached)) => format!("not reached since {reached}: {why}"),
-            (Some(why), None) => format!("never reached since the agent started: {why}"),
-        }
-    }
-
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
