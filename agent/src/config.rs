@@ -1,14 +1,22 @@
 //! The agent's own settings: `agent.toml`. What may go where is not here but in the policy.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use vitrine_policy::record::Event;
 pub(crate) use vitrine_worker::MeasureLimits;
+
+use crate::fail::Failure;
+use crate::policy_file;
 
 /// Where IT edits the settings on an installed system.
 pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
+
+/// The last settings that could be used, below the state directory that the defaults name.
+const GOOD: &str = "agent.good.toml";
 
 /// The settings, every one with a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -133,12 +141,62 @@ pub(crate) enum ConfigError {
 impl Config {
     /// Reads `path`; where it is the default file and absent, the defaults hold.
     pub(crate) fn read(path: &Path) -> Result<Config, ConfigError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(FILE) => String::new(),
-            Err(source) => return Err(ConfigError::Unreadable { path: path.into(), source }),
-        };
-        let config: Config = toml::from_str(&text)
+        Config::parse(path, &Config::text(path)?)
+    }
+
+    /// The settings to run with. Where those of [`FILE`] cannot be used, the last that could be, else the defaults: a
+    /// slip in them must not leave the workstation unguarded. With them what there is to record. A file that somebody
+    /// named must be right.
+    ///
+    /// # Errors
+    /// Another file than [`FILE`] cannot be used.
+    pub(crate) fn to_run_with(path: &Path) -> Result<(Config, Vec<Event>), ConfigError> {
+        if path == Path::new(FILE) {
+            return Ok(Config::installed(path, &default_state().join(GOOD)));
+        }
+        Config::trusted(path).map(|(config, _)| (config, Vec::new()))
+    }
+
+    /// The settings of `path`, which are kept as `kept`, or what is kept there.
+    fn installed(path: &Path, kept: &Path) -> (Config, Vec<Event>) {
+        match Config::trusted(path) {
+            Ok((config, text)) => {
+                let keep = || {
+                    fs::create_dir_all(kept.parent().unwrap_or(kept))?;
+                    policy_file::write_durably(kept, text.as_bytes())
+                };
+                let record = keep().err().map(|error: std::io::Error| {
+                    let what = format!("the settings cannot be kept for the next start: {error}");
+                    Failure::SettingsNotKept.notice(Some(kept.as_os_str().as_bytes()), what)
+                });
+                (config, record.into_iter().collect())
+            }
+            Err(error) => {
+                let earlier = Config::read(kept).ok();
+                let instead = if earlier.is_some() { "the last ones that could be" } else { "the defaults" };
+                let what = format!("{error}; {instead} hold: mend it, then `systemctl restart vitrine`");
+                let refused = Failure::SettingsRefused.notice(Some(path.as_os_str().as_bytes()), what);
+                (earlier.unwrap_or_default(), vec![refused])
+            }
+        }
+    }
+
+    /// Settings that nobody but their owner writes, and their text.
+    fn trusted(path: &Path) -> Result<(Config, String), ConfigError> {
+        policy_file::no_others_write(path)?;
+        let text = Config::text(path)?;
+        Config::parse(path, &text).map(|config| (config, text))
+    }
+
+    fn text(path: &Path) -> Result<String, ConfigError> {
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(FILE) => Ok(String::new()),
+            read => read.map_err(|source| ConfigError::Unreadable { path: path.into(), source }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text)
             .map_err(|error| ConfigError::Invalid { path: path.into(), message: error.to_string() })?;
         let invalid = |message: &str| Err(ConfigError::Invalid { path: path.into(), message: message.into() });
         if !(10..=5_000).contains(&config.deadline_ms) {
@@ -169,6 +227,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -188,6 +247,37 @@ mod tests {
         let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
         let expected = error.split("expected one of ").nth(1).or(error.split("expected ").nth(1)).unwrap();
         expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_leave_the_last_good_ones_in_force_and_are_named() {
+        let room = tempfile::tempdir().unwrap();
+        let (file, kept) = (room.path().join("agent.toml"), room.path().join(GOOD));
+        let text_of = |notices: &[Event]| serde_json::to_string(notices).unwrap();
+        let write = |text: &str| fs::write(&file, text).unwrap();
+
+        write("deadline-ms = ");
+        let (config, notices) = Config::installed(&file, &kept);
+        assert!(config.deadline_ms == 100 && text_of(&notices).contains("the defaults hold"));
+        write("deadline-ms = 200\n");
+        let (config, notices) = Config::installed(&file, &kept);
+        assert!(config.deadline_ms == 200 && notices.is_empty());
+        for slip in ["deadline-ms = 300\nno-such-key = 1\n", "deadline-ms = \"fast\"\n", "deadline-ms = 3\n", "dead\0"]
+        {
+            write(slip);
+            let (config, notices) = Config::installed(&file, &kept);
+            let told = text_of(&notices);
+            assert_eq!(config.deadline_ms, 200, "{slip}");
+            assert!(told.contains("settings-refused") && told.contains("agent.toml"), "{told}");
+        }
+        write("deadline-ms = 300\n");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        let (config, notices) = Config::installed(&file, &kept);
+        assert!(config.deadline_ms == 200 && text_of(&notices).contains("chmod go-w"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let (config, notices) = Config::installed(&file, &file.join(GOOD));
+        assert!(config.deadline_ms == 300 && text_of(&notices).contains("settings-not-kept"));
+        assert!(Config::to_run_with(&room.path().join("missing.toml")).is_err(), "a file that was named must be there");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Started,
     Shutdown,
     Stopped,
+    SettingsRefused,
+    SettingsNotKept,
     PolicyLoaded,
     PolicyRefused,
     PolicyMissing,
@@ -74,10 +76,12 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 36] = [
+    pub(crate) const ALL: [Failure; 38] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
+        Failure::SettingsRefused,
+        Failure::SettingsNotKept,
         Failure::PolicyLoaded,
         Failure::PolicyRefused,
         Failure::PolicyMissing,
@@ -122,6 +126,8 @@ impl Failure {
             Failure::Started          => (STARTED,             Lifecycle, Informational, "none"),
             Failure::Shutdown         => (SHUTDOWN,            Lifecycle, Informational, "waiting system calls are freed"),
             Failure::Stopped          => (STOPPED,             Lifecycle, Medium,        "waiting system calls are freed"),
+            Failure::SettingsRefused  => ("settings-refused",  Policy,    Critical,      "the last settings that could be used hold, else the defaults"),
+            Failure::SettingsNotKept  => ("settings-not-kept", Policy,    High,          "these settings hold; the next start may know only the ones before"),
             Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
             Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),
             Failure::PolicyMissing    => ("policy-missing",    Policy,    Critical,      "nothing is blocked until a policy can be read"),

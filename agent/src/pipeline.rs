@@ -15,7 +15,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use vitrine_policy::Policy;
 use vitrine_policy::decision::Mode;
-use vitrine_policy::record::Host;
+use vitrine_policy::record::{Event, Host};
 
 use crate::cli::status::{self, Status};
 use crate::collection::{Change, Keeper, Progress};
@@ -51,13 +51,14 @@ const NO_REASONS: &str = "the guard `flow` refuses in the kernel, which cannot b
 /// How long a policy that is refused may wait for its signature, which is copied behind it.
 const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 
-/// Runs the agent until it is told to stop (SIGTERM, SIGINT).
+/// Runs the agent until it is told to stop (SIGTERM, SIGINT). What there was to tell of its settings is recorded first.
 ///
 /// # Errors
 /// It cannot start: the state directory, the spool or the index cannot be used.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
+    of_settings.into_iter().for_each(|event| spool.push(event));
     let mut looked = policy_file::stamp(&config);
     let (first, mut last_error) = first_snapshot(&config, &spool)?;
     let report: collection::Report = {

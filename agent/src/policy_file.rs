@@ -170,7 +170,7 @@ pub(crate) fn keep(config: &Config, good: &Good) -> io::Result<()> {
 }
 
 /// Writes a file whole or not at all, and onto the disk.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;

@@ -62,7 +62,10 @@ pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
         Ok(config) => all(&place.config, &config),
         Err(error) => {
             let (mut checks, can_run) = kernel::checks(GuardChoice::Auto);
-            let meaning = format!("{}: the agent does not start with them", error.to_string().replace('\n', " "));
+            let meaning = format!(
+                "{}: an agent that starts now takes the last ones that could be used instead",
+                error.to_string().replace('\n', " ")
+            );
             checks.push(fail("settings", meaning, format!("sudoedit '{}'", shown(&place.config))));
             (checks, can_run)
         }

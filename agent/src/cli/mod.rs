@@ -17,9 +17,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use vitrine_policy::record::Event;
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{documents, pipeline, policy_file};
+use crate::{documents, pipeline};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -177,14 +178,18 @@ struct Place {
 
 impl Place {
     fn read(&self) -> Result<Config, config::ConfigError> {
-        let mut config = Config::read(&self.config)?;
+        Config::read(&self.config).map(|config| self.instead(config))
+    }
+
+    /// The settings with what the command line says instead.
+    fn instead(&self, mut config: Config) -> Config {
         if let Some(policy) = &self.policy {
             config.policy.clone_from(policy);
         }
         if let Some(state) = &self.state {
             config.state.clone_from(state);
         }
-        Ok(config)
+        config
     }
 }
 
@@ -217,12 +222,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { place, guard, .. } => {
-            policy_file::no_others_write(&place.config)?;
-            let mut config = place.read()?;
+            let (config, of_settings) = Config::to_run_with(&place.config)?;
+            let mut config = place.instead(config);
             if let Some(guard) = guard {
                 config.guard = guard;
             }
-            guard_workstation(config)
+            guard_workstation(config, of_settings)
         }
         Command::Status { place, json } => status::run(&place.read()?.state, json),
         Command::Doctor { place, json } => doctor::run(&place, json),
@@ -246,7 +251,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn guard_workstation(mut config: Config) -> anyhow::Result<ExitCode> {
+fn guard_workstation(mut config: Config, of_settings: Vec<Event>) -> anyhow::Result<ExitCode> {
     config.policy = std::path::absolute(&config.policy)?;
     config.state = std::path::absolute(&config.state)?;
     // The log goes through a thread of its own: whoever reads it may wait for a file that we guard.
@@ -258,7 +263,7 @@ fn guard_workstation(mut config: Config) -> anyhow::Result<ExitCode> {
     // reqwest is built without a provider of its own, so that the only cryptography here is ring's.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(pipeline::run(config))?;
+    runtime.block_on(pipeline::run(config, of_settings))?;
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(ExitCode::SUCCESS)
 }
