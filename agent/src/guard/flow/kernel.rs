@@ -96,9 +96,10 @@ impl Kernel {
         pins::prepare()?;
         match Kernel::open_and_load(true, masters) {
             Err(first) if pins::are_there() => {
-                // Another version's maps have another shape: nothing of it can be taken over.
+                // Another version's maps have another shape: what they know cannot be taken over. Its programs hold them,
+                // and go on refusing until ours do.
                 tracing::warn!("what an earlier agent left cannot be taken over: {first}");
-                pins::clear(claim)?;
+                pins::clear_maps(claim)?;
                 pins::prepare()?;
                 Kernel::open_and_load(true, masters)
             }
@@ -332,6 +333,7 @@ impl Loaded {
             pins::unpin(path)?;
             pins::pin(link, path)?;
         }
+        pins::unpin_others(&links)?;
         Ok(Pinned { links, maps: kernel.pinned()? })
     }
 }

@@ -136,12 +136,35 @@ pub(super) fn unpin(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes the links away that are not among these: of programs that an earlier agent's version had and ours has not.
+pub(super) fn unpin_others(links: &[(PathBuf, Link)]) -> io::Result<()> {
+    for pinned in fs::read_dir(link(Path::new("")))? {
+        let path = pinned?.path();
+        if links.iter().all(|(known, _)| *known != path) {
+            unpin(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes everything away that is pinned, by the right to it.
 ///
 /// # Errors
 /// The names cannot be taken away.
 pub(super) fn clear(_claim: &Claim) -> io::Result<()> {
-    match fs::remove_dir_all(PINS) {
+    remove(Path::new(PINS))
+}
+
+/// Takes the names of the maps away, by the right to them: what they hold goes with the last program that uses it.
+///
+/// # Errors
+/// The names cannot be taken away.
+pub(super) fn clear_maps(_claim: &Claim) -> io::Result<()> {
+    remove(&map(Path::new("")))
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
