@@ -132,8 +132,10 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     });
 
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
-    println!("guarding with {}: {}", guard.name(), guarding.why);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let guards = format!("guarding with {}: {}", guard.name(), guarding.why);
+    println!("{guards}");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&guards)]);
+    let is_watched = sd_notify::watchdog_enabled().is_some();
     let mut edited = None::<std::time::Instant>;
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
@@ -147,6 +149,10 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         }
         if guarding.is_lost() {
             break;
+        }
+        // Where all of this stands still, the service manager starts it anew.
+        if is_watched {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
         if workstation.labels.version() != saved.0 && saved.1.elapsed() > SAVE {
             saved = (workstation.labels.version(), std::time::Instant::now());

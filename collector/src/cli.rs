@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use vitrine_collector::alert::{Alert, text};
 use vitrine_collector::server::{self, Settings, StartError};
@@ -366,12 +367,26 @@ async fn serve(arguments: Serve) -> Result<u8> {
     let running = server::start(settings).await?;
     // Whoever started the server may have stopped listening to it: that must not end it.
     let _ = announce(&running);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&format!("listening on {}", running.url))]);
+    let mut well = sd_notify::watchdog_enabled().map(|within| tokio::time::interval(within / 3));
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            () = next(&mut well) => drop(sd_notify::notify(&[NotifyState::Watchdog])),
+        }
     }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     running.stop().await;
     Ok(0)
+}
+
+/// When the service manager wants to hear that all is well; never, if it does not.
+async fn next(well: &mut Option<tokio::time::Interval>) {
+    match well {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 fn announce(running: &server::Running) -> std::io::Result<()> {
