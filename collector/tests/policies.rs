@@ -27,9 +27,9 @@ fn list(world: &World) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-fn done(run: (i32, String, String)) -> String {
-    assert_eq!(run.0, 0, "{}", run.2);
-    run.1.trim().to_owned()
+fn done((code, out, told): (i32, String, String)) -> String {
+    assert_eq!(code, 0, "{told}");
+    out.trim().to_owned()
 }
 
 struct Agent {

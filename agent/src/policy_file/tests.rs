@@ -166,6 +166,7 @@ fn asking() -> Lab {
         ca_file: None,
         ca_fingerprint: None,
         policy: true,
+        masters: false,
         heartbeat_seconds: 30,
     });
     lab

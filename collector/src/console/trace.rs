@@ -215,7 +215,7 @@ async fn shown(
 
 /// The next field, which must have this name.
 async fn next<'a>(form: &'a mut Multipart, name: &str) -> Result<Field<'a>, Refusal> {
-    match form.next_field().await.map_err(broken)? {
+    match form.next_field().await.map_err(|error| broken(&error))? {
         Some(field) if field.name() == Some(name) => Ok(field),
         _ => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("the form has no field {name:?} here"), EXPECTED)),
     }
@@ -223,7 +223,7 @@ async fn next<'a>(form: &'a mut Multipart, name: &str) -> Result<Field<'a>, Refu
 
 async fn text(mut field: Field<'_>) -> Result<String, Refusal> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
         if text.len() + chunk.len() > MAX_TOKEN {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "a token that is too long", EXPECTED));
         }
@@ -244,7 +244,7 @@ async fn kept(mut field: Field<'_>, data: &Path) -> Result<File, Refusal> {
     };
     let mut file = tempfile::tempfile_in(data).map_err(failed)?;
     let mut bytes = 0;
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
         bytes += chunk.len() as u64;
         if bytes > MAX_FILE {
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has more than 256 MiB", EXPECTED));
@@ -257,6 +257,6 @@ async fn kept(mut field: Field<'_>, data: &Path) -> Result<File, Refusal> {
     Ok(file)
 }
 
-fn broken(error: MultipartError) -> Refusal {
+fn broken(error: &MultipartError) -> Refusal {
     Refusal::new(error.status(), error.body_text(), EXPECTED)
 }
