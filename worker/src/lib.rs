@@ -4,6 +4,7 @@
 //! The program starts itself once more (`/proc/self/exe measure-worker`), with the open file as standard input.
 //! The worker gives up what it does not need, reads, and answers with lines of JSON.
 
+mod filter;
 mod reader;
 mod sys;
 

@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use vitrine_fingerprint::{Limits, MeasureError, Measurement};
 
 use super::{Answer, ORDERS, WORKER};
+use crate::filter;
 
 /// `nobody`, as Debian and the kernel's overflow id have it.
 const NOBODY: u32 = 65534;
@@ -70,7 +71,7 @@ fn measured(memory_mib: u64, inside: Duration) -> Result<Measurement, MeasureErr
 }
 
 /// Gives up all that reading one open file does not need.
-fn confine(memory_mib: u64, seconds: u64, background: bool) -> nix::Result<()> {
+fn confine(memory_mib: u64, seconds: u64, background: bool) -> io::Result<()> {
     if background {
         crate::sys::step_back();
     }
@@ -92,5 +93,6 @@ fn confine(memory_mib: u64, seconds: u64, background: bool) -> nix::Result<()> {
     // A change of user takes these back (prctl(2)), so they come last.
     prctl::set_no_new_privs()?;
     prctl::set_dumpable(false)?;
-    prctl::set_pdeathsig(Signal::SIGKILL)
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    filter::put_in_force()
 }
