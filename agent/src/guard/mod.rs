@@ -111,7 +111,7 @@ impl Guarding {
     /// Mounts have come or gone.
     pub(crate) fn update(&self, workstation: &Workstation) {
         if let Running::Gate(gate) = &self.running {
-            gate.marks.update(workstation);
+            gate.update(workstation);
         }
     }
 

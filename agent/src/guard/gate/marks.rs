@@ -163,14 +163,16 @@ impl Marks {
         &self.names
     }
 
-    /// Marks what has to be guarded now and is not, forgets what is gone, and says what could not be marked.
-    pub(crate) fn update(&self, workstation: &Workstation) {
+    /// Marks what has to be guarded now and is not, forgets what is gone, and says what could not be marked: of the
+    /// file servers, or of all else. A server that is away lets its caller wait until it is back.
+    pub(crate) fn update(&self, workstation: &Workstation, remote: bool) {
         let mut wanted = workstation.snapshot().destinations.guarded();
-        // A server that is away holds up nobody but itself.
-        wanted.sort_by_key(|one| one.remote);
+        wanted.retain(|one| one.remote == remote);
         let gone: Vec<(u64, Marked)> = {
             let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
-            marked.extract_if(|device, _| wanted.iter().all(|one| one.device != *device)).collect()
+            let is_gone =
+                |device: &u64, old: &mut Marked| old.remote == remote && wanted.iter().all(|one| one.device != *device);
+            marked.extract_if(is_gone).collect()
         };
         for (device, old) in gone {
             // Where something else lies at its place now, the mark went with the file system.

@@ -3,8 +3,9 @@
 //! One thread reads the events in the order in which the kernel made them and answers each from what is in
 //! memory and in `/proc`; it opens no file of a guarded file system, writes no log and waits for nobody. A
 //! second one does the same for network and FUSE file systems, because taking an event of theirs may wait
-//! for a server. A third ends the process if the first one hangs: the kernel then frees every waiting
-//! system call at once, and the service manager starts the agent again.
+//! for a server; so does marking them, which another one does. One more ends the process if the first one
+//! hangs: the kernel then frees every waiting system call at once, and the service manager starts the agent
+//! again.
 
 mod attempt;
 mod leftover;
@@ -16,8 +17,8 @@ mod verdict;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,6 +39,10 @@ const HUNG: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(1);
 /// How long each thread waits for whatever it waits for, before it looks whether it shall end.
 const IDLE: Duration = Duration::from_millis(500);
+/// After what time file servers that could not be marked are tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long the start waits for file servers: one that is away is guarded once it is back.
+const SERVERS: Duration = Duration::from_secs(2);
 /// The exit status of a guard that gave up (EX_SOFTWARE of sysexits.h).
 const GAVE_UP: i32 = 70;
 
@@ -47,6 +52,17 @@ pub(crate) struct Running {
     threads: Vec<JoinHandle<()>>,
     /// What it guards, and what it cannot.
     pub(crate) marks: Arc<Marks>,
+    /// Sees to the file servers.
+    servers: Thread,
+}
+
+impl Running {
+    /// Mounts have come or gone, or others are wanted. File servers are seen to by a thread of their own, because one
+    /// that is away lets wait who asks.
+    pub(crate) fn update(&self, workstation: &Workstation) {
+        self.servers.unpark();
+        self.marks.update(workstation, false);
+    }
 }
 
 impl Drop for Running {
@@ -72,7 +88,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> 
         let what = format!("who renamed or closed a file and ended at once may stay unknown ({error})");
         workstation.spool.push(Failure::GuardDegraded.notice(None, what));
     }
-    marks.update(workstation);
+    marks.update(workstation, false);
     let stop = Arc::new(AtomicBool::new(false));
     let begun = Instant::now();
     let gate = Arc::new(Mutex::new(Gate::new(workstation.clone(), marks.clone(), recent.clone())));
@@ -99,12 +115,21 @@ pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> 
         move || pins.follow(&workstation, &marks, &gate, &progress, &stop)
     };
     threads.push(thread("gate-pins", pinning)?);
+    let (first, done) = mpsc::channel();
+    let serving = {
+        let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
+        move || follow_servers(&workstation, &marks, &stop, &first)
+    };
+    // Nobody waits for its end: a server may be away.
+    let servers = thread("gate-servers", serving)?.thread().clone();
     let plugging = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
-        move || follow_mounts(&workstation, &marks, &stop)
+        let servers = servers.clone();
+        move || follow_mounts(&workstation, &marks, &servers, &stop)
     };
     threads.push(thread("gate-mounts", plugging)?);
-    Ok(Running { stop, threads, marks })
+    let _ = done.recv_timeout(SERVERS);
+    Ok(Running { stop, threads, marks, servers })
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -193,15 +218,32 @@ impl Answering {
 }
 
 /// Marks what is mounted, as soon as it is (poll(2) of `/proc/self/mountinfo`, proc_pid_mountinfo(5)).
-fn follow_mounts(workstation: &Workstation, marks: &Marks, stop: &AtomicBool) {
+fn follow_mounts(workstation: &Workstation, marks: &Marks, servers: &Thread, stop: &AtomicBool) {
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
     while !stop.load(Ordering::Relaxed) {
         let mut changed = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
         if poll(&mut changed, PollTimeout::try_from(IDLE).unwrap_or(PollTimeout::ZERO)).is_ok_and(|changed| changed > 0)
         {
             workstation.refresh();
-            marks.update(workstation);
+            servers.unpark();
+            marks.update(workstation, false);
         }
+    }
+}
+
+/// Marks file servers as they are mounted or named, and tries again those that could not be; `first` hears when that
+/// was done once.
+fn follow_servers(workstation: &Workstation, marks: &Marks, stop: &AtomicBool, first: &mpsc::Sender<()>) {
+    let mut seen = None;
+    let mut tried = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let now = workstation.snapshot().destinations.clone();
+        if tried.elapsed() > AGAIN || seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &now)) {
+            marks.update(workstation, true);
+            let _ = first.send(());
+            (seen, tried) = (Some(now), Instant::now());
+        }
+        std::thread::park_timeout(IDLE);
     }
 }
 
