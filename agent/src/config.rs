@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
 
 /// The last settings that could be used, below the state directory that the defaults name.
 const GOOD: &str = "agent.good.toml";
+
+/// The state directory of an agent that runs as root.
+const OF_ROOT: &str = "/var/lib/vitrine";
 
 /// The settings, every one with a default.
 #[derive(Clone, Debug, Deserialize)]
@@ -120,11 +124,19 @@ impl Default for SpoolLimits {
 /// `/var/lib/vitrine` for root, the user's own state directory for others (XDG Base Directory).
 pub(crate) fn default_state() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
-        return "/var/lib/vitrine".into();
+        return OF_ROOT.into();
     }
     let own = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     own.or(home).unwrap_or_else(|| "/tmp".into()).join("vitrine")
+}
+
+/// Where the last settings that could be used lie for whoever asks an agent: root's, else one's own. Those of a file that
+/// somebody named are nowhere.
+fn kept(path: &Path) -> Option<PathBuf> {
+    let of_root = Path::new(OF_ROOT).join(GOOD);
+    let kept = || if of_root.exists() { of_root } else { default_state().join(GOOD) };
+    (path == Path::new(FILE)).then(kept)
 }
 
 /// Why the settings cannot be used.
@@ -139,9 +151,31 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Reads `path`; where it is the default file and absent, the defaults hold.
+    /// Reads `path`; where it is the default file and was always absent or empty, the defaults hold.
     pub(crate) fn read(path: &Path) -> Result<Config, ConfigError> {
-        Config::parse(path, &Config::text(path)?)
+        Config::parse(path, &Config::text(path, kept(path).as_deref())?)
+    }
+
+    /// The settings of the agent that somebody asks. Where those of [`FILE`] cannot be used, it is what that agent takes
+    /// instead, and one sentence says so.
+    ///
+    /// # Errors
+    /// Another file than [`FILE`] cannot be used.
+    pub(crate) fn to_ask_with(path: &Path) -> Result<(Config, Option<String>), ConfigError> {
+        match kept(path) {
+            Some(kept) => Ok(Config::asked(path, &kept)),
+            None => Config::read(path).map(|config| (config, None)),
+        }
+    }
+
+    fn asked(path: &Path, kept: &Path) -> (Config, Option<String>) {
+        match Config::trusted(path, Some(kept)) {
+            Ok((config, _)) => (config, None),
+            Err(error) => {
+                let (config, what) = Config::instead(&error, kept);
+                (config, Some(what))
+            }
+        }
     }
 
     /// The settings to run with. Where those of [`FILE`] cannot be used, the last that could be, else the defaults: a
@@ -154,16 +188,18 @@ impl Config {
         if path == Path::new(FILE) {
             return Ok(Config::installed(path, &default_state().join(GOOD)));
         }
-        Config::trusted(path).map(|(config, _)| (config, Vec::new()))
+        Config::trusted(path, None).map(|(config, _)| (config, Vec::new()))
     }
 
     /// The settings of `path`, which are kept as `kept`, or what is kept there.
     fn installed(path: &Path, kept: &Path) -> (Config, Vec<Event>) {
-        match Config::trusted(path) {
+        match Config::trusted(path, Some(kept)) {
             Ok((config, text)) => {
                 let keep = || {
                     fs::create_dir_all(kept.parent().unwrap_or(kept))?;
-                    policy_file::write_durably(kept, text.as_bytes())
+                    policy_file::write_durably(kept, text.as_bytes())?;
+                    // They hold no secret, and users ask the agent with them.
+                    fs::set_permissions(kept, fs::Permissions::from_mode(0o644))
                 };
                 let record = keep().err().map(|error: std::io::Error| {
                     let what = format!("the settings cannot be kept for the next start: {error}");
@@ -172,27 +208,42 @@ impl Config {
                 (config, record.into_iter().collect())
             }
             Err(error) => {
-                let earlier = Config::read(kept).ok();
-                let instead = if earlier.is_some() { "the last ones that could be" } else { "the defaults" };
-                let what = format!("{error}; {instead} hold: mend it, then `systemctl restart vitrine`");
+                let (instead, what) = Config::instead(&error, kept);
+                let what = format!("{what}: mend it, then `systemctl restart vitrine`");
                 let refused = Failure::SettingsRefused.notice(Some(path.as_os_str().as_bytes()), what);
-                (earlier.unwrap_or_default(), vec![refused])
+                (instead, vec![refused])
             }
         }
     }
 
+    /// What holds for settings that cannot be used, and one sentence that says so.
+    fn instead(error: &ConfigError, kept: &Path) -> (Config, String) {
+        let earlier = Config::text(kept, None).and_then(|text| Config::parse(kept, &text)).ok();
+        let which = if earlier.is_some() { "the last ones that could be" } else { "the defaults" };
+        (earlier.unwrap_or_default(), format!("{error}; {which} hold"))
+    }
+
     /// Settings that nobody but their owner writes, and their text.
-    fn trusted(path: &Path) -> Result<(Config, String), ConfigError> {
+    fn trusted(path: &Path, kept: Option<&Path>) -> Result<(Config, String), ConfigError> {
         policy_file::no_others_write(path)?;
-        let text = Config::text(path)?;
+        let text = Config::text(path, kept)?;
         Config::parse(path, &text).map(|config| (config, text))
     }
 
-    fn text(path: &Path) -> Result<String, ConfigError> {
-        match fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(FILE) => Ok(String::new()),
-            read => read.map_err(|source| ConfigError::Unreadable { path: path.into(), source }),
+    /// The text of a file. Where others are `kept` of it, it need not be there; but if something is in those, something
+    /// must be in it: a power cut during an edit leaves nothing.
+    fn text(path: &Path, kept: Option<&Path>) -> Result<String, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && kept.is_some() => String::new(),
+            read => read.map_err(|source| ConfigError::Unreadable { path: path.into(), source })?,
+        };
+        let is_blank = |text: &str| text.trim().is_empty();
+        if is_blank(&text) && kept.is_some_and(|kept| fs::read_to_string(kept).is_ok_and(|text| !is_blank(&text))) {
+            let message =
+                "the file is empty or missing, and was not before; for the defaults a comment in it is enough";
+            return Err(ConfigError::Invalid { path: path.into(), message: message.to_owned() });
         }
+        Ok(text)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
@@ -227,7 +278,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -270,6 +320,18 @@ mod tests {
             assert_eq!(config.deadline_ms, 200, "{slip}");
             assert!(told.contains("settings-refused") && told.contains("agent.toml"), "{told}");
         }
+        for blank in [Some(""), Some(" \n\t\n"), None] {
+            match blank {
+                Some(text) => write(text),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            for _ in 0..2 {
+                let (config, notices) = Config::installed(&file, &kept);
+                let told = text_of(&notices);
+                assert_eq!(config.deadline_ms, 200, "{blank:?}");
+                assert!(told.contains("settings-refused") && told.contains("is empty or missing"), "{told}");
+            }
+        }
         write("deadline-ms = 300\n");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         let (config, notices) = Config::installed(&file, &kept);
@@ -278,6 +340,36 @@ mod tests {
         let (config, notices) = Config::installed(&file, &file.join(GOOD));
         assert!(config.deadline_ms == 300 && text_of(&notices).contains("settings-not-kept"));
         assert!(Config::to_run_with(&room.path().join("missing.toml")).is_err(), "a file that was named must be there");
+    }
+
+    #[test]
+    fn settings_that_were_always_blank_are_the_defaults_and_a_comment_makes_them_so_again() {
+        let room = tempfile::tempdir().unwrap();
+        let (file, kept) = (room.path().join("agent.toml"), room.path().join(GOOD));
+        for text in [None, Some(""), Some("deadline-ms = 200\n"), Some("# the defaults\n")] {
+            if let Some(text) = text {
+                fs::write(&file, text).unwrap();
+            }
+            let (config, notices) = Config::installed(&file, &kept);
+            let expected = if text.is_some_and(|text| text.contains("200")) { 200 } else { 100 };
+            assert!(config.deadline_ms == expected && notices.is_empty(), "{text:?}: {notices:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_asks_the_agent_has_the_settings_that_it_runs_with() {
+        let room = tempfile::tempdir().unwrap();
+        let (file, kept) = (room.path().join("agent.toml"), room.path().join(GOOD));
+        fs::write(&file, "state = \"/srv/vitrine\"\n").unwrap();
+        Config::installed(&file, &kept);
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o644, "users read it");
+        for slip in ["state = ", "no-such-key = 1\n", ""] {
+            fs::write(&file, slip).unwrap();
+            let ((asked, told), (run, _)) = (Config::asked(&file, &kept), Config::installed(&file, &kept));
+            assert_eq!((&asked.state, asked.state.as_path()), (&run.state, Path::new("/srv/vitrine")), "{slip}");
+            assert!(told.unwrap().contains("the last ones that could be hold"));
+        }
+        assert!(Config::to_ask_with(&room.path().join("missing.toml")).is_err(), "a file that was named must be there");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use vitrine_policy::{Diagnostic, Diagnostics, MAX_BYTES, Policy};
 
 use crate::config::{self, Config};
 use crate::sys::stat::Stat;
-pub(crate) use given::{Given, is_given, place, take};
+pub(crate) use given::{Given, NotTaken, is_given, place, take};
 
 /// The last policy that was good, below the state directory.
 const GOOD: &str = "policy.good.toml";
@@ -172,8 +172,9 @@ pub(crate) fn keep(config: &Config, good: &Good) -> io::Result<()> {
 /// Writes a file whole or not at all, and onto the disk.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
+    // The crate's own errors tell a name that is another one each time: the same trouble has the same words here.
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|error| io::Error::from(error.kind()))?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(directory)?.sync_all()

@@ -20,13 +20,14 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config;
 use crate::fail::{self, Failure};
 use crate::spool::{Batch, Spool, SpoolError, told};
 use client::{Client, Committed, MAX_WIRE, SetupError, Trouble};
 pub(crate) use contact::Contact;
-use masters::Handing;
+use masters::{Handing, Said};
 pub(crate) use policy::Take;
 
 /// Records of one request at most.
@@ -102,11 +103,18 @@ pub(crate) async fn run(
 async fn run_at(
     pace: Pace,
     spool: Spool,
-    setup: Setup,
+    mut setup: Setup,
     heartbeat: impl Fn() -> Heartbeat + Send + 'static,
     contact: Arc<Contact>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let (saying, said) = watch::channel(None);
+    // A task of its own: no record and no heartbeat waits for masters.
+    let mut handing = JoinSet::new();
+    if let Some(masters) = setup.masters.take() {
+        let spool = spool.clone();
+        handing.spawn(async move { masters.keep_going(said, &spool).await });
+    }
     let mut uploader = Uploader {
         pace,
         spool,
@@ -117,6 +125,7 @@ async fn run_at(
         anew: false,
         at_most: MAX_RECORDS,
         policy_tag: None,
+        saying,
         next_heartbeat: Instant::now(),
         outage: None,
     };
@@ -125,6 +134,7 @@ async fn run_at(
         _ = stop.wait_for(|stop| *stop) => {}
         () = uploader.keep_going() => {}
     }
+    handing.abort_all();
     if uploader.outage.is_none() {
         // What does not arrive now is sent after the next start.
         let _ = tokio::time::timeout(LAST, uploader.deliver_all()).await;
@@ -179,6 +189,8 @@ struct Uploader<H> {
     at_most: usize,
     /// Entity tag of the policy that the collector gave last.
     policy_tag: Option<String>,
+    /// What each heartbeat brings for masters.
+    saying: watch::Sender<Option<Said>>,
     next_heartbeat: Instant,
     outage: Option<Outage>,
 }
@@ -190,9 +202,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
                 Ok(is_more) => {
                     self.went_well();
                     if !is_more {
-                        let masters = self.setup.masters.as_ref().and_then(Handing::due);
-                        let wake = masters.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat));
-                        let _ = tokio::time::timeout_at(wake.into(), self.spool.wait_for_more()).await;
+                        let _ = tokio::time::timeout_at(self.next_heartbeat.into(), self.spool.wait_for_more()).await;
                     }
                 }
                 Err(stuck) => {
@@ -223,9 +233,6 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         let at_most = self.at_most;
         let packed = self.in_spool(move |spool| Ok(pack(spool.batch(at_most)?))).await?;
         if packed.records.is_empty() && packed.evidence.is_empty() {
-            if let (Some(masters), Some(client)) = (&mut self.setup.masters, &self.client) {
-                masters.step(client, &self.spool).await;
-            }
             return Ok(false);
         }
         self.send_evidence(packed.evidence).await?;
@@ -259,9 +266,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         });
         let Some(client) = &self.client else { return Ok(()) };
         let epoch = client.heartbeat(&heartbeat).await?;
-        if let Some(masters) = &mut self.setup.masters {
-            masters.heard(epoch, &self.spool).await;
-        }
+        self.saying.send_replace(Some(Said { client: client.clone(), epoch }));
         if handover.is_some() {
             self.in_spool(Spool::handed_over).await?;
         }
@@ -376,6 +381,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         let url = &self.setup.collector.url;
         let (kind, failure, why, after) = match stuck {
             Stuck::Collector(Trouble::Away { why, after }) => (Kind::Away, Failure::CollectorAway, why, after),
+            Stuck::Collector(Trouble::Slow { why }) => (Kind::Away, Failure::CollectorAway, why, None),
             Stuck::Collector(Trouble::TooLarge) => {
                 let why = "it answered 413 to a short request".to_owned();
                 (Kind::Away, Failure::CollectorAway, why, None)
@@ -457,7 +463,7 @@ fn is_about_the_picture(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::TooLarge => true,
         Trouble::Refused { status, .. } => about.contains(status),
-        Trouble::Away { .. } => false,
+        Trouble::Away { .. } | Trouble::Slow { .. } => false,
     }
 }
 

@@ -58,7 +58,7 @@ fn fail(name: &'static str, meaning: impl Into<String>, mend: impl Into<String>)
 /// # Errors
 /// Standard output cannot be written.
 pub(super) fn run(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
-    let (checks, can_run) = match place.read() {
+    let (checks, can_run) = match place.read_strictly() {
         Ok(config) => all(&place.config, &config),
         Err(error) => {
             let (mut checks, can_run) = kernel::checks(GuardChoice::Auto);

@@ -177,7 +177,17 @@ struct Place {
 }
 
 impl Place {
+    /// The settings that the agent runs with. It says so where they are not those of the file.
     fn read(&self) -> Result<Config, config::ConfigError> {
+        let (config, refused) = Config::to_ask_with(&self.config)?;
+        if let Some(refused) = refused {
+            eprintln!("vitrine: {refused}");
+        }
+        Ok(self.instead(config))
+    }
+
+    /// The settings of the file, and nothing else.
+    fn read_strictly(&self) -> Result<Config, config::ConfigError> {
         Config::read(&self.config).map(|config| self.instead(config))
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{read_bytes, read_trusted_at, signature, write_durably};
+use super::{read_bytes, read_trusted_at, serial, signature, write_durably};
 use crate::config::Config;
 
 /// Name of the policy in force that the collector gave, below the state directory; its signature lies beside it.
@@ -22,6 +22,17 @@ pub(crate) struct Given {
     pub(crate) policy: String,
     /// The text of its `.minisig` file.
     pub(crate) signature: Option<String>,
+}
+
+/// Why a policy that the collector gives is not taken, in one text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    /// Something is wrong with it.
+    #[error("{0}")]
+    Refused(String),
+    /// Something is wrong here: once that is mended, the same policy may be good.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 /// Where the policy lies that counts: the one that the collector gave, if it is asked and gave one, else the local file.
@@ -43,18 +54,28 @@ fn given(config: &Config) -> Option<PathBuf> {
 /// is there already is left as it is.
 ///
 /// # Errors
-/// What is wrong with it, in one text; nothing has changed then.
-pub(crate) fn take(config: &Config, given: &Given) -> Result<(), String> {
+/// What is wrong with it, or here; nothing has changed then.
+pub(crate) fn take(config: &Config, given: &Given) -> Result<(), NotTaken> {
     let (kept, offered) = (config.state.join(FILE), config.state.join(OFFERED).join(FILE));
     if holds(&kept, given.policy.as_bytes()) && holds_signature(&kept, given) {
         return Ok(());
     }
-    let failed = |error: io::Error| format!("it cannot be written to {}: {error}", config.state.display());
+    let failed =
+        |error: io::Error| NotTaken::NotNow(format!("it cannot be written to {}: {error}", config.state.display()));
     fs::create_dir_all(config.state.join(OFFERED)).map_err(failed)?;
     write(&offered, given).map_err(failed)?;
-    read_trusted_at(config, &offered)?;
+    if let Err(why) = read_trusted_at(config, &offered) {
+        let can_tell = holds(&offered, given.policy.as_bytes()) && can_check(config);
+        return Err(if can_tell { NotTaken::Refused(why) } else { NotTaken::NotNow(why) });
+    }
     // Should the power fail between the two files, the last good policy is in force until this one is given again.
     write(&kept, given).map_err(failed)
+}
+
+/// Whether that can be read which a policy is checked with.
+fn can_check(config: &Config) -> bool {
+    let can = |key| signature::public_key(key).is_ok() && serial::read(&config.state).is_ok();
+    config.policy_key.as_deref().is_none_or(can)
 }
 
 /// The signature first: whoever looks in between waits for the rest.

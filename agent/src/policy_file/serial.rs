@@ -15,7 +15,7 @@ use super::{Good, write_durably};
 const FILE: &str = "policy.serial";
 
 #[derive(Serialize, Deserialize)]
-struct Accepted {
+pub(super) struct Accepted {
     serial: u32,
     /// BLAKE3 of the policy's text, in hexadecimal.
     digest: String,
@@ -62,7 +62,11 @@ pub(super) fn keep(state: &Path, good: &Good) -> io::Result<()> {
     write_durably(&state.join(FILE), &serde_json::to_vec(&accepted)?)
 }
 
-fn read(state: &Path) -> Result<Option<Accepted>, String> {
+/// The serial that was accepted last.
+///
+/// # Errors
+/// One sentence: the file cannot be read.
+pub(super) fn read(state: &Path) -> Result<Option<Accepted>, String> {
     let path = state.join(FILE);
     let cannot = |why: String| {
         let name = printable(path.as_os_str().as_bytes());

@@ -195,7 +195,7 @@ fn what_the_collector_gives_is_checked_as_a_local_file_is_and_counts_then() {
         (offer(policy(4, fails), own), "[[test]] cases failed"),
         (offer(policy(4, &"#".repeat(MAX_BYTES)), own), "at most"),
     ] {
-        assert!(given.as_ref().is_err_and(|told| told.contains(why)), "{why}: {given:?}");
+        assert!(matches!(&given, Err(NotTaken::Refused(told)) if told.contains(why)), "{why}: {given:?}");
         assert!(!is_given(&lab.config));
     }
     // The text of one with the signature of another.
@@ -210,6 +210,38 @@ fn what_the_collector_gives_is_checked_as_a_local_file_is_and_counts_then() {
     lab.put(&policy(9, "")).unwrap();
     assert!(offer(policy(3, ""), own).is_err());
     assert_eq!(read_trusted(&lab.config).map_err(drop).unwrap().policy.serial, Some(4));
+}
+
+#[test]
+fn what_is_wrong_here_refuses_no_policy_for_good() {
+    let mut lab = asking();
+    lab.put(&policy(3, "")).unwrap();
+    let file = lab.directory.path().join("museum.pub");
+    lab.config.policy_key = Some(file.display().to_string());
+    let good = given(policy(4, ""), Some(&lab.keys));
+    let not_now = |lab: &Lab, why: &str| {
+        let told = || match take(&lab.config, &good) {
+            Err(NotTaken::NotNow(told)) => told,
+            other => panic!("{why}: {other:?}"),
+        };
+        let first = told();
+        assert!(first.contains(why) && first == told(), "the same words each time: {first}");
+    };
+    not_now(&lab, "museum.pub cannot be used");
+    fs::write(&file, lab.keys.pk.to_box().unwrap().into_string()).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let serial = lab.directory.path().join("policy.serial");
+    let kept = fs::read(&serial).unwrap();
+    fs::write(&serial, "{").unwrap();
+    not_now(&lab, "policy.serial");
+    fs::write(&serial, kept).unwrap();
+    let offered = lab.directory.path().join("policy.offered");
+    fs::remove_dir_all(&offered).unwrap();
+    fs::write(&offered, "").unwrap();
+    not_now(&lab, "it cannot be written");
+    fs::remove_file(&offered).unwrap();
+    take(&lab.config, &good).unwrap();
+    assert!(is_given(&lab.config));
 }
 
 #[test]

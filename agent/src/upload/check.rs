@@ -31,7 +31,7 @@ pub(crate) fn meet(collector: &config::Collector, patience: Duration) -> Result<
     let address = format!("{}/healthz", collector.url.trim_end_matches('/'));
     let answer = runtime.block_on(async { http.get(address).send().await });
     let answer = answer.map_err(|error| match away(&error) {
-        Trouble::Away { why, .. } | Trouble::Refused { why, .. } => why,
+        Trouble::Away { why, .. } | Trouble::Slow { why } | Trouble::Refused { why, .. } => why,
         Trouble::TooLarge => "its answer is too long".to_owned(),
     })?;
     if !answer.status().is_success() {

@@ -71,6 +71,8 @@ pub(super) enum SetupError {
 pub(super) enum Trouble {
     /// Not reached, failing, or answering what is no answer. Perhaps it says when to come back.
     Away { why: String, after: Option<Duration> },
+    /// There, but it had not all, or had not answered, in time.
+    Slow { why: String },
     /// It wants something else; people have to do something.
     Refused { status: StatusCode, why: String },
     /// The body is too large for it, or for something between.
@@ -134,7 +136,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// A connection to the collector.
+/// A connection to the collector. One that was cloned goes beside it.
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     base: String,
@@ -288,8 +291,11 @@ impl Client {
             Err(_) => String::new(),
         };
         let why = format!("it answered {status}{words}");
-        let is_passing = status.is_server_error()
-            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
+        if status == StatusCode::REQUEST_TIMEOUT {
+            return Err(Trouble::Slow { why });
+        }
+        let is_passing =
+            status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY);
         Err(if is_passing { Trouble::Away { why, after } } else { Trouble::Refused { status, why } })
     }
 }
@@ -388,7 +394,7 @@ pub(super) fn away(error: &reqwest::Error) -> Trouble {
         cause = inner;
     }
     let why = if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
-    Trouble::Away { why, after: None }
+    if error.is_timeout() && !error.is_connect() { Trouble::Slow { why } } else { Trouble::Away { why, after: None } }
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use vitrine_fingerprint::{Index, IndexError, Known, Master, Portrait};
 use vitrine_policy::record::printable;
 
@@ -26,6 +28,12 @@ pub(crate) const SENT: &str = "masters-sent.db";
 /// Masters of one request, and bytes of its lines from which on no further one is put in: about 1 MiB on the wire.
 const MOST: usize = 100;
 const ENOUGH: usize = 1_400_000;
+/// Where a request took no longer than this, the next one may hold twice as many.
+const QUICK: Duration = Duration::from_secs(15);
+/// How often one master alone may not arrive in time.
+const TRIES: u32 = 3;
+/// How soon it is looked again for records that wait, and for masters that changed.
+const GLANCE: Duration = Duration::from_millis(500);
 /// Masters are sent for a quarter of the time at most, so that the line and the collector are free for others.
 const SHARE: u32 = 3;
 /// Pause between two requests at least, and before what was refused is tried again.
@@ -77,16 +85,27 @@ struct Batch {
     next: Option<PathBuf>,
 }
 
+/// What a heartbeat brought.
+pub(super) struct Said {
+    /// The connection by which it was answered.
+    pub(super) client: Client,
+    /// The epoch of the collector's masters; none while it takes none.
+    pub(super) epoch: Option<String>,
+}
+
 /// Sends the masters, as long as the agent runs.
 pub(crate) struct Handing {
     index: Arc<Index>,
     sent: Arc<Mutex<Connection>>,
     changed: Arc<AtomicBool>,
+    client: Option<Client>,
     /// The collector's; none while it takes no masters.
     epoch: Option<String>,
     /// Where the pass goes on; none between two passes.
     at: Option<PathBuf>,
     most: usize,
+    /// How often in a row one master alone did not arrive in time.
+    slow: u32,
     /// Not before this time.
     due: Instant,
     /// No pass begins before this time.
@@ -116,9 +135,11 @@ impl Handing {
             index,
             sent: Arc::new(Mutex::new(sent)),
             changed,
+            client: None,
             epoch: None,
             at: None,
             most: MOST,
+            slow: 0,
             due: now,
             pass: now,
             looking: Duration::ZERO,
@@ -126,8 +147,33 @@ impl Handing {
         })
     }
 
+    /// Sends what there is while no record waits, as each heartbeat has `said`; ends when there are no more of them.
+    pub(super) async fn keep_going(mut self, mut said: watch::Receiver<Option<Said>>, spool: &Spool) {
+        loop {
+            let mut pause = self.due().map_or(GLANCE, |due| due.saturating_duration_since(Instant::now()));
+            if spool.depth() > 0 {
+                pause = pause.max(GLANCE);
+            }
+            if pause.is_zero()
+                && let Some(client) = self.client.clone()
+            {
+                self.step(&client, spool).await;
+                continue;
+            }
+            let Ok(more) = timeout(pause, said.changed()).await else { continue };
+            if more.is_err() {
+                return;
+            }
+            let heard = said.borrow_and_update().as_ref().map(|said| (said.client.clone(), said.epoch.clone()));
+            if let Some((client, epoch)) = heard {
+                self.client = Some(client);
+                self.heard(epoch, spool).await;
+            }
+        }
+    }
+
     /// The collector has said its epoch, or that it takes no masters.
-    pub(super) async fn heard(&mut self, epoch: Option<String>, spool: &Spool) {
+    async fn heard(&mut self, epoch: Option<String>, spool: &Spool) {
         if epoch == self.epoch {
             return;
         }
@@ -148,7 +194,7 @@ impl Handing {
     }
 
     /// When there may be something to send.
-    pub(super) fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         self.epoch.as_ref()?;
         match (&self.at, self.changed.load(Ordering::Relaxed)) {
             (Some(_), _) => Some(self.due),
@@ -157,11 +203,8 @@ impl Handing {
         }
     }
 
-    /// Sends one request, if it is time. Its own troubles are no outage: records go on.
-    pub(super) async fn step(&mut self, client: &Client, spool: &Spool) {
-        if self.due().is_none_or(|due| due > Instant::now()) {
-            return;
-        }
+    /// Sends one request. Its own troubles are no outage: records go on.
+    async fn step(&mut self, client: &Client, spool: &Spool) {
         let Some(epoch) = self.epoch.clone() else { return };
         let after = match self.at.clone() {
             Some(after) => after,
@@ -197,17 +240,18 @@ impl Handing {
                 self.due = Instant::now() + after.unwrap_or(BUSY).max(BUSY);
                 return false;
             }
-            Err(Trouble::TooLarge) if batch.lines.len() > 1 => {
-                self.most = batch.lines.len() / 2;
-                return false;
-            }
+            Err(Trouble::TooLarge) => return self.too_much(spool, batch, false, begun.elapsed()),
+            Err(Trouble::Slow { .. }) => return self.too_much(spool, batch, true, begun.elapsed()),
             Err(refused) => {
                 self.due = Instant::now() + REFUSED;
                 self.tell(spool, None, format_args!("the collector does not take masters: {refused:?}"));
                 return false;
             }
         };
-        self.most = MOST;
+        self.slow = 0;
+        if begun.elapsed() < QUICK {
+            self.most = (self.most * 2).min(MOST);
+        }
         self.due = Instant::now() + (begun.elapsed() * SHARE).max(PAUSE);
         if answer.epoch != epoch {
             self.heard(Some(answer.epoch), spool).await;
@@ -227,6 +271,25 @@ impl Handing {
                 false
             }
         }
+    }
+
+    /// Fewer masters go into the next request. One alone that is too large, or is too slow again and again, is passed over
+    /// until the next pass. Whether the pass may go on behind this batch.
+    fn too_much(&mut self, spool: &Spool, batch: &Batch, is_slow: bool, took: Duration) -> bool {
+        self.due = Instant::now() + (took * SHARE).max(PAUSE);
+        self.most = (batch.lines.len() / 2).max(1);
+        let [(path, _)] = batch.lines.as_slice() else { return false };
+        if is_slow {
+            self.slow += 1;
+            if self.slow < TRIES {
+                return false;
+            }
+        }
+        self.slow = 0;
+        let why = if is_slow { "does not reach it in time" } else { "is too large for it, or for a proxy before it" };
+        let what = format_args!("the collector cannot trace pictures to a master, which {why}");
+        self.tell(spool, Some(path.as_os_str().as_bytes()), what);
+        true
     }
 
     fn failed(&mut self, error: &HandingError, spool: &Spool) {

@@ -8,28 +8,31 @@ use reqwest::header::{ETAG, IF_NONE_MATCH};
 use super::client::{Client, Trouble};
 use super::{Heartbeat, Stuck, Uploader};
 use crate::fail::Failure;
-use crate::policy_file::Given;
+use crate::policy_file::{Given, NotTaken};
 
 /// Longest answer that is read: the longest policy as JSON, in which a character may take six bytes.
 const MAX_ANSWER: usize = 6 * vitrine_policy::MAX_BYTES + 64 * 1024;
 
 /// Checks a policy and puts it where it counts, or says why not.
-pub(crate) type Take = Arc<dyn Fn(&Given) -> Result<(), String> + Send + Sync>;
+pub(crate) type Take = Arc<dyn Fn(&Given) -> Result<(), NotTaken> + Send + Sync>;
 
 impl<H: Fn() -> Heartbeat> Uploader<H> {
     /// One that is refused is recorded once, and asked for again only when it has changed or the agent was started anew.
+    /// One that cannot be taken now is asked for again with the next heartbeat, and recorded when there is another reason.
     pub(super) async fn ask_for_policy(&mut self) -> Result<(), Stuck> {
         let (Some(client), Some(take)) = (&self.client, self.setup.take.clone()) else { return Ok(()) };
         let Some((tag, given)) = client.policy(self.policy_tag.as_deref()).await? else { return Ok(()) };
         let taken = tokio::task::spawn_blocking(move || take(&given)).await;
-        let taken = taken.unwrap_or_else(|error| Err(format!("it could not be looked at: {error}")));
-        self.policy_tag = Some(tag);
-        if let Err(why) = &taken {
+        let taken = taken.unwrap_or_else(|error| Err(NotTaken::NotNow(format!("it could not be looked at: {error}"))));
+        let comes_again = matches!(taken, Err(NotTaken::NotNow(_)));
+        self.policy_tag = Some(tag).filter(|_| !comes_again);
+        let why = taken.err().map(|why| why.to_string());
+        let before = std::mem::replace(&mut self.contact.standing().policy_refused, why.clone());
+        if let Some(why) = why.filter(|why| !comes_again || before.as_ref() != Some(why)) {
             let url = &self.setup.collector.url;
             let what = format_args!("the policy that the collector {url} gives is refused: {why}");
             self.spool.push(Failure::PolicyRefused.notice(Some(url.as_bytes()), what));
         }
-        self.contact.standing().policy_refused = taken.err();
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! Uploads against a real server that misbehaves on purpose: each request gets the next of its answers.
 
+mod masters;
+mod policy;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +22,7 @@ const LONG: Duration = Duration::from_secs(60);
 const TOKEN: &str = "vtr_secret";
 
 /// How the server answers one request.
+#[derive(Clone, Copy)]
 enum Answer {
     Status(u16, &'static str, &'static str),
     /// Hangs up without a word.
@@ -44,7 +48,11 @@ struct Heard {
     batches: Vec<Vec<Record>>,
     heartbeats: Vec<serde_json::Value>,
     pictures: usize,
+    /// The paths of masters.
+    masters: Vec<String>,
     answers: VecDeque<Answer>,
+    /// What is answered whenever a request holds a text: method, path, entity tag, and the lines of masters.
+    always: Vec<(&'static str, Answer)>,
     /// Largest body that is taken.
     limit: usize,
 }
@@ -85,6 +93,10 @@ impl Server {
         ask(&self.heard.lock().unwrap())
     }
 
+    fn always(&self, text: &'static str, answer: Answer) {
+        self.heard.lock().unwrap().always.push((text, answer));
+    }
+
     /// Every sequence number that was stored, in the order of arrival.
     fn sequences(&self) -> Vec<u64> {
         self.heard(|heard| heard.batches.iter().flatten().map(|record| record.sequence).collect())
@@ -110,16 +122,19 @@ async fn serve(stream: tokio::net::TcpStream, heard: Arc<Mutex<Heard>>) -> Optio
         let mut body = vec![0; header("content-length:").unwrap_or("0").parse().unwrap()];
         read.read_exact(&mut body).await.ok()?;
         assert_eq!(header("authorization:"), Some(&*format!("bearer {TOKEN}")));
-        answer(&head[0], &body, &mut write, &heard).await?;
+        answer(&head[0], header("if-none-match:").unwrap_or_default(), &body, &mut write, &heard).await?;
     }
 }
 
-async fn answer(request: &str, body: &[u8], write: &mut OwnedWriteHalf, heard: &Mutex<Heard>) -> Option<()> {
+async fn answer(request: &str, tag: &str, body: &[u8], write: &mut OwnedWriteHalf, heard: &Mutex<Heard>) -> Option<()> {
     let request = request.strip_suffix(" http/1.1").unwrap().to_owned();
     let planned = {
         let mut heard = heard.lock().unwrap();
         heard.requests.push(request.clone());
-        if body.len() > heard.limit { Some(Answer::Status(413, "", "{}")) } else { heard.answers.pop_front() }
+        let whole = format!("{request} {tag} {}", paths(&request, body).join(" "));
+        let always = heard.always.iter().find(|(text, _)| whole.contains(text)).map(|(_, answer)| *answer);
+        let too_large = (body.len() > heard.limit).then_some(Answer::Status(413, "", "{}"));
+        too_large.or(always).or_else(|| heard.answers.pop_front())
     };
     let (status, headers, text) = match planned {
         Some(Answer::HangUp) => return None,
@@ -142,11 +157,21 @@ async fn answer(request: &str, body: &[u8], write: &mut OwnedWriteHalf, heard: &
         }
         None => {
             let committed = store(&request, body, heard);
-            (200, "", format!(r#"{{"committed":{committed},"rejected":[]}}"#))
+            (200, "", format!(r#"{{"committed":{committed},"rejected":[],"masters":"one","epoch":"one"}}"#))
         }
     };
     let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{headers}\r\n{text}", text.len());
     write.write_all(answer.as_bytes()).await.ok()
+}
+
+/// The paths of the masters in a request.
+fn paths(request: &str, body: &[u8]) -> Vec<String> {
+    if request != "post /v1/masters" {
+        return Vec::new();
+    }
+    let text = String::from_utf8(zstd::stream::decode_all(body).unwrap()).unwrap();
+    let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].as_str().unwrap().to_owned();
+    text.lines().map(line).collect()
 }
 
 /// Keeps what was sent; the highest sequence number in it.
@@ -159,6 +184,10 @@ fn store(request: &str, body: &[u8], heard: &Mutex<Heard>) -> u64 {
     }
     if request == "post /v1/heartbeat" {
         heard.heartbeats.push(serde_json::from_slice(body).unwrap());
+        return 0;
+    }
+    if request == "post /v1/masters" {
+        heard.masters.extend(paths(request, body));
         return 0;
     }
     assert_eq!(request, "post /v1/records");
@@ -177,6 +206,9 @@ struct World {
     stop: watch::Sender<bool>,
     uploading: Option<JoinHandle<()>>,
     collector: config::Collector,
+    pace: Pace,
+    take: Option<Take>,
+    masters: Option<Handing>,
     directory: tempfile::TempDir,
 }
 
@@ -202,6 +234,15 @@ impl World {
                 heartbeat_seconds: 3600,
                 masters: true,
             },
+            pace: Pace {
+                connect: Duration::from_secs(5),
+                request: Duration::from_millis(300),
+                first: Duration::from_millis(5),
+                longest: Duration::from_millis(1000),
+                heartbeat: Duration::from_secs(3600),
+            },
+            take: None,
+            masters: None,
             directory,
         }
     }
@@ -215,13 +256,6 @@ impl World {
     }
 
     fn upload(mut self) -> World {
-        let pace = Pace {
-            connect: Duration::from_secs(5),
-            request: Duration::from_millis(300),
-            first: Duration::from_millis(5),
-            longest: Duration::from_millis(1000),
-            heartbeat: Duration::from_secs(self.collector.heartbeat_seconds),
-        };
         let heartbeat = || Heartbeat {
             guard: "watch".into(),
             mode: "audit".into(),
@@ -231,13 +265,13 @@ impl World {
             counters: vec![("vanished".into(), 1)],
         };
         let run = run_at(
-            pace,
+            self.pace,
             self.spool.clone(),
             Setup {
                 collector: self.collector.clone(),
                 identity: self.directory.path().join("identity.json"),
-                take: None,
-                masters: None,
+                take: self.take.take(),
+                masters: self.masters.take(),
             },
             heartbeat,
             self.contact.clone(),
@@ -426,7 +460,7 @@ async fn a_picture_that_is_refused_hinders_nothing() {
 async fn heartbeats_say_how_it_stands() {
     let server = Server::start([]).await;
     let mut world = World::new(&server.url).with(2);
-    world.collector.heartbeat_seconds = 1;
+    world.pace.heartbeat = Duration::from_secs(1);
     let world = world.upload();
     eventually(|| server.heard(|heard| heard.heartbeats.len() >= 2)).await;
     let beat = server.heard(|heard| heard.heartbeats.last().unwrap().clone());
