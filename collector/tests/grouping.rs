@@ -136,6 +136,55 @@ async fn an_alert_is_told_of_again_until_somebody_answers() {
     until("the other alert again", async || hook.told().contains(&again).then_some(())).await;
     let late = hook.told()[before..].iter().filter(|(_, alerts)| alerts.contains(&1)).count();
     assert!(late <= 1, "one may have been under way: {late}");
+    // Opened again, it waits for an answer again.
+    let before = hook.count();
+    world.post(&session, "/triage", &[("step", "reopen"), ("id", "1")]).await;
+    let again = |(event, alerts): &(String, Vec<i64>)| event == "alert.repeated" && alerts.contains(&1);
+    until("the first alert again", async || hook.told()[before..].iter().any(again).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_names_many_users_is_told_of_in_a_few_messages() {
+    let hook = Hook::start(0).await;
+    let world = world_with(&hook.route("desk", "group-interval = \"1h\""), 10).await;
+    let of = |number: u64| attempt(number, |transfer| transfer.user.as_mut().unwrap().name = format!("user{number}"));
+    world.send(&(1..=30).map(of).collect::<Vec<_>>()).await;
+    // Twenty by themselves, and the rest in one.
+    hook.wait_for(21).await;
+    assert!(hook.told().contains(&told("alert.created", &(21..=30).rev().collect::<Vec<_>>())), "{:?}", hook.told());
+    // They were told of within the hour, and the next user waits with the rest.
+    world.send(&[of(31)]).await;
+    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
+    let bundles = "SELECT count(DISTINCT bundle), sum(due IS NOT NULL) FROM routed";
+    let bundles: (i64, i64) = database.query_row(bundles, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(bundles, (21, 1));
+}
+
+#[tokio::test]
+async fn what_an_agent_says_joins_nothing_that_the_collector_found() {
+    let world = World::new().await;
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let now = i64::try_from(now).unwrap();
+    world.send(&[record(1, now, notice(Severity::Low)), record(3, now, notice(Severity::Low))]).await;
+    let codes = ["records-lost", "records-tampered", "agent-silent", "rollout-halted", "justified"];
+    let forged: Vec<Record> = (4..)
+        .zip(codes)
+        .map(|(sequence, code)| {
+            let Event::Notice(mut said) = notice(Severity::Critical) else { panic!("a notice") };
+            said.code = code.into();
+            record(sequence, now, Event::Notice(said))
+        })
+        .collect();
+    world.send(&forged).await;
+    let alerts = world.alerts().await;
+    assert_eq!(alerts.len(), 1 + codes.len());
+    let lost = alerts.iter().find(|alert| alert["code"] == "records-lost").unwrap();
+    assert_eq!((&lost["kind"], &lost["severity"], &lost["records"]), (&"lost".into(), &"high".into(), &0.into()));
+    assert_eq!(lost["title"], "1 record lost on scan-07");
+    for code in codes {
+        let said = alerts.iter().find(|alert| alert["code"] == format!("agent: {code}")).expect(code);
+        assert_eq!(said["kind"], "notice", "{said}");
+    }
 }
 
 #[tokio::test]

@@ -40,6 +40,10 @@ async fn what_nobody_answers_is_escalated_once() {
     world.send(&[attempt(4, "mei", Disposition::Failed), attempt(5, "fan", Disposition::Blocked)]).await;
     head.wait_for(2).await;
     assert_eq!(head.told()[1], ("alert.escalated".to_owned(), vec![4]));
+    // Opened again, the first is not answered in time either.
+    world.post(&session, "/triage", &[("step", "reopen"), ("id", "1")]).await;
+    head.wait_for(3).await;
+    assert_eq!(head.told()[2], ("alert.escalated".to_owned(), vec![1]));
 }
 
 #[tokio::test]
@@ -47,14 +51,22 @@ async fn an_escalation_waits_through_a_restart() {
     let head = Hook::start(0).await;
     let config = head.route("head", "escalate-after = \"1h\"").replace("group-wait = \"0s\"\n", "");
     let world = world_with(&config, 10).await;
-    world.send(&[attempt(1, "wen", Disposition::Blocked)]).await;
+    // The same user to the same destination, with another program: that can still be answered in time.
+    let mut other = world::transfer();
+    other.processes[0].name = "rsync".into();
+    let other = record(2, NOON + 2000, Event::Transfer(Box::new(other)));
+    world.send(&[attempt(1, "wen", Disposition::Blocked), other]).await;
     let World { directory, running, .. } = world;
     running.stop().await;
     let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
-    let earlier = "UPDATE routed SET since = since - 3600000, due = due - 3600000 WHERE occasion = 'alert.escalated'";
+    let bundles = "SELECT count(*), count(DISTINCT bundle) FROM routed WHERE occasion = 'alert.escalated'";
+    let bundles: (i64, i64) = database.query_row(bundles, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(bundles, (2, 1));
+    let earlier = "UPDATE routed SET since = since - 3600000, due = due - 3600000 WHERE alert = 1";
     assert_eq!(database.execute(earlier, []).unwrap(), 1);
     let running = start(Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into())).await.unwrap();
     head.wait_for(1).await;
+    assert_eq!(head.told(), [("alert.escalated".to_owned(), vec![1])]);
     running.stop().await;
 }
 
@@ -84,4 +96,24 @@ async fn a_digest_is_one_message_however_much_there_was() {
     let left = async || (database.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap() == 0).then_some(());
     until("nothing waits any more", left).await;
     assert_eq!(hook.count(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_when_a_route_begins_to_tell_by_digests_goes_with_the_first() {
+    let hook = Hook::start(0).await;
+    let world = world_with(&hook.route("desk", "").replace("\"0s\"", "\"1h\""), 10).await;
+    world.send(&[attempt(1, "wen", Disposition::Blocked), attempt(2, "mei", Disposition::Blocked)]).await;
+    let World { directory, running, .. } = world;
+    running.stop().await;
+    let config = hook.route("desk", "digest = \"24h\"").replace("group-wait = \"0s\"\n", "");
+    std::fs::write(directory.path().join("collector.toml"), config).unwrap();
+    let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
+    // The hour is over.
+    assert_eq!(database.execute("UPDATE routed SET due = since WHERE bundle <> ''", []).unwrap(), 2);
+    let running = start(Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into())).await.unwrap();
+    hook.wait_for(1).await;
+    assert_eq!(hook.told(), [("digest".to_owned(), vec![2, 1])]);
+    let left = "SELECT count(*) FROM routed WHERE due IS NOT NULL";
+    assert_eq!(database.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    running.stop().await;
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use vitrine_collector::server::{Settings, StartError, start};
 use vitrine_policy::record::{Disposition, Event};
-use world::{NOON, World, blocked, record};
+use world::{NOON, World, blocked, record, until};
 
 fn check_signature(headers: &HeaderMap, body: &[u8]) {
     let header = headers["vitrine-signature"].to_str().unwrap();
@@ -88,6 +88,26 @@ async fn what_nobody_takes_is_given_up_and_blocks_nothing() {
     world.send(&[record(2, NOON, Event::Transfer(Box::new(other)))]).await;
     hook.wait_for(3).await;
     assert_eq!(hook.letters()[2]["alerts"][0]["program"], "rsync");
+}
+
+#[tokio::test]
+async fn what_was_taken_is_not_sent_again_while_that_cannot_be_noted() {
+    let (hook, other) = (Hook::start(0).await, Hook::start(0).await);
+    let world = world_with(&[hook.route("desk", ""), other.route("other", "repeat = \"1s\"")].concat(), 10).await;
+    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON outbox WHEN old.route = 'desk' BEGIN
+                      SELECT RAISE(ABORT, 'not now');
+                  END";
+    database.execute_batch(refuse).unwrap();
+    world.send(&[blocked(1)]).await;
+    hook.wait_for(1).await;
+    // The other route shows that there was time to send it again.
+    other.wait_for(4).await;
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    let state = "SELECT state FROM outbox WHERE route = 'desk'";
+    let noted = || database.query_row(state, [], |row| row.get::<_, String>(0)).unwrap() == "delivered";
+    until("it is noted", async || noted().then_some(())).await;
+    assert_eq!(hook.count(), 1);
 }
 
 #[tokio::test]

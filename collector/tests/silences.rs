@@ -60,6 +60,20 @@ async fn a_silenced_alert_is_raised_and_listed_and_told_to_nobody() {
 }
 
 #[tokio::test]
+async fn what_outgrows_its_silence_does_not_wait_until_it_would_be_told_of_again() {
+    let hook = Hook::start(0).await;
+    let world = world_with(&hook.route("desk", "repeat = \"1h\""), 10).await;
+    let session = world.set_up().await;
+    assert_eq!(silence(&world, &session, &[("user", "wen"), ("destination", "courier*")]).await, StatusCode::SEE_OTHER);
+    world.send(&[attempt(1, "wen", "courier disk")]).await;
+    another_is_told_of(&world, &hook, 2).await;
+    world.send(&[attempt(3, "wen", "elsewhere")]).await;
+    hook.wait_for(2).await;
+    let letter = hook.letters().pop().unwrap();
+    assert_eq!((&letter["event"], &letter["alerts"][0]["user"]), (&"alert.created".into(), &"wen".into()));
+}
+
+#[tokio::test]
 async fn a_silence_that_was_ended_or_is_over_keeps_nothing_back() {
     let hook = Hook::start(0).await;
     let world = world_with(&hook.route("desk", ""), 10).await;
@@ -89,6 +103,7 @@ async fn one_that_says_too_little_or_too_much_is_refused() {
     for (form, expected) in [
         (&[("host", ""), ("hours", "8"), ("reason", "x")][..], "A silence of everything is none"),
         (&[("host", "*"), ("hours", "8"), ("reason", "x")], "A silence of everything is none"),
+        (&[("host", "?*"), ("user", "*?*"), ("hours", "8"), ("reason", "x")], "A silence of everything is none"),
         (&[("host", "scan-["), ("hours", "8"), ("reason", "x")], "is no pattern"),
         (&[("host", "scan-07"), ("hours", ""), ("reason", "x")], "after how many hours"),
         (&[("host", "scan-07"), ("hours", "721"), ("reason", "x")], "1 to 720"),

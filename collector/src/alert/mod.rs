@@ -194,6 +194,15 @@ pub(crate) const SILENT: &str = "agent-silent";
 /// Code of the alert about a policy that was halted on its way.
 pub(crate) const HALTED: &str = "rollout-halted";
 
+/// What only the collector finds: a notice of an agent that says so must not join what was found.
+const OWN: [&str; 5] = [LOST, TAMPERED, JUSTIFIED, SILENT, HALTED];
+
+/// The code of a notice, marked as the agent's word where it is one of the collector's own.
+fn code(notice: &Notice) -> String {
+    let code = line(&notice.code, NAME);
+    if OWN.contains(&code.as_str()) { format!("agent: {code}") } else { code }
+}
+
 /// The group that a record belongs to, if it is one to raise an alert.
 pub(crate) fn group(record: &Record) -> Option<Group> {
     let agent = record.host.agent.clone();
@@ -205,7 +214,7 @@ pub(crate) fn group(record: &Record) -> Option<Group> {
             code: if is_justified(transfer) { JUSTIFIED.into() } else { String::new() },
         }),
         Event::Notice(notice) if notice.severity >= Severity::High => {
-            Some(Group { agent, user: String::new(), program: String::new(), code: line(&notice.code, NAME) })
+            Some(Group { agent, user: String::new(), program: String::new(), code: code(notice) })
         }
         Event::Transfer(_) | Event::Notice(_) => None,
     }
@@ -433,8 +442,9 @@ impl Alert {
     fn add_notice(&mut self, notice: &Notice, leads: bool) {
         self.attempts = self.attempts.saturating_add(notice.count.max(1));
         if leads {
-            self.code = Some(line(&notice.code, NAME));
-            self.title = line(&format!("{} on {}", notice.code, self.host), NAME);
+            let code = code(notice);
+            self.title = line(&format!("{code} on {}", self.host), NAME);
+            self.code = Some(code);
             self.explanation = match &notice.subject {
                 Some(subject) => line(&format!("{} ({subject})", notice.message), EXPLANATION),
                 None => line(&notice.message, EXPLANATION),

@@ -30,6 +30,8 @@ const MOST: usize = 32;
 const ANSWER: usize = 500;
 /// How often it is looked what is due, at least: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(60);
+/// Least time from one look to the next.
+const TURN: Duration = Duration::from_millis(100);
 
 /// Time for the answer to a test.
 const TEST: Duration = Duration::from_secs(40);
@@ -173,6 +175,7 @@ pub(crate) async fn start(
 /// Puts what is due into the outbox, until the server stops.
 async fn tell(store: Store, mut stopped: watch::Receiver<bool>) {
     loop {
+        let next = tokio::time::Instant::now() + TURN;
         let armed = store.armed();
         tokio::pin!(armed);
         armed.as_mut().enable();
@@ -184,6 +187,11 @@ async fn tell(store: Store, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = armed => {}
+            _ = stopped.changed() => return,
+        }
+        // What is armed meanwhile is seen in the next turn.
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
             _ = stopped.changed() => return,
         }
     }
@@ -203,10 +211,10 @@ async fn run(route: Arc<Route>, store: Store, pace: Pace, mut stopped: watch::Re
                         sent = route.send(&message) => sent,
                         _ = stopped.changed() => return,
                     };
-                    match settle(&route, &store, pace, &message, sent).await {
-                        Ok(()) => continue,
-                        Err(error) => pause(&error),
+                    if settle(&route, &store, pace, &message, sent, &mut stopped).await {
+                        continue;
                     }
+                    return;
                 }
             },
             Ok(Due::Later(milliseconds)) => Duration::from_millis(milliseconds).min(LOOK),
@@ -230,23 +238,42 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Notes how an attempt ended, and tries that until it is done: what is not noted would be sent again. Says whether it
+/// was done before the server stops.
 async fn settle(
     route: &Route,
     store: &Store,
     pace: Pace,
     message: &Message,
     sent: Result<String, SendError>,
-) -> Result<(), StoreError> {
+    stopped: &mut watch::Receiver<bool>,
+) -> bool {
     let (route, number) = (&route.name, message.number);
-    let error = match sent {
-        Ok(answer) => return store.delivered(number, answer).await,
-        Err(error) => text::line(&said(&error), ANSWER),
-    };
-    if message.attempts + 1 >= pace.attempts {
-        tracing::error!(route, message = number, error, "a message was given up");
-        return store.undelivered(number, error, None).await;
-    }
-    tracing::warn!(route, message = number, error, "a message did not go and will be tried again");
+    let ended = sent.map_err(|error| text::line(&said(&error), ANSWER));
+    let gives_up = message.attempts + 1 >= pace.attempts;
     let wait = pace.first_retry.saturating_mul(1 << message.attempts.min(20)).min(pace.longest_retry);
-    store.undelivered(number, error, Some(now().saturating_add(milliseconds(wait)))).await
+    match &ended {
+        Ok(_) => {}
+        Err(error) if gives_up => tracing::error!(route, message = number, error, "a message was given up"),
+        Err(error) => {
+            tracing::warn!(route, message = number, error, "a message did not go and will be tried again");
+        }
+    }
+    loop {
+        let noted = match ended.clone() {
+            Ok(answer) => store.delivered(number, answer).await,
+            Err(error) => {
+                let due = (!gives_up).then(|| now().saturating_add(milliseconds(wait)));
+                store.undelivered(number, error, due).await
+            }
+        };
+        let Err(error) = noted else {
+            return true;
+        };
+        let wait = pause(&error);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => return false,
+        }
+    }
 }

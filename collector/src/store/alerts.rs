@@ -257,9 +257,9 @@ impl Groups {
     /// Writes the alerts back, and what routes are to be told of them. Says whether one is.
     pub(super) fn write(self, connection: &Connection, rules: &[Rule]) -> Result<bool, StoreError> {
         let mut armed = false;
-        let lasting = if self.touched.is_empty() { Vec::new() } else { silences::lasting(connection, now())? };
+        let covers = if self.touched.is_empty() { Vec::new() } else { silences::covers(connection, now())? };
         for Touched { mut alert, .. } in self.touched {
-            silences::mark(connection, &lasting, &mut alert)?;
+            silences::mark(connection, &covers, &mut alert)?;
             write(connection, &alert)?;
             if alert.state == State::Open {
                 armed |= routed::arm(connection, rules, &alert)?;

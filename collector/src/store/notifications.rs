@@ -1,11 +1,17 @@
 //! The log of notifications: what was sent by which route, when, and with what answer. It is the outbox, seen from
 //! behind.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::audit::{self, Actor, Kind};
 use super::outbox::{self, Letter, Message, Occasion};
 use super::{Store, StoreError, now};
+
+/// Longest time that somebody waits for a page; reached where a filter fits almost nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How far a notification has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +91,21 @@ pub(crate) struct NotificationFilter {
 impl Store {
     /// Notifications, the newest first.
     pub(crate) async fn notifications(&self, filter: NotificationFilter) -> Result<Vec<Notification>, StoreError> {
-        self.read(move |connection| {
-            let mut query = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM outbox WHERE number < ?1 AND (?2 = '' OR route = ?2) AND (?3 = '' OR state = ?3)
-                 ORDER BY number DESC LIMIT ?4"
-            ))?;
-            let (before, state) = (filter.before.unwrap_or(i64::MAX), filter.state.map_or("", NotificationState::name));
-            let found = query.query_map(params![before, filter.route, state, filter.limit], Notification::read)?;
+        let mut sql = format!("SELECT {COLUMNS} FROM outbox WHERE number < ?");
+        let mut values: Vec<Value> = vec![filter.before.unwrap_or(i64::MAX).into()];
+        if !filter.route.is_empty() {
+            sql.push_str(" AND route = ?");
+            values.push(filter.route.into());
+        }
+        if let Some(state) = filter.state {
+            sql.push_str(" AND state = ?");
+            values.push(state.name().to_owned().into());
+        }
+        sql.push_str(" ORDER BY number DESC LIMIT ?");
+        values.push(i64::from(filter.limit).into());
+        self.read_within(PATIENCE, move |connection| {
+            let mut query = connection.prepare_cached(&sql)?;
+            let found = query.query_map(params_from_iter(values), Notification::read)?;
             Ok(found.collect::<Result<_, _>>()?)
         })
         .await
@@ -101,8 +115,9 @@ impl Store {
     pub(crate) async fn undelivered_of(&self, route: String) -> Result<(u64, u64), StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT (SELECT count(*) FROM outbox WHERE route = ?1 AND state = 'waiting'),
-                        (SELECT count(*) FROM outbox WHERE route = ?1 AND state = 'dead' AND occasion <> 'test')",
+                "SELECT (SELECT count(*) FROM outbox INDEXED BY outbox_waiting WHERE route = ?1 AND state = 'waiting'),
+                        (SELECT count(*) FROM outbox INDEXED BY outbox_dead
+                         WHERE route = ?1 AND state = 'dead' AND occasion <> 'test')",
             )?;
             Ok(query.query_row([route], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })
@@ -112,8 +127,9 @@ impl Store {
     /// How many messages were given up; a test is made anew.
     pub(crate) async fn count_dead(&self) -> Result<u64, StoreError> {
         self.read(|connection| {
-            let mut query =
-                connection.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'dead' AND occasion <> 'test'")?;
+            let mut query = connection.prepare_cached(
+                "SELECT count(*) FROM outbox INDEXED BY outbox_dead WHERE state = 'dead' AND occasion <> 'test'",
+            )?;
             Ok(query.query_row([], |row| row.get(0))?)
         })
         .await

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/silences.sql"),
     include_str!("migrations/policies.sql"),
     include_str!("migrations/judged.sql"),
+    include_str!("migrations/outbox_lists.sql"),
 ];
 
 /// Brings the database to the newest version, each step in a transaction of its own.

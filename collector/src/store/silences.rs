@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::audit::{self, Actor, Kind};
 use super::{Store, StoreError, now};
 use crate::alert::Alert;
-use crate::alert::silence::Silence;
+use crate::alert::silence::{Matcher, Silence};
 
 /// Silences that may last at the same time.
 const MOST: i64 = 100;
@@ -54,15 +54,27 @@ pub(super) fn lasting(connection: &Connection, at: i64) -> Result<Vec<Silenced>,
     Ok(found.collect::<Result<_, _>>()?)
 }
 
+/// A silence that lasts, to be held against alerts.
+pub(super) struct Cover {
+    number: i64,
+    matcher: Matcher,
+}
+
+/// The silences that last at a time, to be held against alerts.
+pub(super) fn covers(connection: &Connection, at: i64) -> Result<Vec<Cover>, StoreError> {
+    let lasting = lasting(connection, at)?;
+    Ok(lasting.into_iter().map(|one| Cover { number: one.number, matcher: Matcher::new(one.silence) }).collect())
+}
+
 /// Says in an alert which silence keeps it back, if one does; says whether that is another than before.
-pub(super) fn mark(connection: &Connection, lasting: &[Silenced], alert: &mut Alert) -> Result<bool, StoreError> {
-    let covering = |one: &&Silenced| one.silence.covers(alert);
+pub(super) fn mark(connection: &Connection, covers: &[Cover], alert: &mut Alert) -> Result<bool, StoreError> {
+    let covering = |one: &&Cover| one.matcher.covers(alert);
     // The one that it is marked with already stays.
-    let by = lasting
+    let by = covers
         .iter()
         .filter(|one| alert.silenced == Some(one.number))
         .find(covering)
-        .or_else(|| lasting.iter().find(covering))
+        .or_else(|| covers.iter().find(covering))
         .map(|one| one.number);
     if by == alert.silenced {
         return Ok(false);

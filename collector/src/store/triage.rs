@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::audit::{self, Actor, Kind};
-use super::{Store, StoreError, alerts, now};
+use super::{Store, StoreError, alerts, now, routed};
 use crate::alert::{Acknowledgement, Alert, Closure, State, Verdict};
 
 /// Views that one user may keep.
@@ -73,14 +73,26 @@ impl Store {
         by: String,
         note: String,
     ) -> Result<usize, StoreError> {
-        self.write(move |connection| {
-            let mut taken = 0;
-            for id in ids {
-                taken += usize::from(triage(connection, id, step, &by, &note)?);
-            }
-            Ok(taken)
-        })
-        .await
+        let rules = std::sync::Arc::clone(&self.rules);
+        let (taken, armed) = self
+            .write(move |connection| {
+                let (mut taken, mut armed) = (0, false);
+                for id in ids {
+                    let Some(alert) = triage(connection, id, step, &by, &note)? else {
+                        continue;
+                    };
+                    taken += 1;
+                    if step == Step::Reopen {
+                        armed |= routed::reopen(connection, &rules, &alert)?;
+                    }
+                }
+                Ok((taken, armed))
+            })
+            .await?;
+        if armed {
+            self.armed.notify_waiters();
+        }
+        Ok(taken)
     }
 
     /// What was done with an alert, oldest first.
@@ -140,13 +152,14 @@ impl Store {
     }
 }
 
-fn triage(connection: &Connection, id: i64, step: Step, by: &str, note: &str) -> Result<bool, StoreError> {
+/// Takes a step with an alert, and gives the alert if it could be taken.
+fn triage(connection: &Connection, id: i64, step: Step, by: &str, note: &str) -> Result<Option<Alert>, StoreError> {
     let Some(mut alert) = alerts::find(connection, id)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let at = now();
     if !step.take(&mut alert, by, at, note) {
-        return Ok(false);
+        return Ok(None);
     }
     alerts::write(connection, &alert)?;
     let verdict = match step {
@@ -161,5 +174,5 @@ fn triage(connection: &Connection, id: i64, step: Step, by: &str, note: &str) ->
         Step::Acknowledge | Step::Reopen => step.name().to_owned(),
     };
     audit::append(connection, &Actor::User(by.into()), Kind::Triage, &format!("alert {id}"), &detail)?;
-    Ok(true)
+    Ok(Some(alert))
 }
