@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
 
+mod agent;
 mod audit;
 mod policy;
 mod sinks;
@@ -106,7 +107,7 @@ There, too, which key policies must be signed with, and when a rollout halts by 
   [policy]
   public-key = \"museum.pub\"
   halt-factor = 3.0          # refused more than so many times as often as before,
-  halt-refused = 10          # and at least so many transfers more,
+  halt-refused = 10          # and at least so many transfers more, at most half of them on one of several,
   halt-hours = 24            # within so long after a workstation has the version
 
 And whether every user of the console must have a second factor:
@@ -126,7 +127,7 @@ And what the reading of a picture that is traced may take:
     /// List the certificates that agents have, and revoke them.
     Agent {
         #[command(subcommand)]
-        command: AgentCommand,
+        command: agent::AgentCommand,
     },
     /// Add, list and disable the console's users, and reset who has lost a password.
     User {
@@ -250,32 +251,6 @@ enum TokenCommand {
     },
 }
 
-#[derive(Subcommand)]
-enum AgentCommand {
-    /// List all certificates that were issued, the newest first.
-    #[command(after_help = "Example:\n  vitrine-collector agent list --data DIR --json")]
-    List {
-        /// The data directory.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Make an agent's certificates worthless at once. It can be enrolled again by a new token.
-    #[command(
-        after_help = "Example:\n  vitrine-collector agent revoke --data DIR --agent 0198c0de-0000-7000-8000-000000000001"
-    )]
-    Revoke {
-        /// The data directory.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// The agent's id: `agent list`, or the console's page of workstations.
-        #[arg(long)]
-        agent: String,
-    },
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleName {
     /// Send records, evidence and heartbeats of one agent.
@@ -337,7 +312,7 @@ async fn command(command: Command) -> Result<u8> {
     match command {
         Command::Serve(serve) => self::serve(serve).await,
         Command::Token { command } => token(command).await,
-        Command::Agent { command } => agent(command).await,
+        Command::Agent { command } => agent::run(command).await,
         Command::User { command } => user::run(command).await,
         Command::Policy { command } => policy::run(command).await,
         Command::Audit { command } => audit::run(command).await,
@@ -448,35 +423,6 @@ async fn token(command: TokenCommand) -> Result<u8> {
                 eprintln!("vitrine-collector: no valid token is named {name:?}; `token list` shows them");
             }
             Ok(if revoked { 0 } else { MISUSE })
-        }
-    }
-}
-
-async fn agent(command: AgentCommand) -> Result<u8> {
-    let mut out = std::io::stdout();
-    match command {
-        AgentCommand::List { data, json } => {
-            let certificates = Store::open_existing(&data)?.certificates().await?;
-            if json {
-                writeln!(out, "{}", serde_json::to_string(&serde_json::json!({"certificates": certificates}))?)?;
-                return Ok(0);
-            }
-            for certificate in certificates {
-                let state = if certificate.revoked.is_some() { "revoked" } else { "valid until" };
-                let until = jiff::Timestamp::from_millisecond(certificate.expires)?;
-                let host = certificate.host.as_deref().unwrap_or("-");
-                writeln!(out, "{} {state} {:.0} {host} (token {})", certificate.agent, until, certificate.token)?;
-            }
-            Ok(0)
-        }
-        AgentCommand::Revoke { data, agent } => {
-            let store = Store::open_existing(&data)?;
-            let revoked = store.revoke_agent(agent.clone()).await?;
-            store.close().await;
-            if revoked == 0 {
-                eprintln!("vitrine-collector: agent {agent:?} has no valid certificate; `agent list` shows them");
-            }
-            Ok(if revoked > 0 { 0 } else { MISUSE })
         }
     }
 }

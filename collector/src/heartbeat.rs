@@ -131,7 +131,7 @@ pub(crate) async fn receive(
     check_agent(&agent.0, &heartbeat.agent)?;
     let committed = collector.store.heartbeat(agent.0, heartbeat).await?;
     // Without them, agents keep what they know of their masters for themselves.
-    let epoch = collector.masters.masters().ok().and_then(|masters| masters.epoch().ok());
+    let epoch = collector.masters.masters().ok().map(|masters| masters.epoch().to_owned());
     Ok(Json(json!({"time": now(), "committed": committed, "masters": epoch})))
 }
 

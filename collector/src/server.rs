@@ -230,7 +230,7 @@ pub(crate) struct Collector {
     pub(crate) data: PathBuf,
     pub(crate) measure: MeasureLimits,
     /// Pictures that are traced at the same time.
-    pub(crate) tracing: Semaphore,
+    pub(crate) tracing: Arc<Semaphore>,
     requests: Semaphore,
     limits: Limits,
 }
@@ -299,7 +299,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         masters: Opening::begin(settings.data.clone()),
         data: settings.data,
         measure: config.measure,
-        tracing: Semaphore::new(2),
+        tracing: Arc::new(Semaphore::new(2)),
         requests: Semaphore::new(settings.limits.requests),
         limits: settings.limits,
     });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use vitrine_fingerprint::{Content, Inside, Kind, Measurement};
+use vitrine_policy::record::Record;
 use vitrine_worker::{MeasureFailed, MeasureLimits, measure};
 
 use crate::alert::text::line;
@@ -16,7 +17,9 @@ use crate::store::{Actor, Store, StoreError, object_key};
 /// Masters that are told of one picture, the most certain first.
 const MASTERS: usize = 20;
 /// Transfers that are told of each, the latest first.
-const TRANSFERS: u32 = 20;
+const TRANSFERS: usize = 20;
+/// Of so many records about files of its name, the latest, those are chosen.
+const RECORDS: u32 = 200;
 /// Pictures inside the file that are traced, too.
 const INSIDE: usize = 200;
 /// Longest text, in characters.
@@ -92,10 +95,12 @@ pub struct Traced {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// What is on record of it, the latest first.
+    /// What is on record of it on those workstations, the latest first.
     pub transfers: Vec<Happened>,
     /// Whether there is more.
     pub more_transfers: bool,
+    /// As recent records of a file of the same name on other workstations.
+    pub elsewhere: usize,
     /// A small JPEG of it.
     #[serde(skip)]
     pub thumbnail: Option<Vec<u8>>,
@@ -225,13 +230,17 @@ impl Found {
     async fn told(self, store: &Store) -> Result<Traced, StoreError> {
         let Found { master: (collection, path), object, agents, inside, origin } = self;
         let key = object_key(&collection, &path);
-        let mut transfers = Vec::new();
-        let mut more_transfers = false;
+        let (mut transfers, mut more_transfers, mut elsewhere) = (Vec::new(), false, 0);
         if let Some((master, ..)) = store.object(key).await? {
-            let shown = move |record: &_| Happened::new(record, key);
-            let happened = store.happened(master.number, i64::MAX, TRANSFERS + 1, shown).await?;
-            more_transfers = happened.len() > TRANSFERS as usize;
-            transfers = happened.into_iter().take(TRANSFERS as usize).filter_map(|(.., what)| what).collect();
+            let holders = agents.clone();
+            // On a workstation that is not known to have this master, a file of its name may be another one.
+            let shown = move |record: &Record| holders.contains(&record.host.agent).then(|| Happened::new(record, key));
+            let happened = store.happened(master.number, i64::MAX, RECORDS, shown).await?;
+            let read = happened.len();
+            let own: Vec<_> = happened.into_iter().filter_map(|(.., own)| own).collect();
+            elsewhere = read - own.len();
+            more_transfers = own.len() > TRANSFERS || read == RECORDS as usize;
+            transfers = own.into_iter().take(TRANSFERS).flatten().collect();
         }
         let mut names = store.host_names(agents.clone()).await?;
         let workstations = agents.into_iter().map(|agent| Workstation { host: names.remove(&agent), agent }).collect();
@@ -252,6 +261,7 @@ impl Found {
             height: found.master.height,
             transfers,
             more_transfers,
+            elsewhere,
             thumbnail,
         })
     }

@@ -40,6 +40,13 @@ fn judged(sequence: u64, policy: &str, refused: bool, attempts: u32) -> Record {
     record(sequence, world::NOON, Event::Transfer(Box::new(transfer)))
 }
 
+/// The same of another workstation, sent with its token.
+async fn send(world: &World, token: &str, agent: &str, mut records: Vec<Record>) {
+    records.iter_mut().for_each(|record| record.host.agent = agent.into());
+    let request = world.client.post(world.url("/v1/records")).bearer_auth(token);
+    good(request.body(lines(&records)).send().await.unwrap()).await;
+}
+
 async fn beat(world: &World, token: &str, agent: &str, policy: &str) {
     let heartbeat = json!({
         "agent": agent, "host": "scan-07", "guard": "gate", "mode": "enforce", "spool_depth": 0, "last_sequence": 0,
@@ -58,7 +65,9 @@ async fn world() -> World {
         run(&world, &["add", file.to_str().unwrap()]);
     }
     beat(&world, &world.agent, AGENT, &policy(1)).await;
-    world.send(&[judged(1, &policy(1), false, 18), judged(2, &policy(1), true, 2)]).await;
+    world
+        .send(&[judged(1, &policy(1), false, 9), judged(2, &policy(1), false, 9), judged(3, &policy(1), true, 2)])
+        .await;
     run(&world, &["roll-out", "--version", "2"]);
     beat(&world, &world.agent, AGENT, &policy(2)).await;
     world
@@ -73,7 +82,9 @@ async fn a_rollout_halts_where_the_share_of_refused_jumps() {
     let world = world().await;
     assert_eq!(rollout(&world)["state"], "running");
     // 12 of 20 where 2 of 20 were refused before: six times as many, and ten more.
-    world.send(&[judged(3, &policy(2), false, 8), judged(4, &policy(2), true, 12)]).await;
+    world
+        .send(&[judged(4, &policy(2), false, 8), judged(5, &policy(2), true, 6), judged(6, &policy(2), true, 6)])
+        .await;
     let alert = until("the halt is told of", async || halted(&world).await).await;
     assert_eq!(
         (&alert["severity"], &alert["kind"], &alert["host"]),
@@ -106,10 +117,33 @@ async fn a_rollout_halts_where_the_share_of_refused_jumps() {
 async fn a_rollout_goes_on_where_as_much_is_refused_as_before_or_by_other_policies() {
     let world = world().await;
     // As before; three times as many, but only four more; and many by the version before, which came late.
-    world.send(&[judged(3, &policy(2), false, 90), judged(4, &policy(2), true, 10)]).await;
-    world.send(&[judged(5, &policy(1), true, 50)]).await;
+    let allowed = (4..13).map(|sequence| judged(sequence, &policy(2), false, 10));
+    world.send(&allowed.chain([judged(13, &policy(2), true, 10)]).collect::<Vec<_>>()).await;
+    world.send(&(14..19).map(|sequence| judged(sequence, &policy(1), true, 10)).collect::<Vec<_>>()).await;
     another_halts(&world).await;
     assert_eq!(rollouts_halted(&world), [2]);
+}
+
+#[tokio::test]
+async fn one_record_does_not_keep_a_rollout_from_halting() {
+    let world = world().await;
+    let allowed = judged(4, &policy(2), false, 1_000_000);
+    world.send(&[allowed, judged(5, &policy(2), true, 10), judged(6, &policy(2), true, 10)]).await;
+    let alert = until("the halt is told of", async || halted(&world).await).await;
+    let told = alert["explanation"].as_str().unwrap();
+    assert!(told.contains("20 of 30 transfers were refused"), "{told}");
+}
+
+#[tokio::test]
+async fn one_workstation_of_several_does_not_halt_a_rollout() {
+    let world = world().await;
+    let token = world::token(world.directory.path(), "other", Role::Agent).await;
+    beat(&world, &token, "other", &policy(2)).await;
+    world.send(&(4..14).map(|sequence| judged(sequence, &policy(2), true, 10)).collect::<Vec<_>>()).await;
+    another_halts(&world).await;
+    assert_eq!(rollouts_halted(&world), [2]);
+    send(&world, &token, "other", vec![judged(1, &policy(2), true, 5)]).await;
+    until("it halts", async || rollouts_halted(&world).contains(&1).then_some(())).await;
 }
 
 fn rollouts_halted(world: &World) -> Vec<i64> {
@@ -129,9 +163,6 @@ async fn another_halts(world: &World) {
     run(world, &["add", file.to_str().unwrap()]);
     run(world, &["roll-out", "--version", "3", "--group", "last"]);
     beat(world, &token, agent, &policy(7)).await;
-    let mut refused = judged(1, &policy(7), true, 100);
-    refused.host.agent = agent.into();
-    let request = world.client.post(world.url("/v1/records")).bearer_auth(&token);
-    good(request.body(lines(&[refused])).send().await.unwrap()).await;
+    send(world, &token, agent, vec![judged(1, &policy(7), true, 10)]).await;
     until("another rollout halts", async || rollouts_halted(world).contains(&2).then_some(())).await;
 }

@@ -4,6 +4,8 @@
 mod world;
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -147,12 +149,21 @@ async fn a_crop_is_traced_to_its_master_by_command_and_by_page() {
     assert_eq!(lab.tell(1, &[lab.line("/srv/other.tif", "another.jpg")]).await, Vec::<Value>::new());
     let request = lab.client.post(lab.url("/v1/records")).bearer_auth(&lab.tokens[0]).body(lines(&[blocked(1)]));
     good(request.send().await.unwrap()).await;
-    let found = world::until("the record is summed up", async || {
+    // Another workstation tells of a file of its own at the same path.
+    let mut foreign = blocked(1);
+    (foreign.host.agent, foreign.host.name) = (OTHER.into(), "scan-08".into());
+    let request = lab.client.post(lab.url("/v1/records")).bearer_auth(&lab.tokens[1]).body(lines(&[foreign]));
+    good(request.send().await.unwrap()).await;
+    let found = world::until("the records are summed up", async || {
         let found = lab.trace("crop.jpg");
-        (!found[0]["transfers"].as_array().unwrap().is_empty()).then_some(found)
+        let transfers = found[0]["transfers"].as_array().unwrap().len();
+        (transfers > 0 && transfers as u64 + found[0]["elsewhere"].as_u64().unwrap() == 2).then_some(found)
     })
     .await;
-    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found.len(), &found[0]["elsewhere"], &found[0]["transfers"][0]["host"]),
+        (1, &json!(1), &json!("scan-07"))
+    );
     assert_eq!((&found[0]["path"], &found[0]["kind"]), (&PATH.into(), &"fragment".into()));
     let transfer = &found[0]["transfers"][0];
     assert_eq!((&transfer["user"], &transfer["destination"]), (&"wen".into(), &"courier disk".into()));
@@ -218,6 +229,18 @@ async fn no_workstation_speaks_for_the_masters_of_another() {
     assert_eq!(lab.hosts("crop.jpg").len(), 2);
     lab.tell(1, &[json!({"path": "/mnt/copy.tif"})]).await;
     assert_eq!(lab.hosts("crop.jpg"), own);
+    // However many copies it says it has, they hide nobody else's.
+    let copies: Vec<_> = (0..150).map(|number| format!("/mnt/{number:03}.tif")).collect();
+    let mut line = lab.line("/mnt/copy.tif", "master.jpg");
+    let told = copies.iter().map(|path| {
+        line["path"] = json!(path);
+        line.clone()
+    });
+    lab.tell(1, &told.collect::<Vec<_>>()).await;
+    let hosts = lab.hosts("crop.jpg");
+    assert!(hosts.len() == 6 && hosts.contains(&own[0]), "{hosts:?}");
+    lab.tell(1, &copies.iter().map(|path| json!({"path": path})).collect::<Vec<_>>()).await;
+    assert_eq!(lab.hosts("crop.jpg"), own);
 
     // What is no master is left out in words, and hinders no other.
     let mut lying = lab.line("/lie.tif", "another.jpg");
@@ -231,6 +254,36 @@ async fn no_workstation_speaks_for_the_masters_of_another() {
     assert!(lab.hosts("another.jpg").contains(&("/good.tif".into(), "scan-08".into())));
     refused(lab.post(0, zstd::encode_all(&vec![b'\n'; 64 << 20][..], 1).unwrap()).await, StatusCode::PAYLOAD_TOO_LARGE)
         .await;
+}
+
+#[tokio::test]
+async fn a_slow_workstation_keeps_no_other_one_out() {
+    let Some(lab) = Lab::new().await else { return };
+    let head = format!(
+        "POST /v1/masters HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Encoding: zstd\r\n\
+         Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n",
+        lab.tokens[0]
+    );
+    world::until("the masters are open", async || {
+        let body = zstd::encode_all(&b"\n"[..], 3).unwrap();
+        (lab.post(1, body).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+    // It waits with its masters until they are asked for: then its request has its place.
+    let mut slow = TcpStream::connect(lab.server.url.strip_prefix("http://").unwrap()).unwrap();
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(slow.try_clone().unwrap()).read_line(&mut answer).unwrap();
+    assert!(answer.contains(" 100 "), "{answer}");
+    assert_eq!(lab.tell(1, &[lab.line(PATH, "master.jpg")]).await, Vec::<Value>::new());
+    let own = zstd::encode_all(lab.line(PATH, "another.jpg").to_string().as_bytes(), 3).unwrap();
+    let why = refused(lab.post(0, own.clone()).await, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(why.contains("of this workstation"), "{why}");
+    drop(slow);
+    world::until("its place is free again", async || {
+        (lab.post(0, own.clone()).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

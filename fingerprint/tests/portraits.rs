@@ -61,6 +61,42 @@ fn a_portrait_recognises_what_its_master_does() {
 }
 
 #[test]
+fn a_portrait_that_comes_twice_is_kept_once_and_goes_whole() {
+    let Some(lab) = Lab::new("a_portrait_that_comes_twice_is_kept_once_and_goes_whole") else { return };
+    let book = portraits(&lab).swap_remove(0);
+    let path = lab.path("elsewhere.db");
+    let elsewhere = Index::open(&path).unwrap();
+    elsewhere.insert_portraits(&[(PathBuf::from("/0"), book.clone()), (PathBuf::from("/0"), book.clone())]).unwrap();
+    assert_eq!((elsewhere.len(), elsewhere.portrait(Path::new("/0")).unwrap()), (1, Some(book)));
+    assert!(elsewhere.remove(Path::new("/0")).unwrap());
+    assert_eq!(elsewhere.len(), 0);
+    drop(elsewhere);
+    let keys = |database: &rusqlite::Connection| database.query_row("SELECT count(*) FROM keys", [], |row| row.get(0));
+    assert_eq!(keys(&rusqlite::Connection::open(&path).unwrap()), Ok(0), "no key stays of what is gone");
+    let again = Index::open(&path).unwrap();
+    assert_eq!((again.len(), again.verify().unwrap()), (0, Vec::new()));
+}
+
+#[test]
+fn of_very_many_with_the_same_pixels_some_are_told_of() {
+    let Some(lab) = Lab::new("of_very_many_with_the_same_pixels_some_are_told_of") else { return };
+    let cover = portraits(&lab).swap_remove(1);
+    let elsewhere = Index::in_memory().unwrap();
+    let many: Vec<_> = (0..400).map(|at| (PathBuf::from(format!("/{at}")), cover.clone())).collect();
+    elsewhere.insert_portraits(&many).unwrap();
+    // By the bytes, and by the pixels in other bytes.
+    lab.run("vips copy cover.tif again.png");
+    for name in ["cover.tif", "again.png"] {
+        let found = elsewhere.find(&lab.look(name).0).unwrap();
+        assert!((200..300).contains(&found.len()), "{name}: {}", found.len());
+        assert_eq!(
+            found.first().map(|found| (found.kind, found.master.path.clone())),
+            Some((Kind::Exact, "/0".into()))
+        );
+    }
+}
+
+#[test]
 fn what_is_no_portrait_is_refused_in_words() {
     let Some(lab) = Lab::new("what_is_no_portrait_is_refused_in_words") else { return };
     let sound = serde_json::to_value(&portraits(&lab)[0]).unwrap();
@@ -89,5 +125,12 @@ fn what_is_no_portrait_is_refused_in_words() {
             let why = refused(&|portrait| portrait.pointer_mut(place).unwrap()[field] = json!(value));
             assert!(why.contains(says), "{field} of {place}: {why}");
         }
+    }
+    for place in ["/whole", "/pages/0"] {
+        let why = refused(&|portrait| {
+            let likeness = portrait.pointer_mut(place).unwrap();
+            (likeness["features"], likeness["picture"]) = (json!(""), json!(""));
+        });
+        assert!(why.contains("a hash without the small picture"), "{place}: {why}");
     }
 }

@@ -91,5 +91,8 @@ fn print_master(out: &mut impl Write, number: usize, master: &Traced) -> Result<
     if master.more_transfers {
         writeln!(out, "   and more: the console's page /objects/{}", master.key)?;
     }
+    if master.elsewhere > 0 {
+        writeln!(out, "   records of a file of the same name on other workstations: {}", master.elsewhere)?;
+    }
     Ok(())
 }

@@ -73,6 +73,7 @@ struct TracedView {
     outline: Option<Outline>,
     history: Vec<HappenedView>,
     more: bool,
+    elsewhere: usize,
 }
 
 /// The part of a master that a picture shows, in the master's pixels.
@@ -131,6 +132,7 @@ impl TracedView {
             thumbnail: master.thumbnail.map(|jpeg| STANDARD.encode(jpeg)),
             history: master.transfers.into_iter().map(|what| HappenedView::new(None, what)).collect(),
             more: master.more_transfers,
+            elsewhere: master.elsewhere,
             key: master.key,
             path: master.path,
             collection: master.collection,
@@ -155,7 +157,7 @@ pub(crate) async fn trace(
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<impl IntoResponse, PageError> {
     let mut form = form.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text(), EXPECTED))?;
-    let _place = collector.tracing.try_acquire().map_err(|_| {
+    let place = Arc::clone(&collector.tracing).try_acquire_owned().map_err(|_| {
         let expected = "the same picture in a minute";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "others trace pictures at this moment", expected).retry_after(20)
     })?;
@@ -175,7 +177,13 @@ pub(crate) async fn trace(
         }
     };
     let by = Actor::User(signed_in.0.user.clone());
-    match find(&collector.store, masters, &collector.measure, by, file, &name).await {
+    let (shared, called) = (Arc::clone(&collector), name.clone());
+    // Goes on where nobody waits for the answer any more, and keeps its place until it ends.
+    let found = tokio::spawn(async move {
+        let _place = place;
+        find(&shared.store, masters, &shared.measure, by, file, &called).await
+    });
+    match found.await.map_err(|_| StoreError::Closed)? {
         Ok(found) => shown(&collector, signed_in, None, Some(FoundView::new(found, name))).await,
         Err(TraceError::Measure(why)) => {
             shown(&collector, signed_in, Some(format!("{name} was not traced: {why}.")), None).await

@@ -7,13 +7,15 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use serde::Serialize;
 
-use super::{MastersError, Told};
+use super::Told;
 
 /// Masters of one workstation, and bytes of their portraits as they are sent.
 const MOST: u64 = 2_000_000;
 const MOST_BYTES: u64 = 128 << 30;
 /// Files that a trace tells of one portrait.
 const HOLDERS: u32 = 100;
+/// And of them of one workstation, so that none hides the others.
+const HOLDERS_OF_AGENT: u32 = 5;
 /// How long one process waits for another's lock.
 const BUSY: Duration = Duration::from_secs(10);
 /// Of the tables below.
@@ -119,18 +121,29 @@ impl Files {
     }
 
     pub(super) fn holders(&self, portrait: &[u8; 32]) -> rusqlite::Result<Vec<Holder>> {
+        // From agent to agent by the index, so that one with very many files costs no more than any other.
         let mut query = self.0.prepare_cached(
-            "SELECT collection, path, object, id FROM file JOIN agent ON number = agent
-             WHERE portrait = ? ORDER BY collection, path, id LIMIT ?",
+            "WITH RECURSIVE one (number) AS (
+                 SELECT min(agent) FROM file WHERE portrait = ?1
+                 UNION ALL
+                 SELECT (SELECT min(agent) FROM file WHERE portrait = ?1 AND agent > one.number) FROM one
+                 WHERE one.number IS NOT NULL LIMIT ?3
+             )
+             SELECT collection, path, object, id FROM one
+             CROSS JOIN agent ON agent.number = one.number CROSS JOIN file ON file.agent = one.number
+             WHERE path IN (
+                 SELECT path FROM file AS own WHERE own.portrait = ?1 AND own.agent = one.number ORDER BY path LIMIT ?2
+             )
+             ORDER BY collection, path, id LIMIT ?3",
         )?;
         let holder = |row: &rusqlite::Row<'_>| {
             Ok(Holder { collection: row.get(0)?, path: row.get(1)?, object: row.get(2)?, agent: row.get(3)? })
         };
-        query.query_map(params![portrait, HOLDERS], holder)?.collect()
+        query.query_map(params![portrait, HOLDERS_OF_AGENT, HOLDERS], holder)?.collect()
     }
 
     /// All that an agent tells of its own masters, or nothing.
-    pub(super) fn take(&mut self, agent: &str, told: &[(usize, Told)]) -> Result<(Refused, Left), MastersError> {
+    pub(super) fn take(&mut self, agent: &str, told: &[(usize, Told)]) -> rusqlite::Result<(Refused, Left)> {
         let tx = self.0.transaction()?;
         tx.execute("INSERT INTO agent (id, masters, bytes) VALUES (?, 0, 0) ON CONFLICT DO NOTHING", [agent])?;
         let (number, mut masters, mut bytes): (i64, u64, u64) =
@@ -147,18 +160,18 @@ impl Files {
                 .query_row(params![number, path], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let free = before.map_or((0, 0), |(_, bytes)| (1, bytes));
-            let Told::Has { collection, object, portrait, bytes: size, .. } = told else {
+            let Told::Has { collection, object, digest, bytes: size, .. } = told else {
                 tx.prepare_cached("DELETE FROM file WHERE agent = ? AND path = ?")?.execute(params![number, path])?;
                 loose.extend(before.map(|(portrait, _)| portrait));
                 (masters, bytes) = (masters.saturating_sub(free.0), bytes.saturating_sub(free.1));
                 continue;
             };
-            let (size, digest) = (*size as u64, *portrait.digest()?.as_bytes());
+            let size = *size as u64;
             let more = (masters.saturating_sub(free.0) + 1, bytes.saturating_sub(free.1) + size);
             if more.0 > MOST || more.1 > MOST_BYTES {
                 let limit = format!("at most {MOST} masters and {} GiB of one workstation are kept", MOST_BYTES >> 30);
                 refused.push((*line, limit));
-                loose.insert(digest);
+                loose.insert(*digest);
                 continue;
             }
             (masters, bytes) = more;

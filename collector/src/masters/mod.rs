@@ -9,16 +9,17 @@
 mod files;
 mod intake;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::Semaphore;
 use vitrine_fingerprint::{Index, IndexError, Match, Measurement, Portrait};
 
 use files::Files;
 pub use files::{Count, Holder};
+use intake::Intake;
 pub(crate) use intake::{MAX_WIRE, receive};
 
 /// The directory, below the data directory.
@@ -46,9 +47,6 @@ pub enum MastersError {
          the directory `masters`, and agents send it again"
     )]
     Files(#[from] rusqlite::Error),
-    /// A portrait cannot be told by its digest.
-    #[error("a portrait cannot be written: {0}")]
-    Portrait(#[from] serde_json::Error),
     /// The directory.
     #[error("{}: {source}", .path.display())]
     Directory {
@@ -62,7 +60,15 @@ pub enum MastersError {
 /// What an agent tells of one of its masters.
 pub(crate) enum Told {
     /// It has it.
-    Has { path: String, collection: String, object: Option<String>, portrait: Box<Portrait>, bytes: usize },
+    Has {
+        path: String,
+        collection: String,
+        object: Option<String>,
+        portrait: Box<Portrait>,
+        /// The portrait's.
+        digest: [u8; 32],
+        bytes: usize,
+    },
     /// It does not have it any more.
     Gone { path: String },
 }
@@ -81,6 +87,7 @@ pub struct Origin {
 pub struct Masters {
     index: Index,
     files: Mutex<Files>,
+    epoch: String,
 }
 
 impl Masters {
@@ -114,7 +121,7 @@ impl Masters {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let index = Index::open(&directory.join(INDEX))?;
         let files = Files::open(&directory.join(FILES))?;
-        let masters = Masters { index, files: Mutex::new(files) };
+        let masters = Masters { epoch: files.epoch()?, index, files: Mutex::new(files) };
         Ok(masters.is_whole()?.then_some(masters))
     }
 
@@ -129,7 +136,7 @@ impl Masters {
         }
         let files = Files::open_read_only(&directory.join(FILES))?;
         let index = Index::open_read_only(&directory.join(INDEX))?;
-        Ok(Masters { index, files: Mutex::new(files) })
+        Ok(Masters { epoch: files.epoch()?, index, files: Mutex::new(files) })
     }
 
     /// Whether every portrait that somebody has is there. One that nobody has is removed.
@@ -158,11 +165,9 @@ impl Masters {
     }
 
     /// What changes when all is begun anew; see the module.
-    ///
-    /// # Errors
-    /// The list cannot be read.
-    pub fn epoch(&self) -> Result<String, MastersError> {
-        Ok(self.files().epoch()?)
+    #[must_use]
+    pub fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// How many there are.
@@ -176,11 +181,11 @@ impl Masters {
     /// Takes what an agent tells of its masters; gives the lines that are not kept, and why. On the disk when it
     /// returns. One caller at a time.
     pub(crate) fn take(&self, agent: &str, told: &[(usize, Told)]) -> Result<Vec<(usize, String)>, MastersError> {
-        let mut new = Vec::new();
+        let (mut new, mut seen) = (Vec::new(), BTreeSet::new());
         for (_, told) in told {
-            if let Told::Has { portrait, .. } = told {
-                let path = place(portrait.digest()?.as_bytes());
-                if self.index.get(&path)?.is_none() {
+            if let Told::Has { portrait, digest, .. } = told {
+                let path = place(digest);
+                if seen.insert(digest) && self.index.get(&path)?.is_none() {
                     new.push((path, (**portrait).clone()));
                 }
             }
@@ -232,8 +237,7 @@ fn digest_of(place: &Path) -> Option<[u8; 32]> {
 /// The masters as a server has them: there once they are opened, which takes a while where they are many.
 pub(crate) struct Opening {
     opened: Arc<OnceLock<Result<Arc<Masters>, String>>>,
-    /// One writes at a time, with one request in memory.
-    intake: Semaphore,
+    intake: Intake,
 }
 
 impl Opening {
@@ -248,7 +252,7 @@ impl Opening {
             }
             let _ = set.set(masters);
         });
-        Opening { opened, intake: Semaphore::new(1) }
+        Opening { opened, intake: Intake::new() }
     }
 
     /// The masters; or in a sentence why there are none.

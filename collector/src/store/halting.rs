@@ -3,9 +3,10 @@
 //! The rule: of the workstations that have the rollout's version in force by it, the share of refused among judged
 //! transfers under that version, within a window after each of them acknowledged it, is set against the share under
 //! whatever they had in the seven days before. The rollout halts where the new share is more than `factor` times the old
-//! one, and at least `refused` transfers more were refused than the old share would have made of as many. A transfer
-//! counts by the policy that its record names, in the minute in which it came in, as often as it was tried. What `audit`
-//! would have refused counts as refused under both.
+//! one, and at least `refused` transfers more were refused than the old share would have made of as many. Where the
+//! rollout has reached more than one workstation, at most half of that number counts of each, so that none halts it
+//! alone. A transfer counts by the policy that its record names, in the minute in which it came in, as often as it was
+//! tried, but at most ten times. What `audit` would have refused counts as refused under both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ const MINUTE: i64 = 60_000;
 const BEFORE: i64 = 7 * 24 * 60;
 /// How long counts are kept, in minutes: longer than a window and the time before it.
 const KEPT: i64 = 60 * 24 * 60;
+/// How often one transfer counts, however often it was tried.
+const TRIED: u32 = 10;
 /// Policies that one batch may count for; the records of an agent name one or two.
 const POLICIES: usize = 16;
 
@@ -55,6 +58,11 @@ fn jumps(limits: &Policies, before: Tally, after: Tally) -> bool {
     refused > limits.halt_factor * expected && refused - expected >= f64::from(limits.halt_refused)
 }
 
+/// How many refused transfers count of each of so many workstations towards the number that it takes to halt.
+fn most_of_each(limits: &Policies, workstations: usize) -> u64 {
+    if workstations > 1 { limits.halt_refused.div_ceil(2).into() } else { u64::MAX }
+}
+
 /// What one batch of records counts for, by the policy that judged.
 #[derive(Default)]
 pub(super) struct Judged(BTreeMap<String, Tally>);
@@ -66,7 +74,7 @@ impl Judged {
         if !text::is_digest(&transfer.policy) || (!is_known && self.0.len() >= POLICIES) {
             return;
         }
-        let judged = u64::from(transfer.attempts.max(1));
+        let judged = u64::from(transfer.attempts.clamp(1, TRIED));
         let refused = if transfer.verdict == Verdict::Block { judged } else { 0 };
         self.0.entry(transfer.policy.clone()).or_default().add(Tally { judged, refused });
     }
@@ -127,12 +135,15 @@ fn found(connection: &Connection, limits: &Policies) -> Result<Vec<Jump>, StoreE
     let shares = rollouts::shares(connection)?;
     for rollout in running {
         let on_it = || shares.iter().filter(|share| share.rollout == Some(rollout.number) && share.has == share.shall);
-        let mut after = Tally::default();
+        let most = most_of_each(limits, on_it().count());
+        let (mut after, mut counted) = (Tally::default(), 0_u64);
         for share in on_it() {
-            after.add(since(connection, &rollout, &share.agent, limits)?);
+            let tally = since(connection, &rollout, &share.agent, limits)?;
+            counted = counted.saturating_add(tally.refused.min(most));
+            after.add(tally);
         }
         // Before that nothing halts, and looking back is dear.
-        if after.refused < u64::from(limits.halt_refused) {
+        if counted < u64::from(limits.halt_refused) {
             continue;
         }
         let mut before = Tally::default();
@@ -219,6 +230,14 @@ mod tests {
             (tally(0, 100), tally(0, 100_000), false),
         ] {
             assert_eq!(jumps(&limits, before, after), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_workstations_none_halts_alone() {
+        for (refused, workstations, expected) in [(10, 1, u64::MAX), (10, 2, 5), (10, 900, 5), (2, 2, 1), (51, 3, 26)] {
+            let limits = Policies { halt_refused: refused, ..Policies::default() };
+            assert_eq!(most_of_each(&limits, workstations), expected, "{refused} of {workstations}");
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Who shall have which version of the policy: groups of workstations, and rollouts that reach more of them by and by.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use globset::GlobBuilder;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -101,7 +105,23 @@ pub(super) struct Share {
 /// A rollout and whom it concerns.
 struct Reach {
     rollout: Rollout,
-    group: Matcher,
+    group: Rc<Members>,
+}
+
+/// The members of a group as they are kept, made into a matcher when it is first asked for.
+struct Members {
+    text: String,
+    matcher: OnceCell<Matcher>,
+}
+
+impl Members {
+    fn new(text: &str) -> Rc<Members> {
+        Rc::new(Members { text: text.to_owned(), matcher: OnceCell::new() })
+    }
+
+    fn has(&self, host: &str, agent: &str) -> bool {
+        self.matcher.get_or_init(|| Matcher::new(&self.text)).has(host, agent)
+    }
 }
 
 /// Tells whether a workstation belongs to a group.
@@ -171,14 +191,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Rollout> {
     })
 }
 
-/// All rollouts, the newest first: what an older one gave counts where no newer one gives anything.
+/// All rollouts, the newest first: what an older one gave counts where no newer one gives anything. Those of one group
+/// share its matcher.
 fn reaches(connection: &Connection) -> Result<Vec<Reach>, StoreError> {
     let mut query = connection.prepare_cached(&format!(
         "SELECT {COLUMNS}, members FROM rollouts JOIN host_groups ON name = host_group ORDER BY number DESC"
     ))?;
+    let mut groups: BTreeMap<String, Rc<Members>> = BTreeMap::new();
     let found = query.query_map([], |row| {
-        let members = row.get_ref(10)?.as_str()?;
-        Ok(Reach { rollout: read(row)?, group: Matcher::new(members) })
+        let (rollout, members) = (read(row)?, row.get_ref(10)?.as_str()?);
+        let group = groups.entry(rollout.group.clone()).or_insert_with(|| Members::new(members));
+        Ok(Reach { group: Rc::clone(group), rollout })
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }
@@ -412,6 +435,29 @@ mod tests {
         {
             assert_eq!(place(agent), expected, "{agent}");
         }
+    }
+
+    #[test]
+    fn patterns_are_read_only_where_a_rollout_may_give() {
+        let rollout = Rollout {
+            number: 1,
+            policy: 7,
+            group: "labs".into(),
+            percentage: 50,
+            state: RolloutState::Running,
+            began: 0,
+            watched: 0,
+            changed: 0,
+            changed_by: String::new(),
+            reason: String::new(),
+            agents: Vec::new(),
+            acknowledged: 0,
+        };
+        let reach = Reach { rollout, group: Members::new("lab-*") };
+        let (early, late) = ("0198c0de-0000-7000-8000-000000000005", "0198c0de-0000-7000-8000-000000000007");
+        assert!(!reach.gives(late, "lab-3", None) && reach.group.matcher.get().is_none());
+        assert!(reach.gives(early, "lab-3", None) && reach.group.matcher.get().is_some());
+        assert!(reach.gives(late, "lab-3", Some(7)) && !reach.gives(early, "scan-3", None));
     }
 
     #[test]

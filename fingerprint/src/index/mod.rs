@@ -21,7 +21,7 @@ use crate::local::UNIT;
 use crate::measure::{Content, Measurement};
 use lookup::Lookup;
 use store::parts::Share;
-use store::{New, Store};
+use store::{New, SAME, Store};
 
 /// So many parts and bytes in common show that a file has bytes of a master: any 256 KiB of it have as many. One
 /// alone may be what a program writes into all its files.
@@ -102,6 +102,7 @@ impl Index {
             let mut lookup = self.writing();
             ids = inserted.masters.iter().map(|id| i64::from(*id)).collect();
             for ((id, key), new) in inserted.keys.iter().zip(new.iter().flatten()) {
+                let Some(key) = key else { continue };
                 lookup.put(*id, *key);
                 if let Some(features) = new.features() {
                     lookup.post(*id, &features.features);
@@ -173,7 +174,7 @@ impl Index {
             _ => None,
         };
         let mut same = Vec::new();
-        for id in self.reading().with_digest(&measurement.digest).into_iter().map(i64::from) {
+        for id in self.reading().with_digest(&measurement.digest).into_iter().take(SAME).map(i64::from) {
             // In memory lie only eight bytes of each digest.
             if self.store.digest(id)? == Some(measurement.digest) {
                 same.push(id);

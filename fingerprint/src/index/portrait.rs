@@ -70,6 +70,9 @@ impl Likeness {
         if self.features.is_empty() != self.picture.is_empty() {
             return Err("of local features and small picture one is missing".into());
         }
+        if self.hash.is_some() && self.picture.is_empty() {
+            return Err("a hash without the small picture that it is compared by".into());
+        }
         if !self.thumbnail.is_empty() && (self.thumbnail.len() > THUMBNAIL || !is_jpeg(&self.thumbnail)) {
             return Err(format!("{} bytes are no thumbnail", self.thumbnail.len()));
         }

@@ -22,6 +22,8 @@ const WHOLE: usize = 8;
 /// votes and features in agreement first.
 const FITTED: usize = 40;
 const COMPARED: usize = 16;
+/// So many times as many candidates are tried where of some there is no picture to compare with.
+const TRIES: usize = 4;
 /// Of two masters found at one place of a picture, the second one counts only with this share of the evidence
 /// of the first, and if no more than so many times as much (and this much) is missing from its correlation: pages
 /// of one book share their lines and scrolls their paper, but one picture is only one of them.
@@ -82,17 +84,19 @@ pub(super) fn search(store: &Store, lookup: &Lookup, fingerprint: &Fingerprint) 
     nearest.sort_by_key(|candidate| candidate.distance);
     let explained =
         |found: &[Found]| found.iter().any(|found| found.coverage.query >= EXPLAINED && found.dissent <= DISSENT);
-    let mut compared = HashSet::new();
+    let (mut tried, mut compared) = (HashSet::new(), 0);
     for Candidate { id, orientation, distance } in nearest {
-        if compared.len() >= WHOLE || distance > CHANCE && explained(&found) {
+        if compared >= WHOLE || tried.len() >= TRIES * WHOLE || distance > CHANCE && explained(&found) {
             break;
         }
-        if !compared.insert(id) {
+        if !tried.insert(id) {
             continue;
         }
+        let Some(master) = small_picture(store, id)? else { continue };
+        compared += 1;
         let view = &views[usize::from(orientation.is_mirrored())];
         let start = view.to_view.then(&orientation.transform());
-        found.extend(view.look(store, id, &start, said)?);
+        found.extend(view.look((id, &master), &start, said));
     }
     let [upright, mirrored] = &views;
     if !explained(&found) {
@@ -119,18 +123,16 @@ impl View {
     }
 
     /// Compares with a master, and notes down what that said.
-    fn look(
-        &self,
-        store: &Store,
-        id: i64,
-        transform: &Transform,
-        said: &mut Said,
-    ) -> Result<Option<Found>, IndexError> {
-        let Some(master) = Grey::from_jpeg(&store.looks(id, Looks::Picture)?) else { return Ok(None) };
-        let Some(agreement) = compare(&self.picture, &master, transform) else { return Ok(None) };
+    fn look(&self, (id, master): (i64, &Grey), transform: &Transform, said: &mut Said) -> Option<Found> {
+        let agreement = compare(&self.picture, master, transform)?;
         said.push((id, agreement.evidence, agreement.correlation));
-        Ok(Found::new(id, agreement, &self.to_view))
+        Found::new(id, agreement, &self.to_view)
     }
+}
+
+/// What is compared of a master; none where it has no looks.
+fn small_picture(store: &Store, id: i64) -> Result<Option<Grey>, IndexError> {
+    Ok(Grey::from_jpeg(&store.looks(id, Looks::Picture)?))
 }
 
 fn by_features(store: &Store, lookup: &Lookup, view: &View, said: &mut Said) -> Result<Vec<Found>, IndexError> {
@@ -143,16 +145,18 @@ fn by_features(store: &Store, lookup: &Lookup, view: &View, said: &mut Said) -> 
     }
     fits.sort_by_key(|(inliers, _, _)| std::cmp::Reverse(*inliers));
     let mut found: Vec<(usize, Found)> = Vec::new();
-    let mut compared = 0;
+    let (mut tried, mut compared) = (0, 0);
     for (inliers, transform, id) in fits {
         let Some(coverage) = Coverage::of(&view.to_view.then(&transform)) else { continue };
         let beaten =
             |(better, found): &(usize, Found)| found.id == id || inliers * 2 < *better && found.takes(&coverage);
-        if compared >= COMPARED || found.iter().any(beaten) {
+        if compared >= COMPARED || tried >= TRIES * COMPARED || found.iter().any(beaten) {
             continue;
         }
+        tried += 1;
+        let Some(master) = small_picture(store, id)? else { continue };
         compared += 1;
-        found.extend(view.look(store, id, &transform, said)?.map(|found| (inliers, found)));
+        found.extend(view.look((id, &master), &transform, said).map(|found| (inliers, found)));
     }
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }

@@ -7,6 +7,7 @@ mod schema;
 mod segments;
 mod verify;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use crate::exact::Digest;
 
 /// How long one connection waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Masters and further pictures with the same bytes or pixels that are told of, the oldest first.
+pub(super) const SAME: usize = 256;
 /// Readers that are kept open.
 const READERS: usize = 4;
 
@@ -48,8 +51,8 @@ pub(super) struct Inserted {
     pub(super) gone: Vec<i64>,
     /// The ids of the masters, in their order.
     pub(super) masters: Vec<u32>,
-    /// Of each master, and then of its further pictures.
-    pub(super) keys: Vec<(u32, Key)>,
+    /// Of each master, and then of its further pictures; none of those that a later one has replaced.
+    pub(super) keys: Vec<(u32, Option<Key>)>,
 }
 
 impl Store {
@@ -174,13 +177,17 @@ impl Store {
                 inserted.gone.extend(gone);
                 let (id, key) = row::insert(&tx, master)?;
                 inserted.masters.push(id);
-                inserted.keys.push((id, key));
+                inserted.keys.push((id, Some(key)));
                 for page in pages {
                     page.belongs_to(id);
-                    inserted.keys.push(row::insert(&tx, page)?);
+                    let (id, key) = row::insert(&tx, page)?;
+                    inserted.keys.push((id, Some(key)));
                 }
             }
-            keys::change(&tx, &inserted.keys.iter().map(|(id, key)| (*id, Some(*key))).collect::<Vec<_>>())?;
+            let gone: HashSet<i64> = inserted.gone.iter().copied().collect();
+            let replaced = inserted.keys.iter_mut().filter(|(id, _)| gone.contains(&i64::from(*id)));
+            replaced.for_each(|(_, key)| *key = None);
+            keys::change(&tx, &inserted.keys)?;
             tx.commit()?;
             Ok(inserted)
         };
@@ -260,7 +267,8 @@ impl Store {
 
     /// The masters and further pictures with these pixels.
     pub(super) fn with_pixels(&self, pixels: &Digest) -> Result<Vec<i64>, IndexError> {
-        let rows = self.read(|connection| Row::select(connection, "pixels = ?1", &[pixels.as_bytes()]))?;
+        let condition = format!("pixels = ?1 ORDER BY id LIMIT {SAME}");
+        let rows = self.read(|connection| Row::select(connection, &condition, &[pixels.as_bytes()]))?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 

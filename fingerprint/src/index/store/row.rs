@@ -232,15 +232,17 @@ impl New {
         std::iter::once(whole).chain(entry.pages.iter().enumerate().map(page)).collect()
     }
 
-    /// What is known by a portrait alone.
+    /// What is known by a portrait alone. It lies on no disk here; a number of its own for each keeps lookups short.
     pub(in super::super) fn portrayed(path: &[u8], bytes: u64, likeness: &Likeness, is_page: bool) -> New {
+        let digest = blake3::hash(path);
+        let number = digest.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
         let row = Row {
             id: 0,
             path: path.to_vec(),
             collection: String::new(),
             object: None,
             device: if is_page { PAGE as i64 } else { 0 },
-            inode: 0,
+            inode: if is_page { 0 } else { number },
             size: bytes as i64,
             mtime_ns: 0,
             digest: likeness.digest,
