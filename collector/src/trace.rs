@@ -190,15 +190,18 @@ struct Found {
     origin: Origin,
 }
 
-/// All masters of the file and of what is inside, each once, by its best match.
+/// All masters of the file and of what is inside, each once, by its best match: that of the file itself, where it has
+/// one, because a crop may carry a preview of all that it was cut from.
 fn search(masters: &Masters, whole: &Measurement, inside: &[Inside]) -> Result<Vec<Found>, MastersError> {
-    let mut origins: Vec<(Option<String>, Origin)> =
-        masters.origins(whole)?.into_iter().map(|origin| (None, origin)).collect();
+    let best_first = |a: &Origin, b: &Origin| b.found.score.total_cmp(&a.found.score);
+    let mut origins: Vec<(Option<String>, Origin)> = Vec::new();
     for one in inside {
         origins.extend(masters.origins(&one.measurement)?.into_iter().map(|origin| (Some(one.path.clone()), origin)));
     }
     // Stable: of those that are as certain, the order of the index stands.
-    origins.sort_by(|(_, a), (_, b)| b.found.score.total_cmp(&a.found.score));
+    origins.sort_by(|(_, a), (_, b)| best_first(a, b));
+    let whole = masters.origins(whole)?.into_iter().map(|origin| (None, origin));
+    let origins = whole.chain(origins);
     let mut found: Vec<Found> = Vec::new();
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (inside, origin) in origins {
@@ -223,6 +226,7 @@ fn search(masters: &Masters, whole: &Measurement, inside: &[Inside]) -> Result<V
             }
         }
     }
+    found.sort_by(|a, b| best_first(&a.origin, &b.origin));
     Ok(found)
 }
 

@@ -88,7 +88,7 @@ fn the_packages_hold_all_that_is_written() {
         for file in files(share.path()) {
             let directory = file.parent().and_then(|parent| parent.strip_prefix(share.path()).ok()).expect("below");
             let below = directory.display();
-            let asset = format!("[\"../target/documents/{program}/{below}/*\", \"usr/share/{below}/\", \"644\"]");
+            let asset = format!("[\"../target/package/{program}/{below}/*\", \"usr/share/{below}/\", \"644\"]");
             assert!(manifest.contains(&asset), "{package}/Cargo.toml lacks {asset}");
         }
     }
