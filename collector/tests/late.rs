@@ -35,7 +35,7 @@ async fn what_nobody_answers_is_escalated_once() {
     world.post(&session, "/triage", &[("step", "acknowledge"), ("id", "1")]).await;
     head.wait_for(1).await;
     assert_eq!(head.told(), [("alert.escalated".to_owned(), vec![2])]);
-    assert_eq!(desk.count(), 3);
+    desk.wait_for(3).await;
     // It goes on, and gets worse: that is told once more to nobody but the desk.
     world.send(&[attempt(4, "mei", Disposition::Failed), attempt(5, "fan", Disposition::Blocked)]).await;
     head.wait_for(2).await;
