@@ -1,0 +1,139 @@
+"""What goes wrong on workstations: each ends with an agent that enforces, and a message that names the thing."""
+
+import ctypes
+import os
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Callable
+
+from machine import (AGENT, PINS, POLICY, SETTINGS, STATE, Copier, Done, check, enforces, notices, shown, wait_until)
+
+DROP_IN = Path("/run/systemd/system/vitrine.service.d/test.conf")
+
+
+def restarted() -> Done:
+    return Done("systemctl", "restart", AGENT, seconds=200)
+
+
+def settings() -> None:
+    """Settings that cannot be used."""
+    good = SETTINGS.read_text()
+    for name, text, mode, word in [
+        ("half-written", good[: len(good) // 2], 0o644, "agent.toml"),
+        ("of an unknown key", good + '[measure]\nsecond = 4\n', 0o644, "second"),
+        ("of a wrong type", 'deadline-ms = "fast"\n' + good, 0o644, "deadline-ms"),
+        ("that everybody can write", good, 0o666, "chmod go-w"),
+    ]:
+        SETTINGS.write_text(text)
+        SETTINGS.chmod(mode)
+        before = len(notices("settings-refused"))
+        restarted()
+        does = wait_until(enforces)
+        told = notices("settings-refused")[before:]
+        check(f"settings {name}: it enforces, and names them", does and told and word in told[-1] and "/etc/vitrine/agent.toml" in told[-1],
+              told or Done("journalctl", "-n", "5", "-u", AGENT))
+    SETTINGS.write_text(good)
+    SETTINGS.chmod(0o644)
+    check("mended settings are used again", restarted() and wait_until(enforces) and shown(AGENT, "NRestarts") == "0")
+
+
+def policy() -> None:
+    """A policy that cannot be used, at a start and while it runs."""
+    good = POLICY.read_text()
+    POLICY.write_text(good[: len(good) // 2])
+    told = wait_until(lambda: notices("policy-refused"))
+    check("a half-written policy changes nothing, and is named", enforces() and told and str(POLICY) in told[-1], told)
+    POLICY.unlink()
+    restarted()
+    told = notices("policy-refused")
+    check("without its policy it starts with the last good one, and names it", wait_until(enforces) and str(POLICY) in told[-1], told[-1:])
+    POLICY.write_text(good)
+    check("the policy is back", wait_until(lambda: enforces() and "policy_error" not in Done("vitrine", "status").text))
+
+
+def state() -> None:
+    """State that is gone, and a root that cannot be written."""
+    Done("systemctl", "stop", AGENT)
+    STATE.rename("/var/lib/vitrine.away")
+    Done("systemctl", "start", AGENT)
+    check("without its state directory it enforces", wait_until(enforces), Done("journalctl", "-n", "5", "-u", AGENT))
+    Done("systemctl", "stop", AGENT)
+    Done("rm", "-rf", STATE)
+    Path("/var/lib/vitrine.away").rename(STATE)
+    Done("systemctl", "start", AGENT)
+    check("with it again, too", wait_until(enforces))
+
+
+def ends() -> None:
+    """The agent is killed, hangs, or is there twice."""
+    before = shown(AGENT, "MainPID")
+    os.kill(int(before), signal.SIGKILL)
+    check("killed, it is started again and enforces", wait_until(lambda: shown(AGENT, "MainPID") not in ("0", before) and enforces()))
+    DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+    DROP_IN.write_text("[Service]\nWatchdogSec=10\n")
+    Done("systemctl", "daemon-reload")
+    restarted()
+    wait_until(enforces)
+    before = shown(AGENT, "MainPID")
+    os.kill(int(before), signal.SIGSTOP)
+    again = wait_until(lambda: shown(AGENT, "MainPID") not in ("0", before) and enforces(), 120)
+    said = Done("journalctl", "-u", AGENT, "-o", "cat").text
+    check("hanging, it is ended by the watchdog, and enforces again", again and "Watchdog timeout" in said, "" if again else said[-500:])
+    DROP_IN.unlink()
+    Done("systemctl", "daemon-reload")
+    second = Done("timeout", "--signal=KILL", "30", "vitrine", "run", "--guard", "watch")
+    check("a second agent is told of the first", second.status != 0 and "another agent" in second.text, second)
+    check("the first one goes on", enforces())
+
+
+def clock() -> None:
+    """The clock is years off when it starts."""
+    now = time.time()
+    for year in [2001, 2060]:
+        Done("date", "--set", f"{year}-01-01")
+        restarted()
+        check(f"in the year {year} it enforces", wait_until(enforces), Done("journalctl", "-n", "3", "-u", AGENT))
+    Done("date", "--set", f"@{now + 60:.0f}")
+    check("and afterwards", restarted() and wait_until(enforces))
+
+
+def no_room() -> None:
+    """The disk is full when it starts."""
+    filled = Path("/var/filled")
+    Done("sh", "-c", f"busybox dd if=/dev/zero of={filled} bs=1M; busybox dd if=/dev/zero of={filled}.more bs=4k; sync")
+    restarted()
+    does = wait_until(enforces, 20) or PINS.exists()
+    check("on a full disk copies are refused", does, Done("journalctl", "-n", "5", "-u", AGENT))
+    for path in [filled, filled.with_name("filled.more")]:
+        path.unlink(missing_ok=True)
+    check("with room again it enforces", wait_until(enforces, 60) or restarted() and wait_until(enforces, 60), Done("journalctl", "-n", "5", "-u", AGENT))
+
+
+def another_shape() -> None:
+    """What an earlier version left has another shape: a map of it takes the place of one of ours, as the next version would find it."""
+    Done("systemctl", "stop", AGENT)
+    place = PINS / "maps/counters"
+    place.unlink()
+    # bpf(2): BPF_MAP_CREATE of an array of three entries of 12 bytes, BPF_OBJ_PIN.
+    bpf = lambda command, attributes: ctypes.CDLL(None, use_errno=True).syscall(321, command, ctypes.create_string_buffer(attributes, 128), 128)
+    made = bpf(0, struct.pack("<5I", 2, 4, 12, 3, 0))
+    name = ctypes.create_string_buffer(str(place).encode())
+    pinned = bpf(6, struct.pack("<QI", ctypes.addressof(name), made))
+    # A program that ours does not have: its own link, by a second name.
+    stranger = PINS / "links/of_an_earlier_version"
+    os.link(PINS / "links/file_open", stranger)
+    Done("systemctl", "start", AGENT)
+    does = wait_until(enforces)
+    check("after a version whose maps have another shape it enforces", pinned == 0 and does and not stranger.exists(),
+          f"pinned {pinned}; {'' if does else Done('journalctl', '-n', '5', '-u', AGENT)}")
+
+
+def main(masters: list[str]) -> None:
+    copier = Copier(masters)
+    for fault in [another_shape, settings, policy, ends, state, clock, no_room]:
+        fault: Callable[[], None]
+        fault()
+    counted = copier.end()
+    check("no copy went out in all of this", counted["arrived"] == 0 and counted["tried"] > 100, counted)
