@@ -209,6 +209,8 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
     let thumbnail =
         own_picture.or_else(|| masters.first().filter(|_| is_master).and_then(|master| master.thumbnail.clone()));
     let justification = justification(&seen).cloned().map(Box::new);
+    let is_refused = seen.decision.verdict == Verdict::Block;
+    let severity = if is_refused { policy.severity(&seen.facts.attempt) } else { None };
     let destination = target(&seen.facts.attempt).map(|target| record::Destination {
         name: match &seen.decision.rule {
             Rule::Ceiling { destination }
@@ -255,6 +257,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         destination,
         attempts: 1,
         justification,
+        severity,
     }
 }
 
@@ -285,5 +288,72 @@ pub(crate) fn disposition(decision: &Decision, denied: Disposition) -> Dispositi
         (_, vitrine_policy::decision::Answer::Deny) => denied,
         (Verdict::Block, _) => Disposition::WouldBlock,
         _ => Disposition::Allowed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vitrine_policy::Policy;
+    use vitrine_policy::record::Severity;
+
+    use super::*;
+    use crate::config::SpoolLimits;
+    use crate::identify::destination::Destinations;
+
+    const POLICY: &str = "version = 1\nmode = \"enforce\"\n\
+        [[collection]]\nname = \"papers\"\npaths = [\"/m/papers\"]\nseverity = \"low\"\n\
+        [[collection]]\nname = \"treasures\"\npaths = [\"/m/treasures\"]\nseverity = \"critical\"\n\
+        [[collection]]\nname = \"scans\"\npaths = [\"/m/scans\"]\n\
+        [[destination]]\nname = \"website\"\npaths = [\"/web\"]\nceiling = \"none\"\n\
+        [[destination]]\nname = \"archive\"\npaths = [\"/archive\"]\nceiling = \"master\"\nseverity = \"critical\"\n";
+
+    /// What is recorded of a master that arrives somewhere, as this policy judges it.
+    fn recorded(policy: &str, master: &str, to: &str) -> Transfer {
+        let state = tempfile::tempdir().unwrap();
+        let agent = uuid::Uuid::from_u128(7).to_string();
+        let host = record::Host { agent, name: "scan-01".into(), agent_version: "0.1.0".into() };
+        let spool = Spool::open(state.path(), host, SpoolLimits::default()).unwrap();
+        let index = Index::open(&state.path().join("index.db")).unwrap();
+        let policy = Arc::new(Policy::parse("policy.toml", policy).unwrap());
+        let destinations = Arc::new(Destinations::read(policy.clone()).unwrap());
+        let known = Arc::new(Known::master(Path::new(master), policy.master_tier()));
+        let destination = facts::Destination::Path { path: to.into(), mount: None };
+        let attempt = Attempt::Transfer { label: known.label(), destination, history: facts::History::default() };
+        let facts = Facts { program: facts::Program::default(), attempt };
+        let decision = vitrine_policy::judge(&policy, &facts);
+        let seen = Seen {
+            operation: Operation::Arrive,
+            guard: "gate",
+            facts,
+            disposition: disposition(&decision, Disposition::Quarantined),
+            decision,
+            processes: Vec::new(),
+            login: None,
+            known,
+            snapshot: Arc::new(Snapshot { policy, digest: String::new(), destinations, programs: Arc::default() }),
+            bytes_arrived: None,
+            sent: Vec::new(),
+            remark: None,
+        };
+        transfer(seen, &spool, &index)
+    }
+
+    #[test]
+    fn a_record_is_as_severe_as_the_policy_says() {
+        let audit = POLICY.replace("enforce", "audit");
+        let (paper, treasure, scan) = ("/m/papers/1.tif", "/m/treasures/1.tif", "/m/scans/1.tif");
+        for (policy, master, to, said, expected) in [
+            (POLICY, paper, "/web/1.tif", Some(Severity::Low), Severity::Low),
+            (POLICY, treasure, "/web/1.tif", Some(Severity::Critical), Severity::Critical),
+            (POLICY, scan, "/web/1.tif", None, Severity::High),
+            (audit.as_str(), treasure, "/web/1.tif", Some(Severity::Critical), Severity::High),
+            (audit.as_str(), scan, "/web/1.tif", None, Severity::Medium),
+            // It says nothing of what is allowed.
+            (POLICY, treasure, "/archive/1.tif", None, Severity::Informational),
+        ] {
+            let transfer = recorded(policy, master, to);
+            assert_eq!(transfer.severity, said, "{master} to {to}");
+            assert_eq!(Event::Transfer(Box::new(transfer)).severity(), expected, "{master} to {to}");
+        }
     }
 }

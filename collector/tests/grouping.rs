@@ -87,6 +87,41 @@ async fn each_route_is_told_of_what_it_takes() {
 }
 
 #[tokio::test]
+async fn an_alert_is_as_severe_as_the_policy_of_its_workstation_says() {
+    let (all, worst) = (Hook::start(0).await, Hook::start(0).await);
+    let world = world_with(&[all.route("all", ""), worst.route("worst", "severity = \"critical\"")].concat(), 10).await;
+    let said = |number: u64, disposition: Disposition, severity: Option<Severity>| {
+        attempt(number, |transfer| {
+            transfer.user.as_mut().unwrap().name = format!("user{number}");
+            (transfer.disposition, transfer.severity) = (disposition, severity);
+        })
+    };
+    world
+        .send(&[
+            said(1, Disposition::Blocked, Some(Severity::Critical)),
+            said(2, Disposition::Quarantined, Some(Severity::Medium)),
+            // Of these two there is a record, and no alert.
+            said(3, Disposition::Blocked, Some(Severity::Low)),
+            said(4, Disposition::WouldBlock, Some(Severity::Medium)),
+            said(5, Disposition::WouldBlock, Some(Severity::Critical)),
+            said(6, Disposition::WouldBlock, None),
+            said(7, Disposition::Undone, None),
+        ])
+        .await;
+    all.wait_for(5).await;
+    let alerts = world.alerts().await;
+    let mut found: Vec<_> =
+        alerts.iter().map(|alert| (alert["user"].as_str().unwrap(), alert["severity"].as_str().unwrap())).collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [("user1", "critical"), ("user2", "medium"), ("user5", "high"), ("user6", "medium"), ("user7", "high")]
+    );
+    worst.wait_for(1).await;
+    assert_eq!(worst.told(), [told("alert.created", &[1])]);
+}
+
+#[tokio::test]
 async fn what_one_user_tries_about_one_destination_is_one_message_at_a_time() {
     let hook = Hook::start(0).await;
     let world = world_with(&hook.route("desk", "group-interval = \"1h\""), 10).await;

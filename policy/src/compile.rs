@@ -13,6 +13,7 @@ use crate::matcher::host::HostPattern;
 use crate::matcher::path::{PathPattern, names};
 use crate::matcher::{DestinationEntry, Share, UsbPattern, parse_destination, usb_id};
 use crate::policy::{Collection, ELSEWHERE, MASTER, NONE, Policy, ProgramEntry, TierEntry, Trust};
+use crate::record::Severity;
 
 /// Most memory of one compiled regular expression, in bytes.
 const REGEX_BYTES: usize = 1024 * 1024;
@@ -244,6 +245,21 @@ impl Compiler<'_> {
         }
     }
 
+    fn severity(&mut self, at: &At<String>) -> Option<Severity> {
+        match at.value.as_str() {
+            "low" => Some(Severity::Low),
+            "medium" => Some(Severity::Medium),
+            "high" => Some(Severity::High),
+            "critical" => Some(Severity::Critical),
+            other => {
+                let near = self.mistakes.nearest(other, ["low", "medium", "high", "critical"]);
+                let mistake = Mistake::at(&at.span, format!("unknown severity `{other}`"));
+                self.mistakes.add(mistake.expected("`low`, `medium`, `high` or `critical`").suggest(near));
+                None
+            }
+        }
+    }
+
     fn program_names(&self) -> Vec<String> {
         let names = self.document.programs.iter().map(|program| program.name.value.clone());
         names.filter(|name| !name.is_empty()).collect()
@@ -266,7 +282,8 @@ impl Compiler<'_> {
             });
             let endings = collection.include.as_ref().and_then(|patterns| patterns.iter().map(ending).collect());
             let name = collection.name.value.clone();
-            collections.push(Collection { name, opened_by, roots, include, endings, object });
+            let severity = collection.severity.as_ref().and_then(|severity| self.severity(severity));
+            collections.push(Collection { name, opened_by, severity, roots, include, endings, object });
         }
         collections
     }
@@ -338,6 +355,7 @@ impl Compiler<'_> {
                 justify: entry.justify,
                 max_objects_per_day: entry.max_objects_per_day,
                 max_coverage: entry.max_coverage,
+                severity: entry.severity.as_ref().and_then(|severity| self.severity(severity)),
             };
             destinations.push(destination);
         }

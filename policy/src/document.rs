@@ -42,6 +42,7 @@ pub(crate) struct Collection {
     pub(crate) include: Option<Vec<At<String>>>,
     pub(crate) object: Option<At<String>>,
     pub(crate) opened_by: Option<Vec<At<String>>>,
+    pub(crate) severity: Option<At<String>>,
 }
 
 /// `[[tier]]`
@@ -68,6 +69,7 @@ pub(crate) struct Destination {
     pub(crate) justify: Option<Duration>,
     pub(crate) max_objects_per_day: Option<u32>,
     pub(crate) max_coverage: Option<f64>,
+    pub(crate) severity: Option<At<String>>,
 }
 
 /// One entry of `usb`.
@@ -113,6 +115,7 @@ pub(crate) enum Case {
 
 const A_NAME: &str = "a name in quotes";
 const DIRECTORIES: &str = "a list of absolute paths in quotes";
+const A_SEVERITY: &str = "`\"low\"`, `\"medium\"`, `\"high\"` or `\"critical\"`";
 
 /// Reads the file as far as it can be read, noting every mistake.
 pub(crate) fn read(text: &str, mistakes: &mut Mistakes) -> Document {
@@ -180,7 +183,7 @@ fn name(section: &Section<'_>, mistakes: &mut Mistakes) -> At<String> {
 }
 
 fn collections(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Collection> {
-    let keys = ["name", "paths", "include", "object", "opened-by"];
+    let keys = ["name", "paths", "include", "object", "opened-by", "severity"];
     let mut collections = Vec::new();
     for section in root.tables("collection", "[[collection]]", &keys, mistakes) {
         if section.value("paths").is_none() {
@@ -196,6 +199,7 @@ fn collections(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Collection> {
                 "a list of program names; leave the key out for \"anybody may read\"",
                 mistakes,
             ),
+            severity: section.string("severity", A_SEVERITY, mistakes),
         });
     }
     collections
@@ -223,7 +227,7 @@ fn tiers(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Tier> {
 
 fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination> {
     let places = ["hosts", "mounts", "paths", "shares", "usb"];
-    let rules = ["ceiling", "justify", "max-objects-per-day", "max-coverage"];
+    let rules = ["ceiling", "justify", "max-objects-per-day", "max-coverage", "severity"];
     let keys = [&["name"], places.as_slice(), rules.as_slice()].concat();
     let mut destinations = Vec::new();
     for section in root.tables("destination", "[[destination]]", &keys, mistakes) {
@@ -245,6 +249,7 @@ fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination>
                 .integer("max-objects-per-day", 1..=1_000_000, mistakes)
                 .map(|objects| objects.value),
             max_coverage: section.number("max-coverage", 1.0, mistakes).map(|coverage| coverage.value),
+            severity: section.string("severity", A_SEVERITY, mistakes),
         });
     }
     destinations

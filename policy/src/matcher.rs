@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::facts::{Ceiling, Destination, Mount, Usb};
+use crate::record::Severity;
 pub use host::{HostPattern, Hosts};
 pub use path::PathPattern;
 
@@ -39,6 +40,8 @@ pub struct DestinationEntry {
     pub max_objects_per_day: Option<u32>,
     /// Largest share of one master's area, summed over fragments (0.0 to 1.0).
     pub max_coverage: Option<f64>,
+    /// How grave a refused transfer there is; none: as its masters' collections say.
+    pub severity: Option<Severity>,
 }
 
 /// The source of a network file system.
@@ -178,17 +181,19 @@ impl DestinationEntry {
         paths.chain(mounts).chain(shares).chain(disks).max()
     }
 
-    /// `Greater` where this entry lets less through than `other`.
+    /// `Greater` where this entry lets less through than `other`; of two that let the same through, the graver one.
     fn strictness(&self, other: &DestinationEntry) -> Ordering {
         let justify = |entry: &DestinationEntry| entry.justify.map(Reverse);
         let objects = |entry: &DestinationEntry| entry.max_objects_per_day.unwrap_or(u32::MAX);
         let coverage = |entry: &DestinationEntry| entry.max_coverage.unwrap_or(f64::INFINITY);
+        let grave = |entry: &DestinationEntry| (entry.severity.unwrap_or(Severity::REFUSED), entry.severity);
         other
             .ceiling
             .cmp(&self.ceiling)
             .then_with(|| justify(self).cmp(&justify(other)))
             .then_with(|| objects(other).cmp(&objects(self)))
             .then_with(|| coverage(other).total_cmp(&coverage(self)))
+            .then_with(|| grave(self).cmp(&grave(other)))
     }
 }
 

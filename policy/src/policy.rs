@@ -8,9 +8,10 @@ use regex::Regex;
 use crate::cases::Test;
 use crate::decision::Mode;
 use crate::diagnostic::Diagnostics;
-use crate::facts::{Ceiling, Destination, Measure, Tier};
+use crate::facts::{Attempt, Ceiling, Destination, Label, Measure, Origin, Tier};
 use crate::matcher::path::{lower, parts};
 use crate::matcher::{DestinationEntry, PathPattern, most_specific};
+use crate::record::{self, Severity};
 
 /// Name of the tier above the last that a policy names.
 pub const MASTER: &str = "master";
@@ -49,6 +50,8 @@ pub struct Collection {
     pub name: String,
     /// The programs that may open its masters; none: anybody may.
     pub opened_by: Option<Vec<String>>,
+    /// How grave a refused transfer of its masters is; none: as its destination says.
+    pub severity: Option<Severity>,
     pub(crate) roots: Vec<PathPattern>,
     pub(crate) include: Option<GlobSet>,
     pub(crate) endings: Option<Vec<String>>,
@@ -283,10 +286,45 @@ impl Policy {
         self.destination_of(destination).map_or(self.elsewhere, |entry| entry.ceiling)
     }
 
+    /// How grave it is if this attempt is refused: the higher of what the collection of a master and the destination
+    /// say, and of several masters the gravest, nothing said being [`Severity::REFUSED`]; none where nothing is said of
+    /// any. A label that was inherited, or that names as many masters as one can, may hide others, and the user can
+    /// choose which: it counts as what is said of the gravest collection, up to [`Severity::REFUSED`].
+    #[must_use]
+    pub fn severity(&self, attempt: &Attempt) -> Option<Severity> {
+        let (label, destination) = match attempt {
+            Attempt::Open { collection, .. } => return self.collection(collection)?.severity,
+            Attempt::Transfer { label, destination, .. } => (label, destination),
+        };
+        let there = self.destination_of(destination).and_then(|entry| entry.severity);
+        let said = |collection: Option<&Collection>| collection.and_then(|collection| collection.severity).max(there);
+        let named = label.masters.iter().map(|master| said(record::path(master).and_then(|path| self.home_of(&path))));
+        let named = gravest(named).or(there)?;
+        let is_all = label.origin == Origin::Measured && label.masters.len() < Label::MASTERS;
+        let others = gravest(self.collections.iter().map(|collection| said(Some(collection))));
+        let others = others.filter(|_| !is_all).map(|others| others.min(Severity::REFUSED));
+        Some(named).max(others)
+    }
+
+    /// The collection of a master. The raw disk below a collection is known by its directory.
+    fn home_of(&self, master: &Path) -> Option<&Collection> {
+        let below = || self.collections.iter().find(|collection| collection.covers_dir(master));
+        self.collection_of(master).or_else(below)
+    }
+
     /// The directories and mount points that destinations name, to be watched.
     pub fn destination_paths(&self) -> impl Iterator<Item = &PathPattern> {
         self.destinations.iter().flat_map(|entry| entry.paths.iter().chain(&entry.mounts))
     }
+}
+
+/// The gravest of all, nothing said being [`Severity::REFUSED`]; none where nothing is said of any.
+fn gravest(said: impl Iterator<Item = Option<Severity>>) -> Option<Severity> {
+    let graver = |one: Option<Severity>, other: Option<Severity>| match (one, other) {
+        (None, None) => None,
+        _ => Some(one.unwrap_or(Severity::REFUSED).max(other.unwrap_or(Severity::REFUSED))),
+    };
+    said.reduce(graver).flatten()
 }
 
 /// The rank of the tier at `index`; a policy has far fewer than 256 of them.

@@ -143,6 +143,10 @@ pub struct Transfer {
     /// The user's word by which it was allowed; none where none was needed or given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<Box<Justification>>,
+    /// How grave the policy says that it is where this is refused; none where it says nothing, and of what is allowed.
+    /// Collectors that do not know the field refuse a record that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 /// One process of a lineage.
@@ -296,6 +300,21 @@ pub enum Severity {
     Critical = 5,
 }
 
+impl Severity {
+    /// That of a refused transfer of which the policy says nothing.
+    pub const REFUSED: Severity = Severity::High;
+
+    /// One step less: that of what `enforce` would have refused. Nothing is less than low.
+    fn in_audit(self) -> Severity {
+        match self {
+            Severity::Critical => Severity::High,
+            Severity::High => Severity::Medium,
+            Severity::Medium | Severity::Low => Severity::Low,
+            Severity::Informational => Severity::Informational,
+        }
+    }
+}
+
 /// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -311,15 +330,16 @@ pub enum WireError {
 }
 
 impl Event {
-    /// How bad it is: the class by which a full spool gives way, lowest first.
+    /// How bad it is: the class by which a full spool gives way, lowest first. The policy says it of what is refused
+    /// alone; what should have been and went through is critical, whatever it says.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
             Event::Notice(notice) => notice.severity,
             Event::Transfer(transfer) => match transfer.disposition {
                 Disposition::Failed => Severity::Critical,
-                Disposition::Blocked | Disposition::Undone | Disposition::Quarantined => Severity::High,
-                Disposition::WouldBlock => Severity::Medium,
+                Disposition::Blocked | Disposition::Undone | Disposition::Quarantined => transfer.refused(),
+                Disposition::WouldBlock => transfer.refused().in_audit(),
                 Disposition::Allowed if transfer.verdict == Verdict::Allow => Severity::Informational,
                 // Somebody may want to read the reason soon.
                 Disposition::Allowed if transfer.verdict == Verdict::AllowJustified => Severity::Medium,
@@ -330,6 +350,11 @@ impl Event {
 }
 
 impl Transfer {
+    /// How grave it is that this was refused.
+    fn refused(&self) -> Severity {
+        self.severity.unwrap_or(Severity::REFUSED)
+    }
+
     /// One line for a list or a subject: program, file, destination and outcome.
     #[must_use]
     pub fn title(&self) -> String {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use unicode_width::UnicodeWidthStr;
+use vitrine_policy::record::Severity;
 use vitrine_policy::{Diagnostics, MAX_BYTES, Policy};
 
 const MUSEUM: &str = include_str!("../examples/museum.toml");
@@ -70,6 +71,31 @@ fn the_time_of_a_reason_is_checked() {
         let told: Vec<String> = mistakes(&text).mistakes.into_iter().map(|mistake| mistake.message).collect();
         assert_eq!(told, [expected], "{written}");
     }
+}
+
+#[test]
+fn an_unknown_severity_is_pointed_at_with_the_nearest_one() {
+    let policy = |collection: &str, destination: &str| {
+        format!(
+            "version = 1\nmode = \"enforce\"\n[[collection]]\nname = \"m\"\npaths = [\"/m\"]\nseverity = {collection}\n\
+             [[destination]]\nname = \"d\"\npaths = [\"/d\"]\nceiling = \"none\"\nseverity = {destination}\n"
+        )
+    };
+    assert_eq!(
+        mistakes(&policy("\"critcal\"", "\"informational\"")).to_string(),
+        "policy.toml:6:12: unknown severity `critcal`\n    severity = \"critcal\"\n               ^^^^^^^^^\n    \
+         expected: `low`, `medium`, `high` or `critical`\n    did you mean `critical`?\n\
+         policy.toml:11:12: unknown severity `informational`\n    severity = \"informational\"\n               \
+         ^^^^^^^^^^^^^^^\n    expected: `low`, `medium`, `high` or `critical`\n"
+    );
+    let found = mistakes(&policy("[]", "\"\""));
+    let told: Vec<_> = found.mistakes.iter().map(|mistake| (mistake.line, mistake.message.as_str())).collect();
+    assert_eq!(told, [(6, "`severity` has a list"), (11, "`severity` is empty")]);
+    let fine = Policy::parse("policy.toml", &policy("\"low\"", "\"critical\"")).expect("a policy");
+    let said = (fine.collections[0].severity, fine.destinations[0].severity);
+    assert_eq!(said, (Some(Severity::Low), Some(Severity::Critical)));
+    let museum = Policy::parse("policy.toml", MUSEUM).expect("a policy");
+    assert!(museum.collections.iter().all(|collection| collection.severity.is_none()), "who says nothing");
 }
 
 #[test]

@@ -56,6 +56,8 @@ fn entry() -> impl Strategy<Value = Entry> {
         Just("justify = { minutes = 0.5 }\n".to_owned()),
         Just("max-coverage = 0.5\n".to_owned()),
         Just("max-objects-per-day = 3\n".to_owned()),
+        Just("severity = \"low\"\n".to_owned()),
+        Just("severity = \"high\"\n".to_owned()),
     ];
     (key, 0..CEILINGS.len(), extra).prop_map(|(key, ceiling, extra)| Entry { key, ceiling, extra })
 }
@@ -185,6 +187,7 @@ proptest! {
         let backwards = policy("enforce", elsewhere, &entries.into_iter().rev().collect::<Vec<_>>());
         prop_assert_eq!(forwards.ceiling_of(&to), backwards.ceiling_of(&to));
         prop_assert_eq!(judge(&forwards, &facts).verdict, judge(&backwards, &facts).verdict);
+        prop_assert_eq!(forwards.severity(&facts.attempt), backwards.severity(&facts.attempt));
     }
 
     #[test]

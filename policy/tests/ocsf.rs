@@ -74,6 +74,7 @@ fn full() -> Transfer {
         }),
         attempts: 3,
         justification: None,
+        severity: None,
     }
 }
 

@@ -62,6 +62,7 @@ fn recorded(policy: &Policy, digest: &str, tier: &str, destination: &facts::Dest
         }),
         attempts: 2,
         justification: None,
+        severity: None,
     }
 }
 

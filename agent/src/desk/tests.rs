@@ -48,6 +48,7 @@ fn refused(uid: Option<u32>, file: &str, to: &str, ceiling: &str) -> Transfer {
         }),
         attempts: 1,
         justification: None,
+        severity: None,
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn transfer() -> Transfer {
         destination: None,
         attempts: 1,
         justification: None,
+        severity: None,
     }
 }
 

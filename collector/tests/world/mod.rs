@@ -274,6 +274,7 @@ pub fn transfer() -> Transfer {
         }),
         attempts: 1,
         justification: None,
+        severity: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vitrine_policy::decision::{Answer, Verdict};
-use vitrine_policy::facts::{Attempt, Destination, Facts, History};
+use vitrine_policy::facts::{Attempt, Destination, Facts, History, Label};
 use vitrine_policy::judge;
 use vitrine_policy::record::{Disposition, Operation};
 
@@ -114,14 +114,17 @@ impl Moved<'_> {
         let path = &self.new.path;
         let Ok(stat) = Stat::located(self.new) else { return };
         let Some(destination) = self.snapshot.destinations.of(path, Some(stat.file.device)) else { return };
-        let mut highest: Option<Arc<Known>> = None;
+        let mut highest: Option<(Arc<Known>, Label)> = None;
         each_below(self.new, |stat, path| {
-            let known = self.label(stat, path);
-            if known.as_ref().map(|known| known.tier) > highest.as_ref().map(|highest| highest.tier) {
-                highest = known;
-            }
+            let Some(known) = self.label(stat, path) else { return };
+            let label = known.label();
+            highest = Some(match highest.take() {
+                Some((highest, all)) if highest.tier >= known.tier => (highest, all.join(&label)),
+                Some((_, all)) => (known, all.join(&label)),
+                None => (known, label),
+            });
         });
-        let Some(known) = highest else { return };
+        let Some((known, label)) = highest else { return };
         // Within one destination nothing goes anywhere.
         let from = self.old.and_then(|old| self.snapshot.destinations.of(&old.path, Some(stat.file.device)));
         let entry = |to: &Destination| self.snapshot.policy.destination_of(to).map(|entry| entry.name.clone());
@@ -134,7 +137,8 @@ impl Moved<'_> {
         let windows = self.windows(actor.as_ref(), &destination);
         let justification = windows.first().map(|(_, window)| Box::new(window.given.clone()));
         let history = History { justification, objects_today, ..History::default() };
-        let attempt = Attempt::Transfer { label: known.label(), destination, history };
+        // The severity is that of all that a directory brings there, the record tells of one file.
+        let attempt = Attempt::Transfer { label, destination, history };
         let facts = Facts { program, attempt };
         let decision = judge(&self.snapshot.policy, &facts);
         if decision.verdict == Verdict::AllowJustified {
