@@ -13,6 +13,7 @@ from world import Lab, need
 
 GIBIBYTE = 1 << 30
 LARGE = 24
+UNCHANGED = 10_000
 
 
 def blake3(lab: Lab, pairs: int) -> Iterator[Row]:
@@ -79,6 +80,16 @@ def index(lab: Lab, pairs: int) -> Iterator[Row]:
     what = "index of 24-megapixel JPEGs, against vipsthumbnail"
     yield Row(what, "/s", samples["vitrine"], samples["vips"], target)
     yield Row("  by processor time", "/s", processors["vitrine"], processors["vips"])
+
+
+def unchanged(lab: Lab, pairs: int) -> Iterator[Row]:
+    """Again over what is in the index: looked at, not read."""
+    build = [lab.program("vitrine"), "index", "build", pictures.tiny(UNCHANGED), "--index", lab.root / "tiny.db"]
+    spend(build)
+    samples = [spend(build).seconds for _ in range(pairs)]
+    for left in lab.root.glob("tiny.db*"):
+        left.unlink()
+    yield Row(f"{UNCHANGED:,} unchanged files looked at again", "s", samples, target="<= 1 s")
 
 
 def peak(lab: Lab, command: list[object]) -> float:
