@@ -1,9 +1,9 @@
 //! The certificates that agents have been given: which agent each is of, and whether it still holds.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::audit::{self, Actor, Kind};
+use super::sql::{Connection, Optional, params};
 use super::{Store, StoreError, now, tokens};
 
 /// Whoever sends records: known by its certificate, or by a token where the collector speaks no TLS.
@@ -113,7 +113,7 @@ impl Store {
                 Ok(Certificate {
                     agent: row.get(0)?,
                     host: row.get(1)?,
-                    digest: hex::encode(row.get::<_, Vec<u8>>(2)?),
+                    digest: hex::encode(row.get::<Vec<u8>>(2)?),
                     token: row.get(3)?,
                     issued: row.get(4)?,
                     expires: row.get(5)?,
@@ -148,7 +148,10 @@ impl Store {
 fn admit_new(connection: &Connection, token: i64, new: &Enrolment, time: i64) -> Result<(), StoreError> {
     let refuse = |why: String| Err(StoreError::OtherAgent(why));
     let (uses, expires): (i64, Option<i64>) = connection
-        .prepare_cached("SELECT uses, expires FROM tokens WHERE id = ? AND revoked IS NULL")?
+        .prepare_cached(&format!(
+            "SELECT uses, expires FROM tokens WHERE id = ? AND revoked IS NULL {}",
+            connection.locking()
+        ))?
         .query_row([token], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| StoreError::OtherAgent("this token was revoked".into()))?;

@@ -1,8 +1,7 @@
 //! Agents that are not heard of, and those that were heard again.
 
-use rusqlite::{Connection, params};
-
 use super::alerts::{self, Groups};
+use super::sql::{Connection, params};
 use super::{Store, StoreError, now};
 
 /// So many heartbeats in a row may be missed.
