@@ -170,23 +170,23 @@ impl<T: ToSql + ?Sized> ToSql for &T {
 /// The values of a statement, in the order of its `?`.
 pub(super) trait Params {
     /// Hands them on.
-    fn give<R>(&self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R;
+    fn give<R>(self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R;
 }
 
 impl Params for [&dyn ToSql; 0] {
-    fn give<R>(&self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
-        to(self)
+    fn give<R>(self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+        to(&self)
     }
 }
 
 impl Params for &[&dyn ToSql] {
-    fn give<R>(&self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+    fn give<R>(self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
         to(self)
     }
 }
 
 impl Params for Vec<Value> {
-    fn give<R>(&self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+    fn give<R>(self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
         to(&self.iter().map(|value| value as &dyn ToSql).collect::<Vec<_>>())
     }
 }
@@ -194,7 +194,7 @@ impl Params for Vec<Value> {
 macro_rules! arrays {
     ($($length:literal)*) => { $(
         impl<T: ToSql> Params for [T; $length] {
-            fn give<R>(&self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
+            fn give<R>(self, to: impl FnOnce(&[&dyn ToSql]) -> R) -> R {
                 to(&self.each_ref().map(|value| value as &dyn ToSql))
             }
         }

@@ -133,7 +133,7 @@ pub fn programs() -> Option<PathBuf> {
 
 /// Runs statements on a database.
 pub fn psql(url: &str, sql: &str) -> Output {
-    let program = programs().expect("PostgreSQL is installed").join("psql");
+    let program = programs().unwrap().join("psql");
     let mut command = Command::new(program);
     command.args(["-X", "-A", "-t", "-F", "\u{1f}", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output().unwrap()
 }
