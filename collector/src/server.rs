@@ -283,6 +283,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
     let fingerprint = matches!(settings.tls, Tls::Own).then(|| authority.fingerprint());
     let store = Store::open_with(&settings.data, ways.rules())?;
+    if !matches!(settings.tls, Tls::Off) {
+        store.share_authority(authority.fingerprint()).await?;
+    }
     // What stands in the journal, too, cannot be cut off the log without that being seen.
     tracing::info!(head = %store.audit_head().await?, "the audit log ends here");
     let setup = store.new_setup_token().await?;

@@ -320,6 +320,20 @@ async fn the_command_line_says_what_a_database_is() {
         .unwrap();
     assert!(String::from_utf8_lossy(&copy.stderr).contains("pg_dump"), "{copy:?}");
     drop(server);
+
+    // Agents know one authority: another collector has to have it.
+    let starts = |data: &Path| {
+        let mut command = Command::new(world::binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database", &url, "--data"]).arg(data);
+        command
+    };
+    drop(Server::of(&mut starts(data.path())));
+    let other = tempfile::tempdir().unwrap();
+    let output = starts(other.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("copy authority.pem"), "{said}");
+    std::fs::copy(data.path().join("authority.pem"), other.path().join("authority.pem")).unwrap();
+    drop(Server::of(&mut starts(other.path())));
 }
 
 #[tokio::test]

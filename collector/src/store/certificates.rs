@@ -78,6 +78,23 @@ impl Store {
         .await
     }
 
+    /// Makes sure that this collector has the authority that the agents of a shared database know; the first one that
+    /// comes brings it.
+    pub(crate) async fn share_authority(&self, fingerprint: String) -> Result<(), StoreError> {
+        if !self.database.is_shared() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            connection.execute(
+                "INSERT INTO authority (only, fingerprint) VALUES (1, ?) ON CONFLICT (only) DO NOTHING",
+                [&fingerprint],
+            )?;
+            let known: String = connection.query_row("SELECT fingerprint FROM authority", [], |row| row.get(0))?;
+            if known == fingerprint { Ok(()) } else { Err(StoreError::OtherAuthority(known)) }
+        })
+        .await
+    }
+
     /// Notes a certificate for an agent that shows a token, or that renews the one it has. A token serves for as many
     /// agents as it was made for; an agent that has a valid certificate gets no second one by a token, unless it asks
     /// again with the same key (the first answer did not reach it).

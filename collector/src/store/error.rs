@@ -41,6 +41,11 @@ pub enum StoreError {
     /// No server answers that takes writes, or the connection to it was lost.
     #[error("the collector's database cannot be reached: {0}")]
     Unreachable(String),
+    /// Agents would trust one collector of a database, and not the other.
+    #[error(
+        "the agents of this database know the authority {0}: copy authority.pem from the data directory that it lies in"
+    )]
+    OtherAuthority(String),
     /// A database is named by what names none.
     #[error("--database: {0}")]
     Url(String),

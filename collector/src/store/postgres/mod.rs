@@ -267,9 +267,18 @@ impl Database for Postgres {
     }
 }
 
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            session.end_for_good(); // in the pool it would go on to hold the locks
+        }
+    }
+}
+
 impl Jobs {
     fn lead(&mut self, source: &Source, job: &str) -> Result<bool, StoreError> {
         if self.session.as_ref().is_some_and(Session::is_closed) {
+            tracing::warn!("the database was lost, and with it this collector's jobs");
             *self = Jobs::default(); // the locks have gone with it
         }
         if self.held.contains(job) {

@@ -45,6 +45,11 @@ impl Session {
         self.client.as_ref().is_none_or(|client| client.is_closed())
     }
 
+    /// Keeps it from being used by anybody else: it ends when it is dropped.
+    pub(super) fn end_for_good(&self) {
+        self.lost.set(true);
+    }
+
     fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> sql::Result<T> {
         if self.deadline.get().is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(SqlError::Late);
