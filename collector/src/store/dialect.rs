@@ -18,6 +18,14 @@ impl Connection {
         }
     }
 
+    /// The same, for rows that are left alone while somebody else changes them.
+    pub(super) fn skipping(&self) -> &'static str {
+        match self {
+            Connection::Sqlite(_) => "",
+            Connection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// A column of text that is compared without regard to the case of Latin letters; it is held against small ones.
     pub(super) fn caseless(&self, column: &str) -> String {
         match self {

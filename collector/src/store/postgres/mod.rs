@@ -54,6 +54,10 @@ const JOBS: i32 = 0x7669_7402;
 const MIGRATION: i32 = 0x7669_7403;
 const ORDER: i32 = 0x7669_7405;
 
+/// What helps where the server shows a certificate that nobody here trusts.
+const UNTRUSTED: &str = "; expected one of an authority that this system trusts or the environment names \
+                         (SSL_CERT_FILE), or sslmode=disable in the URL";
+
 /// What each connection begins with. The server's own settings may keep less than is promised, and a limit of time would
 /// report a write as done that the standby does not have.
 const BEGIN: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
@@ -373,7 +377,9 @@ fn source(config: Config) -> Result<Source, StoreError> {
 /// What a failure means to whoever asked.
 pub(super) fn refusal(error: &tokio_postgres::Error) -> StoreError {
     let Some(code) = error.code() else {
-        return StoreError::Unreachable(said(error));
+        let said = said(error);
+        let hint = if said.contains("certificate") { UNTRUSTED } else { "" };
+        return StoreError::Unreachable(said + hint);
     };
     match code {
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {
