@@ -188,6 +188,10 @@ struct Serve {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// PostgreSQL in the place of SQLite in the data directory, which notes it for all later commands:
+    /// `postgresql://USER@HOST[:PORT][,HOST...]/NAME`; with several hosts `?target_session_attrs=read-write`.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// Certificate chain that browsers trust, PEM; without it the collector's own authority makes one.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -301,8 +305,11 @@ pub(crate) fn run() -> ExitCode {
             eprintln!("vitrine-collector: {error:#}");
             let misuse = matches!(
                 error.downcast_ref(),
-                Some(StoreError::Taken(_) | StoreError::User(_) | StoreError::Policy(_))
-            ) || matches!(error.downcast_ref(), Some(StartError::Clear(_) | StartError::Config(_)));
+                Some(StoreError::Taken(_) | StoreError::User(_) | StoreError::Policy(_) | StoreError::Url(_))
+            ) || matches!(
+                error.downcast_ref(),
+                Some(StartError::Clear(_) | StartError::Config(_) | StartError::Store(StoreError::Url(_)))
+            );
             ExitCode::from(if misuse { MISUSE } else { CANNOT })
         }
     }
@@ -332,6 +339,7 @@ async fn command(command: Command) -> Result<u8> {
 
 async fn serve(arguments: Serve) -> Result<u8> {
     let mut settings = Settings::new(arguments.data, arguments.listen);
+    settings.database = arguments.database;
     settings.tls = match arguments.tls_cert.zip(arguments.tls_key) {
         _ if arguments.no_tls => Tls::Off,
         Some((certificate, key)) => Tls::Files(certificate, key),

@@ -148,6 +148,9 @@ pub(crate) async fn miss(store: Store, mut stopped: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stopped.changed() => return,
         }
+        if !store.takes("silent agents", &mut stopped).await {
+            return;
+        }
         if let Err(error) = store.raise_silent(from).await {
             tracing::error!(%error, "it cannot be told which agents are silent");
         }

@@ -54,6 +54,9 @@ pub(crate) async fn watch(store: Store, limits: Policies, mut stopped: watch::Re
             _ = ticks.tick() => {}
             _ = stopped.changed() => return,
         }
+        if !store.takes("rollouts", &mut stopped).await {
+            return;
+        }
         if let Err(error) = store.halt_rollouts(&limits).await {
             tracing::error!(%error, "it cannot be told whether a rollout has to halt");
         }

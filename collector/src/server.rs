@@ -29,7 +29,7 @@ use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
 use crate::route::{self, Route, Routes};
 use crate::sink::{self, Sinks};
-use crate::store::{Claim, Removed, Retention, Store, StoreError, now};
+use crate::store::{self, Claim, Removed, Retention, Store, StoreError, now};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, console, enroll, evidence, heartbeat, ingest, policy};
 
@@ -127,6 +127,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
 pub struct Settings {
     /// The data directory.
     pub data: PathBuf,
+    /// URL of the database where that is not SQLite in the data directory.
+    pub database: Option<String>,
     /// Where to listen; port 0 is any free one.
     pub listen: SocketAddr,
     /// How connections are protected. Without TLS only this machine is listened to.
@@ -141,7 +143,7 @@ impl Settings {
     /// The settings of a server without TLS, with the limits that it is made for.
     #[must_use]
     pub fn new(data: PathBuf, listen: SocketAddr) -> Settings {
-        Settings { data, listen, tls: Tls::Off, limits: Limits::default(), pace: Pace::default() }
+        Settings { data, database: None, listen, tls: Tls::Off, limits: Limits::default(), pace: Pace::default() }
     }
 }
 
@@ -273,11 +275,17 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let sinks = Sinks::new(&config, &settings.data)?;
     let public_key = policy::public_key(&config, &settings.data)
         .map_err(|why| ConfigError::Value { path: settings.data.join(config::FILE), reason: why })?;
+    if let Some(url) = &settings.database {
+        store::name_database(&settings.data, url)?;
+    }
     let claim = Claim::take(&settings.data)?;
     let authority = Arc::new(Authority::open(&settings.data)?);
     let tls = tls::config(&settings.tls, &authority, settings.listen.ip())?.map(TlsAcceptor::from);
     let fingerprint = matches!(settings.tls, Tls::Own).then(|| authority.fingerprint());
     let store = Store::open_with(&settings.data, ways.rules())?;
+    if !matches!(settings.tls, Tls::Off) {
+        store.share_authority(authority.fingerprint()).await?;
+    }
     // What stands in the journal, too, cannot be cut off the log without that being seen.
     tracing::info!(head = %store.audit_head().await?, "the audit log ends here");
     let setup = store.new_setup_token().await?;
@@ -309,6 +317,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(keep) = &config.retention {
         tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
     }
+    tasks.push(tokio::spawn(prepare_days(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(policy::watch(store.clone(), config.policy.clone(), stopped.clone())));
@@ -333,7 +342,7 @@ impl Running {
 /// writer's time at most, so that records come in while many of before wait to be summed up.
 async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
     let mut pause = Duration::ZERO;
-    loop {
+    while store.takes("sums", &mut stopped).await {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stopped.changed() => return,
@@ -355,7 +364,7 @@ const SETTLE: Duration = Duration::from_secs(600);
 /// Removes every hour what is older than it may be kept, until the server stops.
 async fn forget(store: Store, retention: Retention, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, Duration::from_secs(3600));
-    loop {
+    while store.takes("retention", &mut stopped).await {
         let removed = tokio::select! {
             removed = async { ticks.tick().await; store.remove_old(&retention, now()).await } => removed,
             _ = stopped.changed() => return,
@@ -364,6 +373,19 @@ async fn forget(store: Store, retention: Retention, mut stopped: watch::Receiver
             Ok(removed) if removed == Removed::default() => {}
             Ok(removed) => tracing::info!(?removed, "what is older than it may be kept was removed"),
             Err(error) => tracing::error!(%error, "what is older than it may be kept could not be removed"),
+        }
+    }
+}
+
+/// Makes room every hour for the records of the days to come, until the server stops.
+async fn prepare_days(store: Store, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            _ = stopped.changed() => return,
+        }
+        if let Err(error) = store.prepare_days().await {
+            tracing::error!(%error, "the database could not be made ready for the days to come");
         }
     }
 }

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reqwest::StatusCode;
 use vitrine_collector::store::{Role, Store, StoreError};
 use vitrine_policy::record::{Record, Severity};
-use world::{AGENT, NOON, Server, World, blocked, client, good, lines, notice, record, refused, token, until};
+use world::{
+    AGENT, Data, NOON, Server, World, blocked, client, good, lines, notice, only_on_sqlite, record, refused, token,
+    until,
+};
 
 fn batch(agent: &str, first: u64, count: u64) -> Vec<Record> {
     (first..first + count)
@@ -26,7 +29,7 @@ fn batch(agent: &str, first: u64, count: u64) -> Vec<Record> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_under_load_loses_nothing_acknowledged() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Data::new();
     let mut agents = Vec::new();
     for number in 0..4 {
         let name = format!("agent-{number}");
@@ -82,6 +85,9 @@ async fn kill_9_under_load_loses_nothing_acknowledged() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_and_forgets_nothing() {
+    if !only_on_sqlite("a_full_disk_refuses_and_forgets_nothing") {
+        return;
+    }
     let mount = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=3m", "vitrine-test"])
@@ -129,6 +135,9 @@ async fn a_full_disk_refuses_and_forgets_nothing() {
 
 #[tokio::test]
 async fn a_damaged_database_is_found_after_an_unclean_stop() {
+    if !only_on_sqlite("a_damaged_database_is_found_after_an_unclean_stop") {
+        return;
+    }
     let world = World::new().await;
     for first in 0..8 {
         world.send(&batch(AGENT, first * 50 + 1, 50)).await;

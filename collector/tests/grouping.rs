@@ -12,7 +12,7 @@ use hook::{Hook, world_with};
 use rsyslog::{Guard, Rsyslog};
 use serde_json::Value;
 use vitrine_policy::record::{Disposition, Event, Record, Severity, Transfer};
-use world::{NOON, Server, World, client, lines, notice, record, until};
+use world::{Data, Hand, NOON, Server, World, client, lines, notice, record, until};
 
 fn attempt(sequence: u64, change: impl FnOnce(&mut Transfer)) -> Record {
     let mut transfer = world::transfer();
@@ -37,7 +37,7 @@ fn sorted(hook: &Hook) -> Vec<(String, Vec<i64>)> {
 
 /// Changes the database as a change of the clock would have left it, while no collector runs.
 fn by_hand(data: &std::path::Path, sql: &str) -> usize {
-    rusqlite::Connection::open(data.join("collector.db")).unwrap().execute(sql, []).unwrap()
+    Hand::of(data).execute(sql)
 }
 
 /// As [`World`], whose collector can be stopped and started again.
@@ -189,10 +189,8 @@ async fn an_agent_that_names_many_users_is_told_of_in_a_few_messages() {
     assert!(hook.told().contains(&told("alert.created", &(21..=30).rev().collect::<Vec<_>>())), "{:?}", hook.told());
     // They were told of within the hour, and the next user waits with the rest.
     world.send(&[of(31)]).await;
-    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
-    let bundles = "SELECT count(DISTINCT bundle), sum(due IS NOT NULL) FROM routed";
-    let bundles: (i64, i64) = database.query_row(bundles, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(bundles, (21, 1));
+    let bundles = "SELECT count(DISTINCT bundle), count(due) FROM routed";
+    assert_eq!(world.directory.by_hand().row(bundles), ["21", "1"]);
 }
 
 #[tokio::test]
@@ -225,7 +223,7 @@ async fn what_an_agent_says_joins_nothing_that_the_collector_found() {
 #[tokio::test]
 async fn a_message_waits_for_its_group_through_the_end_of_the_collector() {
     let hook = Hook::start(0).await;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Data::new();
     let data = directory.path();
     let config = hook.route("desk", "").replace("\"0s\"", "\"1h\"");
     std::fs::write(data.join("collector.toml"), config).unwrap();
@@ -277,17 +275,12 @@ async fn a_route_that_is_gone_is_told_nothing_more() {
     other.wait_for(1).await;
     assert_eq!(other.told(), [told("alert.created", &[2])]);
     world.running.stop().await;
-    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
-    let left: (String, String, i64) = database
-        .query_row(
-            "SELECT state, error, (SELECT count(*) FROM routed WHERE route = 'gone' AND due IS NOT NULL)
-             FROM outbox WHERE route = 'gone'",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .unwrap();
-    assert_eq!((left.0.as_str(), left.2), ("dead", 0));
-    assert!(left.1.contains("no [[route]] of this name"), "{}", left.1);
+    let left = world.directory.by_hand().row(
+        "SELECT state, error, (SELECT count(*) FROM routed WHERE route = 'gone' AND due IS NOT NULL)
+         FROM outbox WHERE route = 'gone'",
+    );
+    assert_eq!((left[0].as_str(), left[2].as_str()), ("dead", "0"));
+    assert!(left[1].contains("no [[route]] of this name"), "{}", left[1]);
 }
 
 #[tokio::test]

@@ -58,12 +58,11 @@ async fn an_escalation_waits_through_a_restart() {
     world.send(&[attempt(1, "wen", Disposition::Blocked), other]).await;
     let World { directory, running, .. } = world;
     running.stop().await;
-    let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
+    let database = directory.by_hand();
     let bundles = "SELECT count(*), count(DISTINCT bundle) FROM routed WHERE occasion = 'alert.escalated'";
-    let bundles: (i64, i64) = database.query_row(bundles, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(bundles, (2, 1));
+    assert_eq!(database.row(bundles), ["2", "1"]);
     let earlier = "UPDATE routed SET since = since - 3600000, due = due - 3600000 WHERE alert = 1";
-    assert_eq!(database.execute(earlier, []).unwrap(), 1);
+    assert_eq!(database.execute(earlier), 1);
     let running = start(Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into())).await.unwrap();
     head.wait_for(1).await;
     assert_eq!(head.told(), [("alert.escalated".to_owned(), vec![1])]);
@@ -80,9 +79,9 @@ async fn a_digest_is_one_message_however_much_there_was() {
     world.send(&many).await;
     world.send(&[attempt(61, "wen", Disposition::Blocked)]).await;
     world.post(&session, "/triage", &[("step", "acknowledge"), ("id", "60")]).await;
-    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
+    let database = world.directory.by_hand();
     // The day of the first of them is over.
-    assert_eq!(database.execute("UPDATE routed SET due = since WHERE alert = 1", []).unwrap(), 1);
+    assert_eq!(database.execute("UPDATE routed SET due = since WHERE alert = 1"), 1);
     world.send(&[attempt(62, "mei", Disposition::WouldBlock)]).await;
     hook.wait_for(1).await;
     let letter = hook.letters().remove(0);
@@ -93,7 +92,7 @@ async fn a_digest_is_one_message_however_much_there_was() {
     assert_eq!(answered["state"], "acknowledged");
     assert!(alerts.iter().all(|alert| alert["severity"] == "medium"));
     let left = "SELECT count(*) FROM routed WHERE due IS NOT NULL";
-    let left = async || (database.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap() == 0).then_some(());
+    let left = async || (database.number(left) == 0).then_some(());
     until("nothing waits any more", left).await;
     assert_eq!(hook.count(), 1);
 }
@@ -107,13 +106,13 @@ async fn what_waits_when_a_route_begins_to_tell_by_digests_goes_with_the_first()
     running.stop().await;
     let config = hook.route("desk", "digest = \"24h\"").replace("group-wait = \"0s\"\n", "");
     std::fs::write(directory.path().join("collector.toml"), config).unwrap();
-    let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
+    let database = directory.by_hand();
     // The hour is over.
-    assert_eq!(database.execute("UPDATE routed SET due = since WHERE bundle <> ''", []).unwrap(), 2);
+    assert_eq!(database.execute("UPDATE routed SET due = since WHERE bundle <> ''"), 2);
     let running = start(Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into())).await.unwrap();
     hook.wait_for(1).await;
     assert_eq!(hook.told(), [("digest".to_owned(), vec![2, 1])]);
     let left = "SELECT count(*) FROM routed WHERE due IS NOT NULL";
-    assert_eq!(database.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    assert_eq!(database.number(left), 0);
     running.stop().await;
 }

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use vitrine_collector::store::Retention;
 use vitrine_policy::decision::Verdict;
 use vitrine_policy::record::{Disposition, Event, Master, Operation, Recognised, Record, Severity, Transfer};
-use world::{NOON, World, record, refused, until};
+use world::{NOON, World, is_postgres, record, refused, until};
 
 fn master(path: &str) -> Master {
     let collection = "masters".into();
@@ -336,13 +336,15 @@ async fn records_of_before_there_were_lists_are_summed_up() {
     page_with(&world, &session, "/objects", "b.tif").await;
     let World { directory, running, client, agent, reader } = world;
     running.stop().await;
-    let database = rusqlite::Connection::open(directory.path().join("collector.db")).unwrap();
-    let before = "DELETE FROM object_records; DELETE FROM accounts; UPDATE summed SET upto = 0;
-                  INSERT INTO record_text (record_text) VALUES ('delete-all');";
-    database.execute_batch(before).unwrap();
-    let left: i64 = database.query_row("SELECT count(*) FROM objects", [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
-    database.close().unwrap();
+    let database = directory.by_hand();
+    database.run("DELETE FROM object_records; DELETE FROM accounts; UPDATE summed SET upto = 0").unwrap();
+    let texts = match is_postgres() {
+        true => "DELETE FROM record_text",
+        false => "INSERT INTO record_text (record_text) VALUES ('delete-all')",
+    };
+    database.run(texts).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM objects"), 0);
+    drop(database);
     let settings = vitrine_collector::server::Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());
     let running = vitrine_collector::server::start(settings).await.unwrap();
     let world = World { directory, running, client, agent, reader };

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use vitrine_collector::server::{Settings, StartError, start};
 use vitrine_policy::record::{Disposition, Event};
-use world::{NOON, World, blocked, record, until};
+use world::{Data, Hand, NOON, World, blocked, record, until};
 
 fn check_signature(headers: &HeaderMap, body: &[u8]) {
     let header = headers["vitrine-signature"].to_str().unwrap();
@@ -94,18 +94,29 @@ async fn what_nobody_takes_is_given_up_and_blocks_nothing() {
 async fn what_was_taken_is_not_sent_again_while_that_cannot_be_noted() {
     let (hook, other) = (Hook::start(0).await, Hook::start(0).await);
     let world = world_with(&[hook.route("desk", ""), other.route("other", "repeat = \"1s\"")].concat(), 10).await;
-    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON outbox WHEN old.route = 'desk' BEGIN
-                      SELECT RAISE(ABORT, 'not now');
-                  END";
-    database.execute_batch(refuse).unwrap();
+    let database = world.directory.by_hand();
+    let (refuse, again) = match &database {
+        Hand::Sqlite(_) => (
+            "CREATE TRIGGER refuse BEFORE UPDATE ON outbox WHEN old.route = 'desk' BEGIN
+                 SELECT RAISE(ABORT, 'not now');
+             END",
+            "DROP TRIGGER refuse",
+        ),
+        Hand::Postgres(_) => (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not now''; END';
+             CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW WHEN (old.route = 'desk')
+                 EXECUTE FUNCTION refuse()",
+            "DROP TRIGGER refuse ON outbox",
+        ),
+    };
+    database.run(refuse).unwrap();
     world.send(&[blocked(1)]).await;
     hook.wait_for(1).await;
     // The other route shows that there was time to send it again.
     other.wait_for(4).await;
-    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    database.run(again).unwrap();
     let state = "SELECT state FROM outbox WHERE route = 'desk'";
-    let noted = || database.query_row(state, [], |row| row.get::<_, String>(0)).unwrap() == "delivered";
+    let noted = || database.row(state) == ["delivered"];
     until("it is noted", async || noted().then_some(())).await;
     assert_eq!(hook.count(), 1);
 }
@@ -113,7 +124,7 @@ async fn what_was_taken_is_not_sent_again_while_that_cannot_be_noted() {
 #[tokio::test]
 async fn messages_outlive_a_restart() {
     let hook = Hook::start(0).await;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Data::new();
     std::fs::write(directory.path().join("hook.secret"), SECRET).unwrap();
     let config = |url: &str| {
         let text = hook.route("desk", "").replace(&hook.url, url);
@@ -171,7 +182,7 @@ async fn a_mistake_in_the_configuration_is_pointed_at() {
         (slack("digest = \"0s\""), "digest is shorter than 1s"),
     ];
     for (config, expected) in cases {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Data::new();
         std::fs::write(directory.path().join("collector.toml"), &config).unwrap();
         std::fs::write(directory.path().join("hook.secret"), SECRET).unwrap();
         std::fs::write(directory.path().join("short"), "short\n").unwrap();

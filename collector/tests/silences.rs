@@ -84,8 +84,8 @@ async fn a_silence_that_was_ended_or_is_over_keeps_nothing_back() {
     world.send(&[attempt(1, "wen", "courier disk")]).await;
     hook.wait_for(1).await;
     silence(&world, &session, &[("host", "scan-*")]).await;
-    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
-    assert_eq!(database.execute("UPDATE silences SET until = 1 WHERE ended IS NULL", []).unwrap(), 1);
+    let database = world.directory.by_hand();
+    assert_eq!(database.execute("UPDATE silences SET until = 1 WHERE ended IS NULL"), 1);
     world.send(&[attempt(2, "mei", "courier disk")]).await;
     hook.wait_for(2).await;
     let page = world.page("/silences", &session).await;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use vitrine_collector::server::{Settings, StartError, start};
 use vitrine_collector::store::{Retention, Role, Store};
 use vitrine_policy::record::{Record, Severity};
-use world::{AGENT, NOON, Server, World, blocked, client, good, lines, notice, record, token, until};
+use world::{AGENT, Data, NOON, Server, World, blocked, client, good, lines, notice, record, token, until};
 
 async fn world_with(config: &str) -> World {
     World::with(|settings| {
@@ -103,7 +103,7 @@ async fn a_sink_goes_on_where_it_was_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_leaves_no_half_line_and_no_hole() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = Data::new();
     let config = "[[sink]]\nkind = \"file\"\nname = \"all\"\npath = \"all.ndjson\"\nmax-bytes = 1000000\nfiles = 1000";
     std::fs::write(directory.path().join("collector.toml"), config).unwrap();
     let token = token(directory.path(), "agent", Role::Agent).await;
@@ -298,7 +298,7 @@ async fn a_mistake_in_a_sink_is_pointed_at() {
         ("kind = \"syslog\"\nname = \"a\"\nserver = \"a.example:6514\"\nkey-file = \"empty\"", "go together"),
     ];
     for (config, expected) in cases {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Data::new();
         std::fs::write(directory.path().join("collector.toml"), format!("[[sink]]\n{config}\n")).unwrap();
         std::fs::write(directory.path().join("empty"), "").unwrap();
         let settings = Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into());

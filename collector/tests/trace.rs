@@ -13,7 +13,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use vitrine_collector::store::Role;
 use vitrine_fingerprint::{Entry, Index, Limits, measure};
-use world::{AGENT, Server, blocked, client, cookie, csrf, good, jpeg, lines, refused, token};
+use world::{AGENT, Data, Server, blocked, client, cookie, csrf, good, jpeg, lines, refused, token};
 
 const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
 const PATH: &str = "/srv/scans/masters/K2B_0012.tif";
@@ -26,7 +26,7 @@ fn picture(start: &str) -> Option<PathBuf> {
 
 /// A collector with two workstations, and pictures.
 struct Lab {
-    data: tempfile::TempDir,
+    data: Data,
     pictures: tempfile::TempDir,
     server: Server,
     client: Client,
@@ -40,7 +40,7 @@ impl Lab {
             eprintln!("skipped: it needs the pictures of ../shared");
             return None;
         }
-        let data = tempfile::tempdir().unwrap();
+        let data = Data::new();
         let tokens = [token(data.path(), "one", Role::Agent).await, token(data.path(), "two", Role::Agent).await];
         let server = Server::start(data.path());
         let lab = Lab { data, pictures: tempfile::tempdir().unwrap(), server, client: client(), tokens };

@@ -174,7 +174,7 @@ pub(crate) async fn start(
 
 /// Puts what is due into the outbox, until the server stops.
 async fn tell(store: Store, mut stopped: watch::Receiver<bool>) {
-    loop {
+    while store.takes("outbox", &mut stopped).await {
         let next = tokio::time::Instant::now() + TURN;
         let armed = store.armed();
         tokio::pin!(armed);
@@ -199,7 +199,8 @@ async fn tell(store: Store, mut stopped: watch::Receiver<bool>) {
 
 async fn run(route: Arc<Route>, store: Store, pace: Pace, mut stopped: watch::Receiver<bool>) {
     let mut bucket = Bucket::full(pace.rate);
-    loop {
+    let job = format!("route {}", route.name);
+    while store.takes(&job, &mut stopped).await {
         let posted = store.posted();
         tokio::pin!(posted);
         posted.as_mut().enable();

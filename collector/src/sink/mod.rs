@@ -181,7 +181,8 @@ pub(crate) async fn start(
 
 async fn run(sink: Arc<Sink>, store: Store, pace: Pace, mut stopped: watch::Receiver<bool>) {
     let mut failures = 0;
-    loop {
+    let job = format!("sink {}", sink.name);
+    while store.takes(&job, &mut stopped).await {
         let recorded = store.recorded();
         tokio::pin!(recorded);
         recorded.as_mut().enable();

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use vitrine_policy::record::Record;
 
-use super::{Store, StoreError, now, routed, silences};
+use super::sql::{Connection, Optional, Row, params};
+use super::{Store, StoreError, fulltext, now, routed, silences};
 use crate::alert::{self, Alert, Group, State, WINDOW};
 use crate::route::Rule;
 
@@ -41,7 +41,7 @@ fn list(connection: &Connection, filter: &AlertFilter) -> Result<Vec<Alert>, Sto
     let mut rows = query.query(params![filter.since, filter.limit, filter.skip])?;
     let mut alerts = Vec::new();
     while let Some(row) = rows.next()? {
-        alerts.push(read(row)?);
+        alerts.push(read(&row)?);
     }
     Ok(alerts)
 }
@@ -52,7 +52,7 @@ pub(super) fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> 
     let mut rows = query.query(params![alert.id, alert.lead, limit])?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
-        records.push(serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+        records.push(serde_json::from_str(row.text(0)?)?);
     }
     Ok(records)
 }
@@ -64,18 +64,15 @@ pub(super) fn kept(connection: &Connection, alert: &Alert) -> Result<HashSet<Str
 }
 
 pub(super) fn read(row: &Row<'_>) -> Result<Alert, StoreError> {
-    let mut alert: Alert = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+    let mut alert: Alert = serde_json::from_str(row.text(1)?)?;
     alert.id = row.get(0)?;
     Ok(alert)
 }
 
-/// One alert; none if it is gone.
+/// One alert, to be changed; none if it is gone.
 pub(super) fn find(connection: &Connection, id: i64) -> Result<Option<Alert>, StoreError> {
-    connection
-        .prepare_cached("SELECT id, body FROM alerts WHERE id = ?")?
-        .query_row([id], |row| Ok(read(row)))
-        .optional()?
-        .transpose()
+    let sql = format!("SELECT id, body FROM alerts WHERE id = ? {}", connection.locking());
+    connection.query_row(&sql, [id], |row| Ok(read(row))).optional()?.transpose()
 }
 
 /// Changes one alert; none if it is gone.
@@ -102,7 +99,7 @@ pub(super) fn write(connection: &Connection, alert: &Alert) -> Result<(), StoreE
             serde_json::to_string(alert)?,
             alert.id
         ])?;
-    Ok(())
+    fulltext::write_alert(connection, alert)
 }
 
 /// The alerts that one batch touches, each read and written once.
@@ -152,15 +149,16 @@ impl Groups {
     }
 
     fn find(&self, connection: &Connection, group: &Group, time: i64) -> Result<Option<Alert>, StoreError> {
-        let mut query = connection.prepare_cached(
+        let mut query = connection.prepare_cached(&format!(
             "SELECT id, body FROM alerts
              WHERE state = 'open' AND agent = ?1 AND user = ?2 AND program = ?3 AND code = ?4
                AND max(last_seen, ?5) - min(first_seen, ?5) <= ?6
-             ORDER BY id DESC",
-        )?;
+             ORDER BY id DESC {}",
+            connection.locking()
+        ))?;
         let mut rows = query.query(params![group.agent, group.user, group.program, group.code, time, WINDOW])?;
         while let Some(row) = rows.next()? {
-            let alert = read(row)?;
+            let alert = read(&row)?;
             // What the batch has touched already is newer than the row, and did not fit.
             if !self.touched.iter().any(|touched| touched.alert.id == alert.id) {
                 return Ok(Some(alert));
@@ -180,11 +178,7 @@ impl Groups {
     ) -> Result<(), StoreError> {
         let mut alert = Alert::lost(agent, host, received);
         let group = alert.group();
-        let found = connection
-            .prepare_cached("SELECT id, body FROM alerts WHERE state = 'open' AND agent = ? AND code = ?")?
-            .query_row(params![agent, alert::LOST], |row| Ok(read(row)))
-            .optional()?
-            .transpose()?;
+        let found = open_of(connection, agent, alert::LOST)?;
         let mut touched = match found {
             Some(found) => Touched { group, alert: found },
             None if missing == 0 => return Ok(()),
@@ -213,11 +207,7 @@ impl Groups {
             touched.alert.tampered(after, record.sequence, received);
             return Ok(());
         }
-        let found = connection
-            .prepare_cached("SELECT id, body FROM alerts WHERE state = 'open' AND agent = ? AND code = ?")?
-            .query_row(params![agent, alert::TAMPERED], |row| Ok(read(row)))
-            .optional()?
-            .transpose()?;
+        let found = open_of(connection, agent, alert::TAMPERED)?;
         let mut touched = match found {
             Some(alert) => Touched { group: alert.group(), alert },
             None => {
@@ -269,21 +259,31 @@ impl Groups {
     }
 }
 
+/// The open alert of this code about an agent itself, to be changed.
+fn open_of(connection: &Connection, agent: &str, code: &str) -> Result<Option<Alert>, StoreError> {
+    let sql =
+        format!("SELECT id, body FROM alerts WHERE state = 'open' AND agent = ? AND code = ? {}", connection.locking());
+    connection.query_row(&sql, params![agent, code], |row| Ok(read(row))).optional()?.transpose()
+}
+
 fn create(connection: &Connection, group: Group, mut alert: Alert) -> Result<Touched, StoreError> {
-    connection
+    connection.in_order()?;
+    alert.id = connection
         .prepare_cached(
             "INSERT INTO alerts (agent, user, program, code, state, severity, first_seen, last_seen, changed, raised, body)
-             VALUES (?1, ?2, ?3, ?4, 'open', 0, ?5, ?6, ?7, ?7, '')",
+             VALUES (?1, ?2, ?3, ?4, 'open', 0, ?5, ?6, ?7, ?7, '') RETURNING id",
         )?
-        .execute(params![
-            group.agent,
-            group.user,
-            group.program,
-            group.code,
-            alert.first_seen,
-            alert.last_seen,
-            alert.changed
-        ])?;
-    alert.id = connection.last_insert_rowid();
+        .query_row(
+            params![
+                group.agent,
+                group.user,
+                group.program,
+                group.code,
+                alert.first_seen,
+                alert.last_seen,
+                alert.changed
+            ],
+            |row| row.get(0),
+        )?;
     Ok(Touched { group, alert })
 }

@@ -8,13 +8,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
+use super::sql::{self, Connection, Row, params};
 use super::{Store, StoreError, now};
 
 /// Sets these hashes apart from all others of BLAKE3 (its key derivation mode, section 6.2 of the paper).
 const CONTEXT: &str = "vitrine-collector 2026 audit entry v1";
+/// Entries that are read at once while the chain is followed.
+const AT_ONCE: i64 = 10_000;
 /// Longest subject and detail, in characters.
 const TEXT: usize = 2000;
 
@@ -144,7 +146,7 @@ pub struct AuditEntry {
 const COLUMNS: &str = "number, at, origin, actor, kind, subject, detail, hash";
 
 impl AuditEntry {
-    fn read(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+    fn read(row: &Row<'_>) -> sql::Result<AuditEntry> {
         Ok(AuditEntry {
             number: row.get(0)?,
             at: row.get(1)?,
@@ -242,7 +244,7 @@ pub(super) fn append(
     subject: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    let head = head(connection)?;
+    let head = head_by(connection, connection.locking())?;
     let (origin, actor) = actor.columns();
     let mut entry = AuditEntry {
         number: head.number + 1,
@@ -265,8 +267,12 @@ pub(super) fn append(
 }
 
 fn head(connection: &Connection) -> Result<Head, StoreError> {
-    let mut query = connection.prepare_cached("SELECT number, hash FROM audit_head")?;
-    Ok(query.query_row([], |row| Ok(Head { number: row.get(0)?, hash: row.get(1)? }))?)
+    head_by(connection, "")
+}
+
+fn head_by(connection: &Connection, locking: &str) -> Result<Head, StoreError> {
+    let sql = format!("SELECT number, hash FROM audit_head {locking}");
+    Ok(connection.query_row(&sql, [], |row| Ok(Head { number: row.get(0)?, hash: row.get(1)? }))?)
 }
 
 impl Store {
@@ -328,32 +334,39 @@ impl Store {
     /// # Errors
     /// The store fails.
     pub async fn verify_audit(&self, noted: Option<Head>) -> Result<Result<Head, Broken>, StoreError> {
-        self.read(move |connection| {
-            // One transaction, so that head and entries are of one moment.
-            let connection = connection.unchecked_transaction()?;
-            let head = head(&connection)?;
-            let mut at = Head { number: 0, hash: String::new() };
-            let mut met = noted.as_ref().is_none_or(|noted| *noted == at);
-            let mut query = connection.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
-            for entry in query.query_map([], AuditEntry::read)? {
-                let entry = entry?;
-                if entry.number != at.number + 1 {
-                    return Ok(Err(Broken::Missing(at.number + 1)));
-                }
-                if entry.chained(&at.hash) != entry.hash {
-                    return Ok(Err(Broken::Changed(entry.number)));
-                }
-                at = Head { number: entry.number, hash: entry.hash };
-                met |= noted.as_ref() == Some(&at);
-            }
-            if at != head {
-                return Ok(Err(Broken::Ends { found: at.number, head: head.number }));
-            }
-            Ok(match noted {
-                Some(noted) if !met => Err(Broken::Noted(noted.number)),
-                _ => Ok(at),
-            })
-        })
-        .await
+        self.read(move |connection| connection.at_one_moment(|| verify(connection, noted))).await
     }
+}
+
+/// Follows the chain from its beginning to its head.
+fn verify(connection: &Connection, noted: Option<Head>) -> Result<Result<Head, Broken>, StoreError> {
+    let head = head(connection)?;
+    let mut at = Head { number: 0, hash: String::new() };
+    let mut met = noted.as_ref().is_none_or(|noted| *noted == at);
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?");
+    let mut query = connection.prepare_cached(&sql)?;
+    loop {
+        let before = at.number;
+        for entry in query.query_map([before, AT_ONCE], AuditEntry::read)? {
+            let entry = entry?;
+            if entry.number != at.number + 1 {
+                return Ok(Err(Broken::Missing(at.number + 1)));
+            }
+            if entry.chained(&at.hash) != entry.hash {
+                return Ok(Err(Broken::Changed(entry.number)));
+            }
+            at = Head { number: entry.number, hash: entry.hash };
+            met |= noted.as_ref() == Some(&at);
+        }
+        if at.number - before < AT_ONCE {
+            break;
+        }
+    }
+    if at != head {
+        return Ok(Err(Broken::Ends { found: at.number, head: head.number }));
+    }
+    Ok(match noted {
+        Some(noted) if !met => Err(Broken::Noted(noted.number)),
+        _ => Ok(at),
+    })
 }

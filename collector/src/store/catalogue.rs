@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use vitrine_policy::record::Record;
 
-use super::listing::words;
+use super::fulltext::{self, List};
 use super::objects::ObjectKey;
+use super::sql::{self, Connection, Optional, Row, Value, params};
 use super::{Store, StoreError};
 
 /// Longest time that somebody waits for a page; reached where a filter fits almost nothing.
@@ -114,15 +113,28 @@ pub(crate) struct Whereto {
 }
 
 impl ObjectQuery {
-    fn sql(&self, turn: Turn, limit: u32) -> (String, Vec<Value>) {
+    fn sql(&self, connection: &Connection, turn: Turn, limit: u32) -> (String, Vec<Value>) {
         let mut conditions = String::new();
         let mut values: Vec<Value> = Vec::new();
-        let text = words(&self.text).join(" AND ");
-        let by_destination = text.is_empty() && !self.destination.is_empty();
-        let (from, heard, number) = if !text.is_empty() {
-            ("object_text CROSS JOIN objects ON number = object_text.rowid", "0", "object_text.rowid")
+        let text = fulltext::matching(connection, List::Objects, &self.text, "");
+        let is_text = !text.is_empty();
+        let by_destination = !is_text && !self.destination.is_empty();
+        let (from, heard, number) = if is_text {
+            match connection {
+                Connection::Sqlite(_) => {
+                    ("object_text CROSS JOIN objects ON number = object_text.rowid", "0", "object_text.rowid")
+                }
+                Connection::Postgres(_) => ("objects", "0", "objects.number"),
+            }
         } else if by_destination {
-            ("object_destinations AS d CROSS JOIN objects ON number = d.object", "d.heard", "d.object")
+            match connection {
+                Connection::Sqlite(_) => {
+                    ("object_destinations AS d CROSS JOIN objects ON number = d.object", "d.heard", "d.object")
+                }
+                Connection::Postgres(_) => {
+                    ("object_destinations AS d JOIN objects ON number = d.object", "d.heard", "d.object")
+                }
+            }
         } else {
             ("objects", "objects.heard", "number")
         };
@@ -133,8 +145,10 @@ impl ObjectQuery {
         };
         if by_destination {
             also("d.destination = ?", self.destination.clone().into());
-        } else if !text.is_empty() {
-            also("object_text MATCH ?", text.clone().into());
+        } else if is_text {
+            for one in text {
+                also(&one.condition, one.value);
+            }
             if !self.destination.is_empty() {
                 let there =
                     "EXISTS (SELECT 1 FROM object_destinations AS d WHERE d.object = number AND d.destination = ?)";
@@ -144,7 +158,7 @@ impl ObjectQuery {
         if !self.collection.is_empty() {
             also("objects.collection = ?", self.collection.clone().into());
         }
-        let time = if text.is_empty() { heard } else { "objects.heard" };
+        let time = if is_text { "objects.heard" } else { heard };
         if let Some(from) = self.from {
             also(&format!("{time} >= ?"), from.into());
         }
@@ -154,31 +168,31 @@ impl ObjectQuery {
         let is_after = matches!(turn, Turn::After(..));
         let (sign, order) = if is_after { (">", "ASC") } else { ("<", "DESC") };
         if let Turn::Before(at, which) | Turn::After(at, which) = turn {
-            if text.is_empty() {
+            if is_text {
+                also(&format!("{number} {sign} ?"), which.into());
+            } else {
                 also(&format!("{heard} {sign}= ?"), at.into());
                 conditions.push_str(&format!(" AND ({heard}, {number}) {sign} (?, ?)"));
                 values.extend([at.into(), which.into()]);
-            } else {
-                also(&format!("{number} {sign} ?"), which.into());
             }
         }
         match self.outcome {
             Some(Outcome::Went) if by_destination => conditions.push_str(" AND d.went > 0"),
             Some(Outcome::Refused) if by_destination => conditions.push_str(" AND d.refused > 0"),
-            Some(Outcome::Went) => conditions.push_str(" AND outcomes & 1"),
-            Some(Outcome::Refused) => conditions.push_str(" AND outcomes & 2"),
+            Some(Outcome::Went) => conditions.push_str(&format!(" AND {}", connection.has_bit("outcomes", 1))),
+            Some(Outcome::Refused) => conditions.push_str(&format!(" AND {}", connection.has_bit("outcomes", 2))),
             None => {}
         }
         values.push(i64::from(limit).into());
-        let first = if text.is_empty() { format!("{heard} {order}, ") } else { String::new() };
+        let first = if is_text { String::new() } else { format!("{heard} {order}, ") };
         let sql = format!(
-            "SELECT {COLUMNS}, {heard} FROM {from} WHERE 1{conditions} ORDER BY {first}{number} {order} LIMIT ?"
+            "SELECT {COLUMNS}, {heard} FROM {from} WHERE TRUE{conditions} ORDER BY {first}{number} {order} LIMIT ?"
         );
         (sql, values)
     }
 }
 
-fn master(row: &Row<'_>) -> rusqlite::Result<Master> {
+fn master(row: &Row<'_>) -> sql::Result<Master> {
     Ok(Master {
         number: row.get(0)?,
         key: row.get(1)?,
@@ -202,14 +216,14 @@ pub(super) fn page(
     turn: Turn,
     limit: u32,
 ) -> Result<Vec<Master>, StoreError> {
-    let (sql, values) = query.sql(turn, limit);
+    let (sql, values) = query.sql(connection, turn, limit);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut masters = statement.query_map(params_from_iter(values), master)?.collect::<Result<Vec<_>, _>>()?;
+    let mut masters = statement.query_map(values, master)?.collect::<Result<Vec<_>, _>>()?;
     if let Turn::After(..) = turn {
         masters.reverse();
     }
-    let mut names =
-        connection.prepare_cached("SELECT destination FROM object_destinations WHERE object = ? LIMIT ?")?;
+    let mut names = connection
+        .prepare_cached("SELECT destination FROM object_destinations WHERE object = ? ORDER BY destination LIMIT ?")?;
     let most = if limit > NAMES { DESTINATIONS as u64 + 1 } else { NAMED };
     for master in &mut masters {
         let found = names.query_map(params![master.number, most], |row| row.get(0))?;
@@ -218,7 +232,7 @@ pub(super) fn page(
     Ok(masters)
 }
 
-fn whereto(row: &Row<'_>) -> rusqlite::Result<Whereto> {
+fn whereto(row: &Row<'_>) -> sql::Result<Whereto> {
     let both = |first: Option<f64>, second: Option<f64>| first.zip(second);
     Ok(Whereto {
         name: row.get(0)?,
@@ -236,8 +250,8 @@ fn names(connection: &Connection, column: &str, table: &str) -> Result<Vec<Strin
     let mut query = connection.prepare_cached(&format!(
         "WITH RECURSIVE names (name) AS (
             SELECT min({column}) FROM {table} UNION ALL
-            SELECT (SELECT min({column}) FROM {table} WHERE {column} > name) FROM names WHERE name IS NOT NULL LIMIT ?)
-         SELECT name FROM names WHERE name IS NOT NULL"
+            SELECT (SELECT min({column}) FROM {table} WHERE {column} > name) FROM names WHERE name IS NOT NULL)
+         SELECT name FROM names WHERE name IS NOT NULL LIMIT ?"
     ))?;
     let found = query.query_map([NAMES], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(found)
@@ -293,15 +307,16 @@ impl Store {
     ) -> Result<Vec<(i64, Option<i64>, T)>, StoreError> {
         let time = if limit > NAMES { FILE_PATIENCE } else { PATIENCE };
         self.read_within(time, move |connection| {
-            let mut query = connection.prepare_cached(
+            let mut query = connection.prepare_cached(&format!(
                 "SELECT records.number, records.alert, records.body FROM object_records AS link
-                 CROSS JOIN records ON records.number = link.record
+                 {} records ON records.number = link.record
                  WHERE link.object = ? AND link.record < ? ORDER BY link.record DESC LIMIT ?",
-            )?;
+                connection.join()
+            ))?;
             let mut rows = query.query(params![object, before, limit])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
+                let record = serde_json::from_str(row.text(2)?)?;
                 found.push((row.get(0)?, row.get(1)?, shown(&record)));
             }
             Ok(found)
@@ -312,21 +327,21 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::{Connection, params_from_iter};
-
     use super::super::schema;
+    use super::super::sql::{Connection, Value};
     use super::{ObjectQuery, Outcome, Turn};
 
-    fn plan(connection: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {
-        let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let steps = query.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+    fn plan(connection: &Connection, sql: &str, values: Vec<Value>) -> String {
+        let mut query = connection.prepare_cached(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = query.query_map(values, |row| row.get::<String>(3)).unwrap();
         steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
     }
 
     #[test]
     fn every_page_begins_where_an_index_says() {
-        let mut connection = Connection::open_in_memory().unwrap();
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
+        let connection = Connection::Sqlite(connection);
         let all = ObjectQuery::default();
         let collection = "masters".to_owned();
         let filters = [
@@ -340,7 +355,7 @@ mod tests {
         ];
         for (filter, index) in filters {
             for turn in [Turn::Newest, Turn::Before(7, 7), Turn::After(7, 7)] {
-                let (sql, values) = filter.sql(turn, 51);
+                let (sql, values) = filter.sql(&connection, turn, 51);
                 let plan = plan(&connection, &sql, values);
                 assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?} {turn:?}: {plan}");
             }

@@ -1,9 +1,9 @@
 //! The certificates that agents have been given: which agent each is of, and whether it still holds.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::audit::{self, Actor, Kind};
+use super::sql::{Connection, Optional, params};
 use super::{Store, StoreError, now, tokens};
 
 /// Whoever sends records: known by its certificate, or by a token where the collector speaks no TLS.
@@ -78,6 +78,23 @@ impl Store {
         .await
     }
 
+    /// Makes sure that this collector has the authority that the agents of a shared database know; the first one that
+    /// comes brings it.
+    pub(crate) async fn share_authority(&self, fingerprint: String) -> Result<(), StoreError> {
+        if !self.database.is_shared() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            connection.execute(
+                "INSERT INTO authority (only, fingerprint) VALUES (1, ?) ON CONFLICT (only) DO NOTHING",
+                [&fingerprint],
+            )?;
+            let known: String = connection.query_row("SELECT fingerprint FROM authority", [], |row| row.get(0))?;
+            if known == fingerprint { Ok(()) } else { Err(StoreError::OtherAuthority(known)) }
+        })
+        .await
+    }
+
     /// Notes a certificate for an agent that shows a token, or that renews the one it has. A token serves for as many
     /// agents as it was made for; an agent that has a valid certificate gets no second one by a token, unless it asks
     /// again with the same key (the first answer did not reach it).
@@ -113,7 +130,7 @@ impl Store {
                 Ok(Certificate {
                     agent: row.get(0)?,
                     host: row.get(1)?,
-                    digest: hex::encode(row.get::<_, Vec<u8>>(2)?),
+                    digest: hex::encode(row.get::<Vec<u8>>(2)?),
                     token: row.get(3)?,
                     issued: row.get(4)?,
                     expires: row.get(5)?,
@@ -148,7 +165,10 @@ impl Store {
 fn admit_new(connection: &Connection, token: i64, new: &Enrolment, time: i64) -> Result<(), StoreError> {
     let refuse = |why: String| Err(StoreError::OtherAgent(why));
     let (uses, expires): (i64, Option<i64>) = connection
-        .prepare_cached("SELECT uses, expires FROM tokens WHERE id = ? AND revoked IS NULL")?
+        .prepare_cached(&format!(
+            "SELECT uses, expires FROM tokens WHERE id = ? AND revoked IS NULL {}",
+            connection.locking()
+        ))?
         .query_row([token], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| StoreError::OtherAgent("this token was revoked".into()))?;

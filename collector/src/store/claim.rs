@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{FILE, StoreError, connect};
+use super::sqlite::connect;
+use super::{DATABASE, FILE, StoreError};
 
 /// The right of one server to a data directory, held by a file lock that ends with the process.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Claim {
         }
         let mut mark = Vec::new();
         file.read_to_end(&mut mark).map_err(failed)?;
-        if !mark.is_empty() && directory.join(FILE).exists() {
+        if !mark.is_empty() && directory.join(FILE).exists() && !directory.join(DATABASE).exists() {
             tracing::warn!("the last server did not stop cleanly: checking the database");
             check(&directory.join(FILE))?;
         }
@@ -78,6 +79,19 @@ pub(super) fn make_private(directory: &Path) -> Result<(), StoreError> {
         .mode(0o700)
         .create(directory)
         .map_err(|error| StoreError::File { path: directory.to_owned(), error: Arc::new(error) })
+}
+
+/// Writes a file that nobody else may read, whole or not at all.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), StoreError> {
+    let partial = path.with_extension("partial");
+    let write = || {
+        let _ = std::fs::remove_file(&partial);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|error| StoreError::File { path: path.to_owned(), error: Arc::new(error) })
 }
 
 /// Makes the database for nobody else to read; SQLite gives its log the same mode.

@@ -1,14 +1,13 @@
 //! Thumbnails, each kept once under the BLAKE3 of its bytes.
 
-use rusqlite::{OptionalExtension, params};
-
 use super::audit::{self, Actor, Kind};
+use super::sql::{Optional, params};
 use super::{Store, StoreError, now};
 
 impl Store {
     /// Keeps a thumbnail; says whether it is new.
     pub(crate) async fn keep_evidence(&self, digest: String, jpeg: Vec<u8>) -> Result<bool, StoreError> {
-        self.write(move |connection| {
+        self.write_beside(move |connection| {
             let inserted = connection
                 .prepare_cached(
                     "INSERT INTO evidence (digest, received, jpeg) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING",

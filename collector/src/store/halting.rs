@@ -11,13 +11,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
 use vitrine_policy::decision::Verdict;
 use vitrine_policy::record::{Event, Record};
 
 use super::alerts::Groups;
 use super::audit::Actor;
 use super::rollouts::{self, Rollout, RolloutState};
+use super::sql::{Connection, ToSql, params};
 use super::{Store, StoreError, now};
 use crate::alert::{Alert, text};
 use crate::config::Policies;
@@ -84,8 +84,9 @@ impl Judged {
         for (policy, Tally { judged, refused }) in self.0 {
             connection
                 .prepare_cached(
-                    "INSERT INTO judged VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
-                     SET judged = judged + excluded.judged, refused = refused + excluded.refused",
+                    "INSERT INTO judged (agent, policy, minute, judged, refused) VALUES (?, ?, ?, ?, ?)
+                     ON CONFLICT (agent, policy, minute) DO UPDATE
+                     SET judged = judged.judged + excluded.judged, refused = judged.refused + excluded.refused",
                 )?
                 .execute(params![agent, policy, minute, judged, refused])?;
             connection.prepare_cached("DELETE FROM judged WHERE minute < ?")?.execute([minute - KEPT])?;
@@ -161,7 +162,7 @@ fn found(connection: &Connection, limits: &Policies) -> Result<Vec<Jump>, StoreE
 fn since(connection: &Connection, rollout: &Rollout, agent: &str, limits: &Policies) -> Result<Tally, StoreError> {
     tally(
         connection,
-        "SELECT coalesce(sum(judged), 0), coalesce(sum(refused), 0)
+        "SELECT CAST(coalesce(sum(judged.judged), 0) AS BIGINT), CAST(coalesce(sum(refused), 0) AS BIGINT)
          FROM judged JOIN agents ON agents.number = judged.agent JOIN policies ON policies.number = agents.policy
          WHERE agents.id = ?1 AND policies.number = ?2 AND judged.policy = digest
            AND minute BETWEEN ?3 AND policy_since / 60000 + ?4",
@@ -173,7 +174,7 @@ fn since(connection: &Connection, rollout: &Rollout, agent: &str, limits: &Polic
 fn until(connection: &Connection, rollout: &Rollout, agent: &str) -> Result<Tally, StoreError> {
     tally(
         connection,
-        "SELECT coalesce(sum(judged), 0), coalesce(sum(refused), 0)
+        "SELECT CAST(coalesce(sum(judged.judged), 0) AS BIGINT), CAST(coalesce(sum(refused), 0) AS BIGINT)
          FROM judged JOIN agents ON agents.number = judged.agent JOIN policies ON policies.number = agents.policy
          WHERE agents.id = ?1 AND policies.number = ?2 AND judged.policy <> digest
            AND minute BETWEEN policy_since / 60000 - ?3 AND policy_since / 60000",
@@ -181,7 +182,7 @@ fn until(connection: &Connection, rollout: &Rollout, agent: &str) -> Result<Tall
     )
 }
 
-fn tally(connection: &Connection, query: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Tally, StoreError> {
+fn tally(connection: &Connection, query: &str, values: &[&dyn ToSql]) -> Result<Tally, StoreError> {
     let mut query = connection.prepare_cached(query)?;
     Ok(query.query_row(values, |row| Ok(Tally { judged: row.get(0)?, refused: row.get(1)? }))?)
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 
+use super::sql::{Connection, Optional, params};
 use super::{Sender, Store, StoreError, now, policies, seals, silent};
 use crate::heartbeat::{Heartbeat, Host};
 
@@ -33,7 +33,7 @@ pub(crate) struct HostCount {
 impl Store {
     /// Keeps an agent's latest word; answers with the highest sequence number stored of it.
     pub(crate) async fn heartbeat(&self, sender: Sender, heartbeat: Heartbeat) -> Result<u64, StoreError> {
-        self.write(move |connection| {
+        self.write_beside(move |connection| {
             sender.admit(connection, &heartbeat.agent)?;
             let received = now();
             let number = see(connection, &heartbeat.agent, &heartbeat.host, received)?;
@@ -63,7 +63,7 @@ impl Store {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT id, host, first_seen, last_seen, highest, heartbeat,
-                        (SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE gaps.agent = agents.number),
+                        (SELECT CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM gaps WHERE gaps.agent = agents.number),
                         skew, off, silent
                  FROM agents WHERE instr(lower(host), lower(?1)) > 0
                  ORDER BY silent IS NULL, last_seen DESC LIMIT ?2 OFFSET ?3",

@@ -3,23 +3,21 @@
 
 use std::collections::HashSet;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use vitrine_policy::record::Record;
 
 use super::alerts::{kept, read, records_of};
+use super::fulltext::{self, List};
+use super::sql::{Connection, Optional, Value, params};
 use super::{Store, StoreError};
 use crate::alert::Alert;
 
 /// How far open alerts are counted.
 pub(crate) const COUNTED: u64 = 1000;
-/// Words of a text to search for.
-const WORDS: usize = 16;
 
 const FROM: &str =
-    "alerts.id >= coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 1 << 62)";
+    "alerts.id >= coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 4611686018427387904)";
 const UNTIL: &str =
-    "alerts.id < coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 1 << 62)";
+    "alerts.id < coalesce((SELECT id FROM alerts WHERE raised >= ? ORDER BY raised, id LIMIT 1), 4611686018427387904)";
 
 /// Where a page of the list begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,27 +58,24 @@ pub(crate) type Full = (Alert, Vec<Record>, HashSet<String>);
 pub(crate) type Around = (Option<i64>, Record);
 
 impl Query {
-    fn matches(&self) -> Option<String> {
-        let mut parts = words(&self.text);
-        parts.extend(words(&self.destination).into_iter().map(|word| format!("destinations : {word}")));
-        (!parts.is_empty()).then(|| parts.join(" AND "))
-    }
-
-    fn sql(&self, key: Key, limit: u32) -> (String, Vec<Value>) {
+    fn sql(&self, connection: &Connection, key: Key, limit: u32) -> (String, Vec<Value>) {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
-        let mut also = |condition: &'static str, value: Value| {
-            conditions.push(condition);
+        let text = fulltext::matching(connection, List::Alerts, &self.text, &self.destination);
+        let (from, id) = match connection {
+            Connection::Sqlite(_) if !text.is_empty() => {
+                ("alert_text CROSS JOIN alerts ON alerts.id = alert_text.rowid", "alert_text.rowid")
+            }
+            _ => ("alerts", "alerts.id"),
+        };
+        for one in text {
+            conditions.push(one.condition);
+            values.push(one.value);
+        }
+        let mut also = |condition: &str, value: Value| {
+            conditions.push(condition.to_owned());
             values.push(value);
         };
-        let text = self.matches();
-        let (from, id) = match &text {
-            Some(_) => ("alert_text CROSS JOIN alerts ON alerts.id = alert_text.rowid", "alert_text.rowid"),
-            None => ("alerts", "alerts.id"),
-        };
-        if let Some(text) = text {
-            also("alert_text MATCH ?", text.into());
-        }
         if let Some(state) = self.state {
             also("state = ?", state.to_owned().into());
         }
@@ -102,7 +97,7 @@ impl Query {
         }
         let order = if let Key::After(_) = key { "ASC" } else { "DESC" };
         let mut sql =
-            conditions.iter().fold(format!("SELECT alerts.id, body FROM {from} WHERE 1"), |sql, condition| {
+            conditions.iter().fold(format!("SELECT alerts.id, body FROM {from} WHERE TRUE"), |sql, condition| {
                 format!("{sql} AND {condition}")
             });
         let (sign, number) = match key {
@@ -118,23 +113,17 @@ impl Query {
 }
 
 pub(super) fn page(connection: &Connection, query: &Query, key: Key, limit: u32) -> Result<Vec<Alert>, StoreError> {
-    let (sql, values) = query.sql(key, limit);
+    let (sql, values) = query.sql(connection, key, limit);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
+    let mut rows = statement.query(values)?;
     let mut alerts = Vec::new();
     while let Some(row) = rows.next()? {
-        alerts.push(read(row)?);
+        alerts.push(read(&row)?);
     }
     if let Key::After(_) = key {
         alerts.reverse();
     }
     Ok(alerts)
-}
-
-/// The words of a text as FTS5 takes them whatever they hold: each one in quotes, as the beginning of a word.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let quoted = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
-    text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(WORDS).map(quoted).collect()
 }
 
 impl Store {
@@ -174,7 +163,7 @@ impl Store {
             let mut rows = query.query(params![agent, from, until, limit as u64 + 1])?;
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+                let record = serde_json::from_str(row.text(1)?)?;
                 records.push((row.get(0)?, record));
             }
             let is_cut = records.len() > limit;
@@ -196,20 +185,9 @@ impl Store {
     pub(crate) async fn open_alerts(&self) -> Result<u64, StoreError> {
         self.read(|connection| {
             let mut query = connection
-                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM alerts WHERE state = 'open' LIMIT ?)")?;
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM alerts WHERE state = 'open' LIMIT ?) AS open")?;
             Ok(query.query_row([COUNTED], |row| row.get(0))?)
         })
         .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::words;
-
-    #[test]
-    fn a_search_is_words_and_never_syntax() {
-        assert_eq!(words("cp \"OR title:x NEAR( * ) ^ -"), ["\"cp\"*", "\"\"\"OR\"*", "\"title:x\"*", "\"NEAR(\"*"]);
-        assert!(words(" \u{0} \"\" ").is_empty());
     }
 }

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
-
 use super::audit::{self, Actor, Kind};
 use super::outbox::{self, Letter, Message, Occasion};
-use super::{Store, StoreError, now};
+use super::sql::{self, Connection, Optional, Row, Value, params};
+use super::{Store, StoreError, now, routed};
 
 /// Longest time that somebody waits for a page; reached where a filter fits almost nothing.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -58,7 +56,7 @@ pub(crate) struct Notification {
 const COLUMNS: &str = "number, route, occasion, summary, created, due, attempts, state, coalesce(answer, error)";
 
 impl Notification {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Notification> {
+    fn read(row: &Row<'_>) -> sql::Result<Notification> {
         let state: String = row.get(7)?;
         Ok(Notification {
             number: row.get(0)?,
@@ -105,7 +103,7 @@ impl Store {
         values.push(i64::from(filter.limit).into());
         self.read_within(PATIENCE, move |connection| {
             let mut query = connection.prepare_cached(&sql)?;
-            let found = query.query_map(params_from_iter(values), Notification::read)?;
+            let found = query.query_map(values, Notification::read)?;
             Ok(found.collect::<Result<_, _>>()?)
         })
         .await
@@ -137,16 +135,21 @@ impl Store {
 
     /// Takes a message that was given up into the outbox once more; says whether there is such a one, and its route.
     pub(crate) async fn send_again(&self, by: String, number: i64) -> Result<bool, StoreError> {
-        let names = serde_json::to_string(&self.rules.iter().map(|rule| &rule.name).collect::<Vec<_>>())?;
+        let rules = std::sync::Arc::clone(&self.rules);
         let taken = self
             .write(move |connection| {
+                let (list, names) = routed::names(&rules);
+                let values = [vec![now().into(), number.into()], names].concat();
                 let route: Option<String> = connection
-                    .prepare_cached(
-                        "UPDATE outbox SET state = 'waiting', attempts = 0, due = ?2
-                         WHERE number = ?1 AND state = 'dead' AND occasion <> 'test'
-                           AND route IN (SELECT value FROM json_each(?3)) RETURNING route",
-                    )?
-                    .query_row(params![number, now(), names], |row| row.get(0))
+                    .query_row(
+                        &format!(
+                            "UPDATE outbox SET state = 'waiting', attempts = 0, due = ?
+                             WHERE number = ? AND state = 'dead' AND occasion <> 'test' AND route IN {list}
+                             RETURNING route"
+                        ),
+                        values,
+                        |row| row.get(0),
+                    )
                     .optional()?;
                 if let Some(route) = &route {
                     let detail = format!("sent again by route {route}");

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
 use vitrine_policy::record::{Destination, Event, Master, Mount, Operation, Place, Record, Transfer};
 
-use super::{Store, StoreError, search};
+use super::sql::{Connection, params};
+use super::{Store, StoreError, fulltext, search};
 use crate::alert::text::{is_digest, line};
 use crate::console::words::went_through;
 
@@ -189,8 +189,8 @@ impl Objects {
         }
         let mut account = connection.prepare_cached(
             "INSERT INTO accounts (name, went, refused, last_seen, heard) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (name) DO UPDATE SET went = went + ?2, refused = refused + ?3,
-                last_seen = max(last_seen, ?4), heard = ?5",
+             ON CONFLICT (name) DO UPDATE SET went = accounts.went + ?2, refused = accounts.refused + ?3,
+                last_seen = max(accounts.last_seen, ?4), heard = ?5",
         )?;
         for (name, sum) in &self.accounts {
             account.execute(params![name, sum.went, sum.refused, sum.last_seen, received])?;
@@ -231,9 +231,10 @@ impl Touched {
                 "INSERT INTO objects (key, collection, path, object, first_seen, last_seen, heard, outcomes,
                     went, refused, opens, thumbnail)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                 ON CONFLICT (key) DO UPDATE SET object = coalesce(?4, object), first_seen = min(first_seen, ?5),
-                    last_seen = max(last_seen, ?6), went = went + ?9, refused = refused + ?10,
-                    opens = opens + ?11, thumbnail = coalesce(?12, thumbnail)
+                 ON CONFLICT (key) DO UPDATE SET object = coalesce(?4, objects.object),
+                    first_seen = min(objects.first_seen, ?5), last_seen = max(objects.last_seen, ?6),
+                    went = objects.went + ?9, refused = objects.refused + ?10,
+                    opens = objects.opens + ?11, thumbnail = coalesce(?12, objects.thumbnail)
                  RETURNING number, heard, outcomes",
             )?
             .query_row(
@@ -258,6 +259,8 @@ impl Touched {
                 .prepare_cached("UPDATE objects SET heard = ?, outcomes = ? WHERE number = ?")?
                 .execute(params![received, known | outcomes, number])?;
         }
+        let texts = [self.path.as_str(), &self.collection, self.object.as_deref().unwrap_or_default()];
+        fulltext::write_object(connection, number, texts)?;
         let mut link = connection
             .prepare_cached("INSERT INTO object_records (record, object) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
         for record in &self.records {
@@ -276,23 +279,39 @@ impl To {
         let Sum { went, refused, last_seen } = self.sum;
         let heard = connection
             .prepare_cached(
-                "INSERT INTO object_destinations (object, destination, went, refused, coverage, scale, last_seen, heard)
+                "INSERT INTO object_destinations AS old
+                    (object, destination, went, refused, coverage, scale, last_seen, heard)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (object, destination) DO UPDATE SET went = went + ?3, refused = refused + ?4,
-                    coverage = iif(ifnull(?5 * ?6 * ?6, -1) > ifnull(coverage * scale * scale, -1), ?5, coverage),
-                    scale = iif(ifnull(?5 * ?6 * ?6, -1) > ifnull(coverage * scale * scale, -1), ?6, scale),
-                    last_seen = max(last_seen, ?7)
+                 ON CONFLICT (object, destination) DO UPDATE SET went = old.went + ?3, refused = old.refused + ?4,
+                    coverage = CASE WHEN ?9 > coalesce(old.coverage * old.scale * old.scale, -1)
+                               THEN ?5 ELSE old.coverage END,
+                    scale = CASE WHEN ?9 > coalesce(old.coverage * old.scale * old.scale, -1)
+                            THEN ?6 ELSE old.scale END,
+                    last_seen = max(old.last_seen, ?7)
                  RETURNING heard",
             )?
-            .query_row(params![object, name, went, refused, coverage, scale, last_seen, received], |row| row.get(0))?;
+            .query_row(
+                params![
+                    object,
+                    name,
+                    went,
+                    refused,
+                    coverage,
+                    scale,
+                    last_seen,
+                    received,
+                    self.largest.map_or(-1.0, pixels)
+                ],
+                |row| row.get(0),
+            )?;
         if is_stale(heard, received) {
             connection
                 .prepare_cached("UPDATE object_destinations SET heard = ? WHERE object = ? AND destination = ?")?
                 .execute(params![received, object, name])?;
         }
         let mut share = connection.prepare_cached(
-            "INSERT INTO object_sent (object, destination, agent, share) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET share = ?4 WHERE share < ?4",
+            "INSERT INTO object_sent AS old (object, destination, agent, share) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (object, destination, agent) DO UPDATE SET share = ?4 WHERE old.share < ?4",
         )?;
         for (agent, sent) in &self.sent {
             share.execute(params![object, name, agent, sent])?;
@@ -309,7 +328,7 @@ impl Store {
             return Ok(None);
         }
         let (is_whole, begun) = (step.is_whole, Instant::now());
-        self.write(move |connection| step.write(connection)).await?;
+        self.write_beside(move |connection| step.write(connection)).await?;
         Ok(is_whole.then(|| begun.elapsed()))
     }
 }
@@ -334,13 +353,13 @@ impl Step {
         let mut step = Step { objects, texts, after, last: after, count: 0, received: 0, is_whole: false };
         let mut bytes = 0;
         let mut query = connection.prepare_cached(
-            "SELECT number, agent, received, body FROM records WHERE number > ? ORDER BY number LIMIT ?",
+            "SELECT number, agent, received, body FROM records WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",
         )?;
-        let mut rows = query.query([after, STEP])?;
+        let mut rows = query.query([after, connection.horizon()?, STEP])?;
         while let Some(row) = rows.next()? {
             (step.last, step.received) = (row.get(0)?, row.get(2)?);
             step.count += 1;
-            let body = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+            let body = row.text(3)?;
             bytes += body.len();
             match serde_json::from_str(body) {
                 Ok(record) => {
@@ -362,15 +381,16 @@ impl Step {
 
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let (upto, count): (i64, i64) = connection
-            .prepare_cached(
-                "SELECT upto, (SELECT count(*) FROM records WHERE number > upto AND number <= ?) FROM summed",
-            )?
+            .prepare_cached(&format!(
+                "SELECT upto, (SELECT count(*) FROM records WHERE number > upto AND number <= ?) FROM summed {}",
+                connection.locking()
+            ))?
             .query_row([self.last], |row| Ok((row.get(0)?, row.get(1)?)))?;
         // What was too old has gone meanwhile: the next step reads anew.
         if (upto, count) != (self.after, self.count) {
             return Ok(());
         }
-        search::add(connection, &self.texts)?;
+        fulltext::write_records(connection, &self.texts)?;
         self.objects.write(connection, self.received)?;
         connection.prepare_cached("UPDATE summed SET upto = ?")?.execute([self.last])?;
         Ok(())

@@ -1,10 +1,10 @@
 //! Messages on their way out. They are written in the transaction that makes the alert, and leave the
 //! outbox only when the receiver has them: at least once.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::futures::Notified;
 
+use super::sql::{Connection, Optional, params};
 use super::{Store, StoreError, now};
 use crate::alert::Alert;
 use crate::route::letter::headline;
@@ -99,12 +99,13 @@ pub(crate) enum Due {
 
 pub(super) fn post(connection: &Connection, letter: &Letter) -> Result<Message, StoreError> {
     let (summary, body) = (headline(letter), serde_json::to_string(letter)?);
-    connection
+    let number = connection
         .prepare_cached(
-            "INSERT INTO outbox (route, body, created, due, occasion, summary) VALUES (?1, ?2, ?3, ?3, ?4, ?5)",
+            "INSERT INTO outbox (route, body, created, due, occasion, summary) VALUES (?1, ?2, ?3, ?3, ?4, ?5)
+             RETURNING number",
         )?
-        .execute(params![letter.route, body, now(), letter.event.name(), summary])?;
-    Ok(Message { number: connection.last_insert_rowid(), body, attempts: 0 })
+        .query_row(params![letter.route, body, now(), letter.event.name(), summary], |row| row.get(0))?;
+    Ok(Message { number, body, attempts: 0 })
 }
 
 impl Store {
@@ -124,7 +125,7 @@ impl Store {
                 )?
                 .query_row([route], |row| {
                     let message = Message { number: row.get(0)?, body: row.get(1)?, attempts: row.get(2)? };
-                    Ok((message, row.get::<_, i64>(3)?))
+                    Ok((message, row.get::<i64>(3)?))
                 })
                 .optional()?;
             Ok(match next {
@@ -158,7 +159,7 @@ impl Store {
         (error, answer): (Option<String>, Option<String>),
         due: i64,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write_beside(move |connection| {
             connection
                 .prepare_cached(
                     "UPDATE outbox SET state = ?, error = ?, answer = ?, due = ?, attempts = attempts + 1

@@ -1,12 +1,11 @@
 //! Users of the console, their roles, and the one-time tokens by which they choose their passwords.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::audit::{self, Actor, Kind};
 use super::sessions;
+use super::sql::{self, Connection, FromSql, Optional, ToSql, ValueRef, params};
 use super::tokens::{hash, secret};
 use super::{Store, StoreError, now, totp};
 
@@ -50,14 +49,14 @@ impl UserRole {
 }
 
 impl FromSql for UserRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<UserRole> {
-        UserRole::of(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    fn from_sql(value: ValueRef<'_>) -> Option<UserRole> {
+        UserRole::of(&String::from_sql(value)?)
     }
 }
 
 impl ToSql for UserRole {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.name().into())
+    fn to_sql(&self) -> sql::Result<ValueRef<'_>> {
+        Ok(ValueRef::Text(self.name()))
     }
 }
 
@@ -300,7 +299,8 @@ impl Store {
 fn invite(connection: &Connection, name: &str) -> Result<String, StoreError> {
     let token = secret();
     connection.execute(
-        "INSERT OR REPLACE INTO invitations (user, hash, expires) VALUES (?, ?, ?)",
+        "INSERT INTO invitations (user, hash, expires) VALUES (?, ?, ?)
+         ON CONFLICT (user) DO UPDATE SET hash = excluded.hash, expires = excluded.expires",
         params![name, hash(&token), now() + INVITATION],
     )?;
     Ok(token)

@@ -1,9 +1,9 @@
 //! Versions of the policy: each a text, its signature where it has one, and who brought it.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::audit::{self, Actor, Kind};
+use super::sql::{self, Connection, Optional, Row, params};
 use super::{Store, StoreError, now, rollouts};
 
 /// A policy that was checked, and is to become a version.
@@ -54,7 +54,7 @@ pub(crate) struct Given {
 
 const COLUMNS: &str = "number, digest, serial, signature IS NOT NULL, added, added_by, note";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<PolicyVersion> {
+fn read(row: &Row<'_>) -> sql::Result<PolicyVersion> {
     Ok(PolicyVersion {
         number: row.get(0)?,
         digest: row.get(1)?,
@@ -82,13 +82,16 @@ impl Store {
                 .optional()?;
             let (number, done) = match (known, &new.signature) {
                 (None, _) => {
-                    connection
+                    let number = connection
                         .prepare_cached(
                             "INSERT INTO policies (digest, serial, text, signature, added, added_by, note)
-                             VALUES (?, ?, ?, ?, ?, ?, ?)",
+                             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
                         )?
-                        .execute(params![digest, new.serial, new.text, new.signature, now(), by.who(), new.note])?;
-                    (connection.last_insert_rowid(), "added")
+                        .query_row(
+                            params![digest, new.serial, new.text, new.signature, now(), by.who(), new.note],
+                            |row| row.get(0),
+                        )?;
+                    (number, "added")
                 }
                 (Some((number, false)), Some(signature)) => {
                     connection
@@ -180,9 +183,9 @@ pub(super) fn acknowledge(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE agents SET policy = version, policy_since = iif(version IS NULL, NULL, ?2)
-             FROM (SELECT (SELECT number FROM policies WHERE digest = ?1) AS version)
-             WHERE agents.number = ?3 AND policy IS NOT version",
+            "UPDATE agents SET policy = version, policy_since = CASE WHEN version IS NOT NULL THEN CAST(?2 AS BIGINT) END
+             FROM (SELECT (SELECT number FROM policies WHERE digest = ?1) AS version) AS found
+             WHERE agents.number = ?3 AND policy IS DISTINCT FROM version",
         )?
         .execute(params![digest, received, agent])?;
     Ok(())

@@ -1,13 +1,14 @@
 //! Records: stored once by agent and sequence, with what is missing between them.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
-use vitrine_policy::record::seal::MAX_STEPS;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
 use super::halting::Judged;
-use super::{Sender, Store, StoreError, now, seals, silent};
+use super::new_records::{NewRecord, NewRecords};
+use super::seals::Seals;
+use super::sql::{Connection, Optional, params};
+use super::{Sender, Store, StoreError, now, silent};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
@@ -62,7 +63,7 @@ impl Store {
     pub(crate) async fn append(&self, batch: Batch) -> Result<Committed, StoreError> {
         let rules = std::sync::Arc::clone(&self.rules);
         let (committed, armed) = self
-            .write(move |connection| {
+            .write_beside(move |connection| {
                 let mut groups = Groups::default();
                 let committed = append(connection, batch, &mut groups)?;
                 Ok((committed, groups.write(connection, &rules)?))
@@ -111,20 +112,21 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
     let mut poison = batch.poison;
     let mut stream = None;
     let mut committed = 0;
-    let mut steps = MAX_STEPS;
     if let (Some(agent), Some((_, newest))) = (&batch.agent, batch.records.last()) {
         batch.sender.admit(connection, agent)?;
         stream = Some(Stream::of(connection, agent, newest, received)?);
     }
     if let Some(stream) = &mut stream {
+        let mut seals = Seals::of(stream.number);
+        let mut new = NewRecords::begin(connection, batch.records.len())?;
         for (line, record) in batch.records {
             committed = committed.max(record.sequence);
-            match insert(connection, stream.number, &record, received)? {
+            match insert(connection, &mut new, stream, &record, received)? {
                 Insert::New(number) => {
                     let before = stream.highest;
                     stream.saw(connection, record.sequence)?;
                     stream.judged.saw(&record);
-                    if seals::check(connection, stream.number, &record, &mut steps)? {
+                    if seals.check(connection, &record)? {
                         groups.tampered(connection, &record, before, received)?;
                     }
                     if let Event::Notice(notice) = &record.event
@@ -133,9 +135,7 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                         silent::goes(connection, stream.number, notice.code == SHUTDOWN)?;
                     }
                     if let Some(alert) = groups.add(connection, &record, number, received)? {
-                        connection
-                            .prepare_cached("UPDATE records SET alert = ? WHERE number = ?")?
-                            .execute(params![alert, number])?;
+                        new.belongs(connection, number, alert)?;
                     }
                 }
                 Insert::Known => {}
@@ -150,6 +150,8 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                 }),
             }
         }
+        new.write(connection)?;
+        seals.write(connection)?;
     }
     poison.sort_by_key(|poison| poison.line);
     for letter in &poison {
@@ -176,30 +178,28 @@ enum Insert {
     Another,
 }
 
-fn insert(connection: &Connection, agent: i64, record: &Record, received: i64) -> Result<Insert, StoreError> {
-    let inserted = connection
-        .prepare_cached(
-            // Numbers rise even when retention has removed the last record: sums and sinks go by them.
-            "INSERT INTO records (number, agent, sequence, id, time, received, severity, body)
-             SELECT 1 + max(coalesce((SELECT max(number) FROM records), 0), (SELECT removed FROM summed)),
-                    ?, ?, ?, ?, ?, ?, ?
-             WHERE true ON CONFLICT (agent, sequence) DO NOTHING",
-        )?
-        .execute(params![
-            agent,
-            record.sequence,
-            record.id,
-            record.time,
-            received,
-            record.event.severity() as u8,
-            serde_json::to_string(record)?
-        ])?;
-    if inserted == 1 {
-        return Ok(Insert::New(connection.last_insert_rowid()));
+fn insert(
+    connection: &Connection,
+    records: &mut NewRecords,
+    stream: &Stream,
+    record: &Record,
+    received: i64,
+) -> Result<Insert, StoreError> {
+    let new = NewRecord {
+        agent: stream.number,
+        sequence: record.sequence,
+        id: record.id.clone(),
+        time: record.time,
+        received,
+        severity: record.event.severity() as u8,
+        body: serde_json::to_string(record)?,
+    };
+    if let Some(number) = records.add(connection, new, record.sequence > stream.highest)? {
+        return Ok(Insert::New(number));
     }
     let id: String = connection
         .prepare_cached("SELECT id FROM records WHERE agent = ? AND sequence = ?")?
-        .query_row(params![agent, record.sequence], |row| row.get(0))?;
+        .query_row(params![stream.number, record.sequence], |row| row.get(0))?;
     Ok(if id == record.id { Insert::Known } else { Insert::Another })
 }
 
@@ -297,7 +297,7 @@ impl Stream {
         self.judged.write(connection, self.number, received)?;
         if self.touched {
             let missing: u64 = connection
-                .prepare_cached("SELECT coalesce(sum(last - first + 1), 0) FROM gaps WHERE agent = ?")?
+                .prepare_cached("SELECT CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM gaps WHERE agent = ?")?
                 .query_row([self.number], |row| row.get(0))?;
             groups.missing(connection, &self.agent, &self.host, missing, received)?;
         }

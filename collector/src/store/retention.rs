@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use rusqlite::params;
 use vitrine_policy::record::Severity;
 
+use super::sql::{Connection, params};
 use super::{Store, StoreError, sinks};
 
 /// Rows that one transaction removes.
@@ -62,7 +62,7 @@ impl Store {
     /// # Errors
     /// The store fails; what was removed until then is gone.
     pub async fn remove_old(&self, retention: &Retention, now: i64) -> Result<Removed, StoreError> {
-        let mut removed = Removed::default();
+        let mut removed = Removed { records: self.drop_days(retention, now).await?, ..Removed::default() };
         for (severity, age) in &retention.severities {
             let (severity, before) = (*severity as u8, now.saturating_sub(*age));
             removed.records += self.remove_records(severity, before).await?;
@@ -79,7 +79,7 @@ impl Store {
         // Users of whom no record can be left.
         let oldest = self.read(|connection| {
             let mut oldest = connection.prepare_cached("SELECT min(received) FROM records WHERE severity = ?")?;
-            let of = |severity: u8| oldest.query_row([severity], |row| row.get::<_, Option<i64>>(0));
+            let of = |severity: u8| oldest.query_row([severity], |row| row.get::<Option<i64>>(0));
             let all = (Severity::Informational as u8..=Severity::Critical as u8).map(of);
             Ok(all.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min())
         });
@@ -88,18 +88,28 @@ impl Store {
         Ok(removed)
     }
 
+    /// Drops what was received so long ago that records of no severity are kept from then, a day at a time.
+    async fn drop_days(&self, retention: &Retention, now: i64) -> Result<u64, StoreError> {
+        let all = Severity::Informational as u8..=Severity::Critical as u8;
+        let age = |of: u8| retention.severities.iter().find(|(severity, _)| *severity as u8 == of).map(|(_, age)| *age);
+        let longest = all.map(age).collect::<Option<Vec<_>>>().and_then(|ages| ages.into_iter().max());
+        let before = longest.map_or(i64::MIN, |longest| now.saturating_sub(longest));
+        let database = std::sync::Arc::clone(&self.database);
+        self.blocking(move || database.drop_days(before)).await
+    }
+
     /// As [`Store::remove`]; what a sink has not had yet is counted as lost to it.
     async fn remove_records(&self, severity: u8, before: i64) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
-            let step = move |connection: &rusqlite::Connection| {
+            let step = move |connection: &Connection| {
                 let mut gone = 0_usize;
                 let mut waited = Vec::new();
                 let mut statement = connection.prepare_cached(RECORDS)?;
                 let mut rows = statement.query(params![severity, before, STEP])?;
                 while let Some(row) = rows.next()? {
                     gone += 1;
-                    if let Some(body) = row.get::<_, Option<String>>(1)? {
+                    if let Some(body) = row.get::<Option<String>>(1)? {
                         waited.push((row.get(0)?, body));
                     }
                 }
@@ -107,7 +117,7 @@ impl Store {
                 Ok(gone)
             };
             let began = Instant::now();
-            let gone = self.write(step).await?;
+            let gone = self.write_beside(step).await?;
             removed += gone as u64;
             if gone < STEP as usize {
                 return Ok(removed);
@@ -120,11 +130,11 @@ impl Store {
     async fn remove(&self, statement: &'static str, severity: u8, before: i64) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
-            let step = move |connection: &rusqlite::Connection| {
+            let step = move |connection: &Connection| {
                 Ok(connection.prepare_cached(statement)?.execute(params![severity, before, STEP])?)
             };
             let began = Instant::now();
-            let gone = self.write(step).await?;
+            let gone = self.write_beside(step).await?;
             removed += gone as u64;
             if gone < STEP as usize {
                 return Ok(removed);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use globset::GlobBuilder;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::audit::{self, Actor, Kind};
+use super::sql::{self, Connection, Optional, Row, params};
 use super::{Store, StoreError, now};
 
 /// Longest name of a group, in characters.
@@ -170,8 +170,8 @@ impl Reach {
 
 const COLUMNS: &str = "number, policy, host_group, percentage, state, began, watched, changed, changed_by, reason";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Rollout> {
-    let state = match row.get_ref(4)?.as_str()? {
+fn read(row: &Row<'_>) -> sql::Result<Rollout> {
+    let state = match row.text(4)? {
         "halted" => RolloutState::Halted,
         _ => RolloutState::Running,
     };
@@ -199,7 +199,7 @@ fn reaches(connection: &Connection) -> Result<Vec<Reach>, StoreError> {
     ))?;
     let mut groups: BTreeMap<String, Rc<Members>> = BTreeMap::new();
     let found = query.query_map([], |row| {
-        let (rollout, members) = (read(row)?, row.get_ref(10)?.as_str()?);
+        let (rollout, members) = (read(row)?, row.text(10)?);
         let group = groups.entry(rollout.group.clone()).or_insert_with(|| Members::new(members));
         Ok(Reach { group: Rc::clone(group), rollout })
     })?;
@@ -226,9 +226,10 @@ pub(super) fn shall(connection: &Connection, agent: &str) -> Result<Option<i64>,
 /// What every agent that takes policies from here shall have, and has.
 pub(super) fn shares(connection: &Connection) -> Result<Vec<Share>, StoreError> {
     let reaches = reaches(connection)?;
-    let mut query = connection.prepare_cached(
-        "SELECT id, host, policy FROM agents WHERE coalesce(heartbeat ->> '$.takes_policies', 0) ORDER BY id",
-    )?;
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT id, host, policy FROM agents WHERE {} ORDER BY id",
+        connection.is_true("heartbeat", "takes_policies")
+    ))?;
     let found = query.query_map([], |row| {
         let (agent, host, has): (String, String, _) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let reach = reaches.iter().find(|reach| reach.gives(&agent, &host, has)).map(|reach| &reach.rollout);
@@ -293,7 +294,7 @@ impl Store {
         self.read(|connection| {
             let mut query = connection.prepare_cached("SELECT name, members FROM host_groups ORDER BY name")?;
             let found = query.query_map([], |row| {
-                let members = row.get_ref(1)?.as_str()?.lines().map(str::to_owned).collect();
+                let members = row.text(1)?.lines().map(str::to_owned).collect();
                 Ok(HostGroup { name: row.get(0)?, members })
             })?;
             Ok(found.collect::<Result<_, _>>()?)
@@ -320,12 +321,12 @@ impl Store {
                 return Err(StoreError::Policy(format!("there is no group {group:?}: choose one of the list, or make it")));
             }
             let (at, reason) = (now(), format!("begun at {percentage} %"));
-            connection.execute(
+            let number: i64 = connection.query_row(
                 "INSERT INTO rollouts (policy, host_group, percentage, state, began, watched, changed, changed_by, reason)
-                 VALUES (?1, ?2, ?3, 'running', ?4, ?4, ?4, ?5, ?6)",
+                 VALUES (?1, ?2, ?3, 'running', ?4, ?4, ?4, ?5, ?6) RETURNING number",
                 params![policy, group, percentage, at, by.who(), reason],
+                |row| row.get(0),
             )?;
-            let number = connection.last_insert_rowid();
             let detail = format!("version {policy} to group {group}, {reason}");
             audit::append(connection, &by, Kind::Policy, &format!("rollout {number}"), &detail)?;
             Ok(number)

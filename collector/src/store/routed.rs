@@ -2,11 +2,11 @@
 //! and goes into the outbox in one transaction, too, so that nothing is told twice or not at all, whenever the program
 //! ends.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::futures::Notified;
 
 use super::outbox::{self, Letter, Occasion};
 use super::silences::{self, Cover};
+use super::sql::{Connection, Optional, Value, params};
 use super::{Store, StoreError, alerts, now};
 use crate::alert::{Alert, State};
 use crate::route::{Rule, When};
@@ -54,7 +54,7 @@ pub(super) fn arm(connection: &Connection, rules: &[Rule], alert: &Alert) -> Res
                 "INSERT INTO routed (route, alert, bundle, severity, occasion, since, due)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (route, alert) DO UPDATE SET severity = ?4, occasion = ?5, since = ?6,
-                    due = min(coalesce(due, ?7), ?7)",
+                    due = min(coalesce(routed.due, ?7), ?7)",
             )?
             .execute(params![rule.name, alert.id, bundle, alert.severity as u8, occasion.name(), at, due])?;
         armed = true;
@@ -101,10 +101,10 @@ fn bundle(connection: &Connection, rule: &Rule, alert: &Alert, at: i64) -> Resul
             UNION ALL
             SELECT (SELECT min(routed.bundle) FROM routed WHERE route = ?1 AND due IS NOT NULL
                     AND routed.bundle > waiting.bundle AND routed.bundle < ?3)
-            FROM waiting WHERE waiting.bundle IS NOT NULL LIMIT ?4)
-         SELECT bundle FROM waiting WHERE bundle IS NOT NULL
+            FROM waiting WHERE waiting.bundle IS NOT NULL)
+         SELECT bundle FROM (SELECT bundle FROM waiting WHERE bundle IS NOT NULL LIMIT ?4) AS first
          UNION
-         SELECT bundle FROM (SELECT bundle FROM routed WHERE route = ?1 AND told > ?5 ORDER BY told DESC LIMIT ?6)
+         SELECT bundle FROM (SELECT bundle FROM routed WHERE route = ?1 AND told > ?5 ORDER BY told DESC LIMIT ?6) AS lately
          WHERE bundle > ?2 AND bundle < ?3",
     )?;
     let since = at.saturating_sub(interval);
@@ -196,7 +196,7 @@ fn digest(connection: &Connection, rule: &Rule, at: i64) -> Result<bool, StoreEr
     let mut rows = query.query(params![rule.name, HELD as u64])?;
     let mut letter = Letter { event: Occasion::Digest, route: rule.name.clone(), alerts: Vec::new(), more: 0 };
     while let Some(row) = rows.next()? {
-        letter.alerts.push(alerts::read(row)?);
+        letter.alerts.push(alerts::read(&row)?);
     }
     let told = connection
         .prepare_cached("UPDATE routed SET due = NULL, since = ?2, told = ?2 WHERE route = ?1 AND due IS NOT NULL")?
@@ -236,16 +236,16 @@ fn tell_one(connection: &Connection, rules: &[Rule], at: i64) -> Result<(bool, O
     Ok((posted, next(connection)?.0))
 }
 
-fn names(rules: &[Rule]) -> Result<String, StoreError> {
-    Ok(serde_json::to_string(&rules.iter().map(|rule| &rule.name).collect::<Vec<_>>())?)
+/// A list of the rules' names for `IN`, and its values; no route is named by the empty one.
+pub(super) fn names(rules: &[Rule]) -> (String, Vec<Value>) {
+    let marks = ", ?".repeat(rules.len());
+    (format!("(''{marks})"), rules.iter().map(|rule| rule.name.clone().into()).collect())
 }
 
 fn leave(connection: &Connection, rules: &[Rule]) -> Result<(), StoreError> {
+    let (list, names) = names(rules);
     connection
-        .prepare_cached(
-            "UPDATE routed SET due = NULL WHERE due IS NOT NULL AND route NOT IN (SELECT value FROM json_each(?))",
-        )?
-        .execute([names(rules)?])?;
+        .execute(&format!("UPDATE routed SET due = NULL WHERE due IS NOT NULL AND route NOT IN {list}"), names)?;
     Ok(())
 }
 
@@ -292,10 +292,13 @@ impl Store {
         let rules = std::sync::Arc::clone(&self.rules);
         self.write(move |connection| {
             leave(connection, &rules)?;
+            let (list, names) = names(&rules);
             let given_up = connection.execute(
-                "UPDATE outbox SET state = 'dead', error = 'collector.toml has no [[route]] of this name any more'
-                 WHERE state = 'waiting' AND route NOT IN (SELECT value FROM json_each(?))",
-                [names(&rules)?],
+                &format!(
+                    "UPDATE outbox SET state = 'dead', error = 'collector.toml has no [[route]] of this name any more'
+                     WHERE state = 'waiting' AND route NOT IN {list}"
+                ),
+                names,
             )?;
             if given_up > 0 {
                 tracing::error!(

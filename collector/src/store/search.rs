@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use vitrine_policy::record::{Event, Record, Transfer};
 
 use super::catalogue::{self, Master, ObjectQuery, Turn};
-use super::listing::{self, Key, Query, words};
+use super::fulltext::{self, has_words, plain};
+use super::listing::{self, Key, Query};
+use super::sql::{Connection, Optional, Row, Value, params};
 use super::{Store, StoreError};
 use crate::alert::Alert;
 
@@ -23,8 +23,6 @@ const BEGINNING: usize = 3;
 /// Words that one of the text may be the beginning of, and in how many the search for records takes it so. FTS5's own
 /// prefix queries gather all that fit before the first answer, which takes seconds over millions of records.
 const BEGUN: usize = 64;
-/// Records that are looked through between two looks at the clock, which FTS5 never looks at.
-const WINDOW: i64 = 250_000;
 /// Longest text of a record that can be found, in bytes.
 const TEXT: usize = 16 << 10;
 
@@ -63,15 +61,6 @@ pub(crate) struct Found {
     pub(crate) is_partial: bool,
 }
 
-/// Makes the texts of records known to the search.
-pub(super) fn add(connection: &Connection, texts: &[(i64, String)]) -> Result<(), StoreError> {
-    let mut insert = connection.prepare_cached("INSERT INTO record_text (rowid, text) VALUES (?, ?)")?;
-    for (number, text) in texts {
-        insert.execute(params![number, text])?;
-    }
-    Ok(())
-}
-
 /// The texts of a record by which it can be found.
 pub(super) fn text(record: &Record) -> String {
     let mut text = record.host.name.clone();
@@ -105,7 +94,7 @@ impl Store {
     pub(crate) async fn search(&self, text: String) -> Result<Found, StoreError> {
         self.read_within(PATIENCE, move |connection| {
             let (begun, mut found) = (Instant::now(), Found::default());
-            if words(&text).is_empty() {
+            if !has_words(&text) {
                 return Ok(found);
             }
             match found.fill(connection, &text, begun) {
@@ -131,26 +120,26 @@ impl Found {
 
     /// The newest records that fit, from window to window of numbers while there is time.
     fn find_records(&mut self, connection: &Connection, text: &str, begun: Instant) -> Result<(), StoreError> {
-        let (words, is_partial) = beginnings(connection, text)?;
+        let (words, is_partial) = match connection {
+            Connection::Sqlite(_) => beginnings(connection, text)?,
+            Connection::Postgres(_) => (fulltext::record_words(text), false),
+        };
         self.is_partial = is_partial;
-        let mut query = connection.prepare_cached(
-            "SELECT records.alert, records.body FROM record_text CROSS JOIN records ON records.number = record_text.rowid
-             WHERE record_text MATCH ? AND record_text.rowid <= ? AND record_text.rowid > ?
-             ORDER BY record_text.rowid DESC LIMIT ?",
-        )?;
-        let mut until: i64 =
-            connection.prepare_cached("SELECT ifnull(max(number), 0) FROM records")?.query_row([], |row| row.get(0))?;
+        let mut query = connection.prepare_cached(fulltext::find_records(connection))?;
+        let mut newest = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM records WHERE number <= ?")?;
+        let mut until: i64 = newest.query_row([i64::MAX], |row| row.get(0))?;
         while until > 0 && self.records.len() < RECORDS {
             if begun.elapsed() > PATIENCE {
                 return Err(StoreError::Slow);
             }
             let left = (RECORDS - self.records.len()) as u64;
-            let mut rows = query.query(params![words, until, until - WINDOW, left])?;
+            let from = connection.window(until);
+            let mut rows = query.query(params![words, until, from, left])?;
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+                let record = serde_json::from_str(row.text(1)?)?;
                 self.records.push((row.get(0)?, record));
             }
-            until -= WINDOW;
+            until = newest.query_row([from], |row| row.get(0))?;
         }
         Ok(())
     }
@@ -169,7 +158,7 @@ fn beginnings(connection: &Connection, text: &str) -> Result<(String, bool), Sto
         let (tail, mut any) = (tail.to_lowercase(), vec![quoted(word)]);
         let (mut from, end) = (tail.clone(), format!("{tail}\u{10ffff}"));
         while tail.len() >= BEGINNING {
-            let Some(term) = next.query_row([&from, &end], |row| row.get::<_, String>(0)).optional()? else { break };
+            let Some(term) = next.query_row([&from, &end], |row| row.get::<String>(0)).optional()? else { break };
             if any.len() > BEGUN {
                 is_partial = true;
                 break;
@@ -194,22 +183,23 @@ fn hosts(connection: &Connection, text: &str) -> Result<Vec<(String, i64)>, Stor
     let mut query = connection.prepare_cached(&format!(
         "SELECT host, last_seen FROM agents WHERE {condition} ORDER BY last_seen DESC LIMIT {EACH}"
     ))?;
-    let found = query.query_map(params_from_iter(parts), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = query.query_map(parts, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Users whose name a word begins.
 fn accounts(connection: &Connection, text: &str) -> Result<Vec<Account>, StoreError> {
-    let mut query = connection.prepare_cached(
-        "SELECT name, went, refused, last_seen FROM accounts
-         WHERE name COLLATE NOCASE >= ?1 AND name COLLATE NOCASE < ?1 || char(0x10ffff) ORDER BY name COLLATE NOCASE LIMIT ?2",
-    )?;
+    let key = connection.caseless("name");
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT name, went, refused, last_seen FROM accounts WHERE {key} >= ? AND {key} < ? ORDER BY {key} LIMIT ?"
+    ))?;
     let mut found: Vec<Account> = Vec::new();
     for word in plain(text) {
-        let account = |row: &rusqlite::Row<'_>| {
+        let account = |row: &Row<'_>| {
             Ok(Account { name: row.get(0)?, went: row.get(1)?, refused: row.get(2)?, last_seen: row.get(3)? })
         };
-        for account in query.query_map(params![word, EACH], account)? {
+        let (from, end) = (word.to_ascii_lowercase(), format!("{}\u{10ffff}", word.to_ascii_lowercase()));
+        for account in query.query_map(params![from, end, EACH], account)? {
             let account = account?;
             if found.len() < EACH as usize && !found.iter().any(|known| known.name == account.name) {
                 found.push(account);
@@ -217,10 +207,4 @@ fn accounts(connection: &Connection, text: &str) -> Result<Vec<Account>, StoreEr
         }
     }
     Ok(found)
-}
-
-/// The words as they stand, as many as [`words`] takes.
-fn plain(text: &str) -> impl Iterator<Item = &str> {
-    let count = words(text).len();
-    text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).take(count)
 }

@@ -1,10 +1,10 @@
 //! Sessions of the console, log-ins that still lack their code, and log-ins that failed.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use subtle::ConstantTimeEq;
 
 use super::audit::{self, Actor, Kind};
 use super::people::UserRole;
+use super::sql::{Connection, Optional, params};
 use super::tokens::{hash, secret};
 use super::{Store, StoreError, now};
 
@@ -167,7 +167,7 @@ pub(super) fn failed(connection: &Connection, key: &str) -> Result<u32, StoreErr
     connection.execute("DELETE FROM login_failures WHERE until < ?", [now - FORGOTTEN])?;
     let failures: u32 = connection.query_row(
         "INSERT INTO login_failures (key, failures, until) VALUES (?, 1, ?)
-         ON CONFLICT (key) DO UPDATE SET failures = failures + 1 RETURNING failures",
+         ON CONFLICT (key) DO UPDATE SET failures = login_failures.failures + 1 RETURNING failures",
         params![key, now],
         |row| row.get(0),
     )?;

@@ -1,8 +1,7 @@
 //! Silences: who keeps which alerts from being told of, until when, and why. Each is an entry of the audit log.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::audit::{self, Actor, Kind};
+use super::sql::{self, Connection, Optional, Row, params};
 use super::{Store, StoreError, now};
 use crate::alert::Alert;
 use crate::alert::silence::{Matcher, Silence};
@@ -31,7 +30,7 @@ const COLUMNS: &str =
     "number, host, user, destination, master, reason, author, created, until, ended, ended_by, alerts";
 
 impl Silenced {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Silenced> {
+    fn read(row: &Row<'_>) -> sql::Result<Silenced> {
         let silence = Silence { host: row.get(1)?, user: row.get(2)?, destination: row.get(3)?, master: row.get(4)? };
         Ok(Silenced {
             number: row.get(0)?,
@@ -40,7 +39,7 @@ impl Silenced {
             author: row.get(6)?,
             created: row.get(7)?,
             until: row.get(8)?,
-            ended: row.get::<_, Option<i64>>(9)?.zip(row.get(10)?),
+            ended: row.get::<Option<i64>>(9)?.zip(row.get(10)?),
             alerts: row.get(11)?,
         })
     }
@@ -104,22 +103,15 @@ impl Store {
                 return Err(StoreError::User(format!("{MOST} silences last already: end one that is not needed.")));
             }
             let until = at.saturating_add(lasts);
-            connection
+            let number: i64 = connection
                 .prepare_cached(
                     "INSERT INTO silences (host, user, destination, master, reason, author, created, until)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
                 )?
-                .execute(params![
-                    silence.host,
-                    silence.user,
-                    silence.destination,
-                    silence.master,
-                    reason,
-                    by,
-                    at,
-                    until
-                ])?;
-            let number = connection.last_insert_rowid();
+                .query_row(
+                    params![silence.host, silence.user, silence.destination, silence.master, reason, by, at, until],
+                    |row| row.get(0),
+                )?;
             let parts = [
                 ("host", &silence.host),
                 ("user", &silence.user),

@@ -1,8 +1,7 @@
 //! Agents that are not heard of, and those that were heard again.
 
-use rusqlite::{Connection, params};
-
 use super::alerts::{self, Groups};
+use super::sql::{Connection, params};
 use super::{Store, StoreError, now};
 
 /// So many heartbeats in a row may be missed.
@@ -20,7 +19,7 @@ impl Store {
     /// Raises an alert about each agent that has missed two heartbeats since it was last heard or since `from`
     /// (milliseconds since 1970; before that nobody listened), unless it told that its workstation goes off.
     pub(crate) async fn raise_silent(&self, from: i64) -> Result<(), StoreError> {
-        if self.read(move |connection| missed(connection, from, now())).await?.is_empty() {
+        if self.read(move |connection| missed(connection, from, now(), "")).await?.is_empty() {
             return Ok(());
         }
         let rules = std::sync::Arc::clone(&self.rules);
@@ -28,7 +27,7 @@ impl Store {
             .write(move |connection| {
                 let mut groups = Groups::default();
                 let received = now();
-                for silent in missed(connection, from, received)? {
+                for silent in missed(connection, from, received, connection.skipping())? {
                     let alert = groups.silent(
                         connection,
                         &silent.agent,
@@ -51,12 +50,12 @@ impl Store {
     }
 }
 
-fn missed(connection: &Connection, from: i64, now: i64) -> Result<Vec<Missed>, StoreError> {
-    let mut query = connection.prepare_cached(
+fn missed(connection: &Connection, from: i64, now: i64, locking: &str) -> Result<Vec<Missed>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
         "SELECT number, id, host, heartbeat_seconds, last_seen FROM agents
          WHERE heartbeat_seconds IS NOT NULL AND silent IS NULL AND NOT off
-           AND max(last_seen, ?1) + ?2 * 1000 * heartbeat_seconds < ?3",
-    )?;
+           AND max(last_seen, ?1) + ?2 * 1000 * heartbeat_seconds < ?3 {locking}"
+    ))?;
     let found = query.query_map(params![from, MISSED, now], |row| {
         Ok(Missed {
             number: row.get(0)?,

@@ -1,11 +1,11 @@
 //! How far each sink has come. A sink goes through `records` in the order of their numbers, which is the order in
 //! which they were committed, and keeps its position here: what a sink costs the database does not grow with what waits.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use tokio::sync::futures::Notified;
 use vitrine_policy::record::Record;
 
+use super::sql::{Connection, Optional, params};
 use super::{Store, StoreError, now};
 use crate::config::Filter;
 
@@ -108,10 +108,10 @@ impl Store {
     /// position for the day on which it is named again.
     pub(crate) async fn set_sinks(&self, sinks: Vec<SinkSetting>) -> Result<(), StoreError> {
         self.write(move |connection| {
-            connection.execute("UPDATE sinks SET active = 0", [])?;
+            connection.execute("UPDATE sinks SET active = FALSE", [])?;
             let mut upsert = connection.prepare_cached(
-                "INSERT INTO sinks (name, kind, target, filter, active) VALUES (?1, ?2, ?3, ?4, 1)
-                 ON CONFLICT (name) DO UPDATE SET kind = ?2, target = ?3, filter = ?4, active = 1,
+                "INSERT INTO sinks (name, kind, target, filter, active) VALUES (?1, ?2, ?3, ?4, TRUE)
+                 ON CONFLICT (name) DO UPDATE SET kind = ?2, target = ?3, filter = ?4, active = TRUE,
                     failures = 0, error = NULL, retry = NULL",
             )?;
             for sink in sinks {
@@ -128,10 +128,10 @@ impl Store {
         self.read(move |connection| {
             let lost = lost(connection, &sink)?;
             let mut query = connection.prepare_cached(
-                "SELECT number, body FROM records WHERE number > (SELECT position FROM sinks WHERE name = ?)
-                 ORDER BY number LIMIT ?",
+                "SELECT number, body FROM records
+                 WHERE number > (SELECT position FROM sinks WHERE name = ?) AND number <= ? ORDER BY number LIMIT ?",
             )?;
-            let mut rows = query.query(params![sink, RECORDS])?;
+            let mut rows = query.query(params![sink, connection.horizon()?, RECORDS])?;
             let (mut records, mut bytes) = (Vec::new(), 0);
             while bytes < BYTES
                 && let Some(row) = rows.next()?
@@ -148,7 +148,7 @@ impl Store {
 
     /// Moves a sink on, and lays aside what it would not take.
     pub(crate) async fn advance(&self, sink: String, progress: Progress) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write_beside(move |connection| {
             let at = now();
             if lost(connection, &sink)? > progress.lost {
                 // What was removed while it was on its way has arrived all the same.
@@ -156,7 +156,7 @@ impl Store {
                     connection.prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM records WHERE number = ?)")?;
                 let mut arrived = 0_u64;
                 for number in &progress.given {
-                    arrived += query.query_row([number], |row| row.get::<_, u64>(0))?;
+                    arrived += query.query_row([number], |row| row.get::<u64>(0))?;
                 }
                 connection
                     .prepare_cached("UPDATE sinks SET lost = max(0, lost - ?) WHERE name = ?")?
@@ -189,7 +189,7 @@ impl Store {
 
     /// Notes that a sink could not be reached, and when it is tried again.
     pub(crate) async fn stuck(&self, sink: String, failures: u32, error: String, retry: i64) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write_beside(move |connection| {
             connection
                 .prepare_cached("UPDATE sinks SET failures = ?2, error = ?3, retry = ?4 WHERE name = ?1")?
                 .execute(params![sink, failures, error, retry])?;
@@ -204,13 +204,12 @@ impl Store {
     /// The store fails.
     pub async fn sinks(&self) -> Result<Vec<SinkState>, StoreError> {
         self.read(|connection| {
-            let newest: i64 =
-                connection.query_row("SELECT coalesce(max(number), 0) FROM records", [], |row| row.get(0))?;
-            let mut query = connection.prepare_cached(
-                "SELECT name, kind, target, delivered, refused, lost, position, last, failures, error, retry,
+            let mut query = connection.prepare_cached(&format!(
+                "SELECT name, kind, target, delivered, refused, lost, {}, last, failures, error, retry,
                     (SELECT received FROM records WHERE number > position ORDER BY number LIMIT 1)
                  FROM sinks WHERE active ORDER BY name",
-            )?;
+                connection.behind("position")
+            ))?;
             let time = now();
             let states = query.query_map([], |row| {
                 let since: Option<i64> = row.get(11)?;
@@ -222,7 +221,7 @@ impl Store {
                     delivered: row.get(3)?,
                     refused: row.get(4)?,
                     lost: row.get(5)?,
-                    behind: u64::try_from(newest.saturating_sub(row.get(6)?)).unwrap_or(0),
+                    behind: row.get(6)?,
                     since,
                     behind_seconds: u64::try_from(waited).unwrap_or(0),
                     last: row.get(7)?,

@@ -1,11 +1,11 @@
 //! Tokens: what an agent or a reader shows instead of a password. Only their SHA-256 is kept; they are
 //! 256 bits of chance, so that no slow hash is needed.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::audit::{self, Actor, Kind};
+use super::sql::{self, Connection, Optional, Row, params};
 use super::{Store, StoreError, now};
 
 /// What a token may do.
@@ -87,11 +87,12 @@ impl Store {
                         "a token named {name:?} is there already: revoke it first, or choose another name"
                     )));
                 }
-                connection.execute(
-                    "INSERT INTO tokens (name, role, hash, created, uses, expires) VALUES (?, ?, ?, ?, ?, ?)",
+                let id = connection.query_row(
+                    "INSERT INTO tokens (name, role, hash, created, uses, expires) VALUES (?, ?, ?, ?, ?, ?)
+                     RETURNING id",
                     params![name, role.name(), hash, created, uses, expires],
+                    |row| row.get(0),
                 )?;
-                let id = connection.last_insert_rowid();
                 let detail = format!("made, role {}, good for {uses}", role.name());
                 audit::append(connection, &Actor::command_line(), Kind::Token, &name, &detail)?;
                 Ok(Token { id, name, role, created, revoked: None, agent: None, uses, expires })
@@ -144,7 +145,7 @@ impl Store {
     }
 }
 
-fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+fn token(row: &Row<'_>) -> sql::Result<Token> {
     let role: String = row.get(2)?;
     Ok(Token {
         id: row.get(0)?,
@@ -161,7 +162,10 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
 /// Ties a token to the first agent that uses it, and refuses every other from then on.
 pub(super) fn bind(connection: &Connection, id: i64, agent: &str) -> Result<(), StoreError> {
     let bound: Option<(Option<String>, Option<i64>)> = connection
-        .prepare_cached("SELECT agent, expires FROM tokens WHERE id = ? AND revoked IS NULL")?
+        .prepare_cached(&format!(
+            "SELECT agent, expires FROM tokens WHERE id = ? AND revoked IS NULL {}",
+            connection.locking()
+        ))?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match bound {

@@ -1,10 +1,10 @@
 //! The second factor: codes by time (RFC 6238) with their secrets, and recovery codes for who has lost the device.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use totp_rs::Totp;
 
 use super::audit::{self, Actor, Kind};
 use super::sessions::{self, begin};
+use super::sql::{Connection, Optional, params};
 use super::tokens::{fill, hash};
 use super::{Store, StoreError, now};
 
@@ -44,7 +44,8 @@ impl Store {
             fill(&mut secret);
             let written = connection.execute(
                 "INSERT INTO totp (user, secret, confirmed, last_step) VALUES (?, ?, FALSE, 0)
-                 ON CONFLICT (user) DO UPDATE SET secret = excluded.secret, last_step = 0 WHERE NOT confirmed",
+                 ON CONFLICT (user) DO UPDATE SET secret = excluded.secret, last_step = 0
+                 WHERE NOT totp.confirmed",
                 params![user, secret],
             )?;
             if written == 1 { enrolment(&secret, &user).map(Some) } else { Ok(None) }

@@ -1,8 +1,7 @@
 //! What the staff do with alerts, who did it and when; and the lists that each of them keeps at hand.
 
-use rusqlite::{Connection, params};
-
 use super::audit::{self, Actor, Kind};
+use super::sql::{Connection, params};
 use super::{Store, StoreError, alerts, now, routed};
 use crate::alert::{Acknowledgement, Alert, Closure, State, Verdict};
 
@@ -106,7 +105,7 @@ impl Store {
                     at: row.get(0)?,
                     user: row.get(1)?,
                     step: row.get(2)?,
-                    verdict: row.get::<_, Option<u8>>(3)?.and_then(Verdict::of),
+                    verdict: row.get::<Option<u8>>(3)?.and_then(Verdict::of),
                     note: row.get(4)?,
                 })
             })?;
@@ -135,7 +134,10 @@ impl Store {
                 return Ok(false);
             }
             connection
-                .prepare_cached("INSERT OR REPLACE INTO views (user, name, query) VALUES (?, ?, ?)")?
+                .prepare_cached(
+                    "INSERT INTO views (user, name, query) VALUES (?, ?, ?)
+                     ON CONFLICT (user, name) DO UPDATE SET query = excluded.query",
+                )?
                 .execute(params![user, view.name, view.query])?;
             Ok(true)
         })

@@ -1,20 +1,16 @@
-//! The one thread that writes.
+//! The one thread that writes to SQLite.
 //!
 //! Whatever waits is run in one transaction, each job in a savepoint of its own: a job that fails is
 //! undone alone. Answers are given after COMMIT, and if COMMIT fails, everybody in it hears of it.
 
-use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use super::database::{Done, Job, Reply};
+use super::sql::Connection;
 
 /// At most this many jobs share one transaction, so that the first does not wait for ever.
 const GROUP: usize = 128;
-
-/// Tells the caller how its job ended; called after COMMIT.
-type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Does the work, and hands back whom to tell.
-pub(super) type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
 
 /// What the writer is told.
 pub(super) enum Order {
@@ -24,37 +20,8 @@ pub(super) enum Order {
     Stop(oneshot::Sender<()>),
 }
 
-/// Packs work and its answer. `tell` hears of success only after COMMIT.
-pub(super) fn job<T, W, A>(work: W, tell: A) -> Job
-where
-    T: Send + 'static,
-    W: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    A: FnOnce(Result<T, StoreError>) + Send + 'static,
-{
-    Box::new(move |connection| {
-        let outcome = in_savepoint(connection, work);
-        Box::new(move |committed| tell(outcome.and_then(|value| committed.map(|()| value))))
-    })
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    connection.execute_batch("SAVEPOINT job")?;
-    let outcome = work(connection);
-    // SQLite ends the whole transaction by itself on a full disk; then there is no savepoint to leave.
-    if !connection.is_autocommit() {
-        if outcome.is_err() {
-            connection.execute_batch("ROLLBACK TO job")?;
-        }
-        connection.execute_batch("RELEASE job")?;
-    }
-    outcome
-}
-
 /// Runs until every sender is gone or the server stops.
-pub(super) fn run(connection: &mut Connection, mut queue: mpsc::Receiver<Order>) {
+pub(super) fn run(connection: &Connection, mut queue: mpsc::Receiver<Order>) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = Vec::new();
         let mut stop = None;
@@ -81,27 +48,40 @@ pub(super) fn run(connection: &mut Connection, mut queue: mpsc::Receiver<Order>)
     }
 }
 
-fn commit(connection: &mut Connection, jobs: Vec<Job>) {
+fn commit(connection: &Connection, jobs: Vec<Job>) {
     if jobs.is_empty() {
         return;
     }
     let mut replies = Vec::with_capacity(jobs.len());
-    let outcome = (|| {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in jobs {
-            replies.push(job(&transaction));
-            if transaction.is_autocommit() {
-                // The transaction is gone, and with it everything that its jobs had written.
-                return Err(StoreError::Full);
-            }
-        }
-        Ok(transaction.commit()?)
-    })();
+    let outcome = group(connection, jobs, &mut replies);
     if let Err(error) = &outcome {
         tracing::error!(%error, "nothing was written");
+        if connection.is_in_transaction()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be undone");
+        }
     }
     // Jobs that did not run drop their answer, which the caller reads as `Closed`.
     for reply in replies {
         reply(outcome.clone());
     }
+}
+
+fn group(connection: &Connection, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    for job in jobs {
+        connection.execute_batch("SAVEPOINT job")?;
+        let Done { worked, reply } = job.run(connection);
+        replies.push(reply);
+        if !connection.is_in_transaction() {
+            // SQLite ends the whole transaction by itself on a full disk, and with it goes what its jobs had written.
+            return Err(StoreError::Full);
+        }
+        if !worked {
+            connection.execute_batch("ROLLBACK TO job")?;
+        }
+        connection.execute_batch("RELEASE job")?;
+    }
+    Ok(connection.execute_batch("COMMIT")?)
 }

@@ -1,6 +1,9 @@
 //! A collector to test against: the real server on a real socket, with records as agents send them.
 
-#![allow(dead_code, unreachable_pub)] // each test uses a part of it
+#![allow(dead_code, unreachable_pub, unused_imports)] // each test uses a part of it
+
+pub mod cluster;
+mod data;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use data::{Data, Hand, done, is_postgres, only_on_sqlite, programs, psql};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use vitrine_collector::server::{Running, Settings, start};
@@ -23,7 +27,7 @@ pub const NOON: i64 = 1_795_348_800_000;
 pub const AGENT: &str = "0198c0de-0000-7000-8000-000000000001";
 
 pub struct World {
-    pub directory: tempfile::TempDir,
+    pub directory: Data,
     pub running: Running,
     pub client: Client,
     pub agent: String,
@@ -36,7 +40,7 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> World {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Data::new();
         let mut settings = Settings::new(directory.path().to_owned(), SocketAddr::from(([127, 0, 0, 1], 0)));
         change(&mut settings);
         let agent = token(&settings.data, "agent", Role::Agent).await;
@@ -297,13 +301,15 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Server {
-        let mut child = Command::new(binary())
-            .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        Server::start_at(data, "127.0.0.1:0")
+    }
+
+    pub fn start_at(data: &Path, address: &str) -> Server {
+        Server::of(Command::new(binary()).args(["serve", "--no-tls", "--listen", address, "--data"]).arg(data))
+    }
+
+    pub fn of(command: &mut Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
