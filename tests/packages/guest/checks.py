@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import ssl
@@ -13,10 +12,11 @@ import urllib.request
 from pathlib import Path
 
 import faults
-from machine import (AGENT, COLLECTOR, PINS, POLICY, SETTINGS, STATE, USB, Copier, Done, check, enforces, exposure, install, notices, shown, status, tell,
-                     wait_until)
+import rpms
+import surroundings
+from machine import (AGENT, COLLECTOR, LAB, MASTERS, PINS, POLICY, SETTINGS, STATE, USB, Copier, Done, check, enforces, exposure, install, shown, status,
+                     tell, unharmed, wait_until)
 
-LAB = json.loads(Path("/vm/lab.json").read_text())
 ENFORCED = """version = 1
 mode = "enforce"
 [[collection]]
@@ -65,6 +65,7 @@ def serves() -> bool:
 
 
 def installation() -> None:
+    surroundings.no_room_to_install()
     done = install("collector-1", "agent-1")
     check("both packages are installed", done, "" if done else done)
     for unit in [AGENT, COLLECTOR]:
@@ -110,50 +111,54 @@ def enrolment() -> None:
 def enforcement() -> None:
     POLICY.write_text(ENFORCED)
     check("an edited policy is in force", wait_until(enforces, 30), status().get("policy_error") or "")
-    check("the masters are known", wait_until(lambda: status().get("masters") == len(LAB["masters"])), status().get("masters"))
+    check("the masters are known", wait_until(lambda: status().get("masters") == len(MASTERS)), status().get("masters"))
 
 
-def updates() -> None:
+# Seconds, as found in this guest.
+took = {"update": 60.0}
+
+
+def updates(before: set[str]) -> None:
     began, failed = time.monotonic(), []
-    copier = Copier(LAB["masters"])
-    for number in range(LAB["updates"]):
-        before = shown(AGENT, "MainPID")
-        done = install(f"agent-{2 - number % 2}")
-        if not done or shown(AGENT, "MainPID") == before or shown(AGENT, "ActiveState") != "active":
-            failed.append(f"{number}: {done}")
-    took = (time.monotonic() - began) / max(LAB["updates"], 1)
-    counted = copier.end()
-    check(f"{LAB['updates']} updates, after each a new agent runs", not failed, "; ".join(failed)[:1500] or f"{took:.1f} s each")
-    check("no copy went out meanwhile", counted["arrived"] == 0 and counted["tried"] > 100, counted)
+    with unharmed("no copy went out in the updates"):
+        for number in range(LAB["updates"]):
+            former = shown(AGENT, "MainPID")
+            done = install(f"agent-{2 - number % 2}")
+            if not done or shown(AGENT, "MainPID") == former or shown(AGENT, "ActiveState") != "active":
+                failed.append(f"{number}: {done}")
+    took["update"] = (time.monotonic() - began) / max(LAB["updates"], 1)
+    check(f"{LAB['updates']} updates, after each a new agent runs", not failed, "; ".join(failed)[:1500] or f"{took['update']:.1f} s each")
     kept = POLICY.read_text() == ENFORCED and "ca-fingerprint" in SETTINGS.read_text()
     check("edited policy and settings are what they were", kept and enforces(), "" if kept else POLICY.read_text()[:200])
     check("what the package would have installed lies beside", POLICY.with_name("policy.toml.dpkg-dist").exists())
 
 
-def cuts() -> None:
+def is_installed() -> str:
+    """What dpkg says of the agent's package, in a word."""
+    return Done("dpkg-query", "--show", "--showformat=${db:Status-Status}", "vitrine-agent").text
+
+
+def cuts(before: set[str]) -> None:
     """An update is killed at some moment, with everything that it has started, as if the power had gone; then dpkg is asked to go on."""
-    if not LAB["cuts"]:
-        return
-    copier = Copier(LAB["masters"])
-    moments, failed = random.Random(6), []
-    for number in range(LAB["cuts"]):
-        after = moments.uniform(0.02, 4.0)
-        command = ["dpkg", "--force-confdef", "--force-confold", "-i", f"/vm/debs/agent-{2 - number % 2}.deb"]
-        dpkg = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            dpkg.wait(after)
-        except subprocess.TimeoutExpired:
-            os.killpg(dpkg.pid, signal.SIGKILL)
-            dpkg.wait()
-        mended = Done("dpkg", "--force-confdef", "--force-confold", "--configure", "-a", seconds=200)
-        is_whole = Done("dpkg-query", "--show", "--showformat=${db:Status-Status}", "vitrine-agent").text == "installed"
-        if not is_whole:
-            mended = install(f"agent-{2 - number % 2}")
-        if not mended or not wait_until(enforces):
-            failed.append(f"after {after:.2f} s: {mended}")
-    check(f"{LAB['cuts']} updates that were cut off are mended by dpkg --configure -a, or the next one", not failed, "; ".join(failed))
-    counted = copier.end()
-    check("no copy went out meanwhile, either", counted["arrived"] == 0 and counted["tried"] > 100, counted)
+    found, failed = [], []
+    with unharmed("no copy went out while updates were cut off"):
+        for number in range(LAB["cuts"]):
+            # Spread over the whole of an update.
+            after = (number + 0.5) / LAB["cuts"] * took["update"]
+            command = ["dpkg", "--force-confdef", "--force-confold", "-i", f"/vm/debs/agent-{2 - number % 2}.deb"]
+            dpkg = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                dpkg.wait(after)
+            except subprocess.TimeoutExpired:
+                os.killpg(dpkg.pid, signal.SIGKILL)
+                dpkg.wait()
+            found.append(f"{is_installed()} after {after:.1f} s")
+            mended = Done("dpkg", "--force-confdef", "--force-confold", "--configure", "-a", seconds=200)
+            if is_installed() != "installed":
+                mended = install(f"agent-{2 - number % 2}")
+            if not mended or not wait_until(enforces):
+                failed.append(f"{found[-1]}: {mended}")
+    check(f"{LAB['cuts']} updates that were cut off are mended by dpkg --configure -a, or the next one", not failed, "; ".join(failed or found))
 
 
 def removal(before: set[str]) -> None:
@@ -163,7 +168,7 @@ def removal(before: set[str]) -> None:
     left = [str(path) for path in [POLICY, SETTINGS, STATE / "index.db", Path("/var/lib/private/vitrine-collector")] if not path.exists()]
     check("data and settings stay", not left, left or "")
     check("the guard is out of the kernel", not PINS.exists())
-    copier = Copier(LAB["masters"])
+    copier = Copier()
     arrived = wait_until(lambda: any(path.stat().st_size for path in USB.iterdir()), 20)
     counted = copier.end()
     check("without it the same copies go out", arrived and counted["arrived"] > 0, {**counted, "which": ""})
@@ -190,12 +195,18 @@ def main() -> None:
     installation()
     enrolment()
     enforcement()
-    updates()
-    cuts()
-    faults.main(LAB["masters"])
-    removal(before)
+    for name in LAB["parts"]:
+        PARTS[name](before)
 
 
+PARTS = {
+    "updates": updates,
+    "cuts": cuts,
+    "faults": lambda _: faults.main(),
+    "surroundings": lambda _: surroundings.main(),
+    "removal": removal,
+    "rpm": lambda _: rpms.main(ENFORCED),
+}
 try:
     main()
 except Exception:  # Whatever it is, the host must hear of it: nobody else would.

@@ -1,5 +1,5 @@
-/* Tries to copy masters to the USB disk, a fresh process every ten milliseconds, until it is told to stop (SIGTERM).
- * Then it says how often it tried and how often bytes arrived. copier DIRECTORY MASTER... */
+/* Tries to copy masters to the USB disk, a fresh process every so many milliseconds, until it is told to stop (SIGTERM).
+ * Then it says how often it tried and how often bytes arrived. copier MILLISECONDS DIRECTORY MASTER... */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,8 +37,9 @@ static int copy(const char *from, const char *to)
 
 int main(int count, char **words)
 {
-    if (count < 3) {
-        fputs("copier DIRECTORY MASTER...\n", stderr);
+    long pause = count < 4 ? 0 : atol(words[1]);
+    if (pause < 1 || pause > 999) {
+        fputs("copier MILLISECONDS DIRECTORY MASTER...\n", stderr);
         return 2;
     }
     struct sigaction action = { .sa_handler = stop };
@@ -48,8 +49,8 @@ int main(int count, char **words)
     unsigned long tried = 0, arrived = 0, late = 0;
     char to[4096];
     while (!stopped) {
-        const char *from = words[2 + tried % (count - 2)];
-        snprintf(to, sizeof to, "%s/%lu", words[1], tried % 8);
+        const char *from = words[3 + tried % (count - 3)];
+        snprintf(to, sizeof to, "%s/%lu", words[2], tried % 8);
         pid_t child = fork();
         if (child < 0)
             return failed("fork");
@@ -66,7 +67,7 @@ int main(int count, char **words)
         }
         arrived += has_arrived;
         tried++;
-        next.tv_nsec += 10000000;
+        next.tv_nsec += pause * 1000000;
         if (next.tv_nsec >= 1000000000) {
             next.tv_nsec -= 1000000000;
             next.tv_sec++;

@@ -5,9 +5,12 @@ import os
 import re
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
+LAB = json.loads(Path("/vm/lab.json").read_text())
+MASTERS = LAB["masters"]
 PORT = os.open("/dev/vport0p1", os.O_WRONLY)
 DEBS = Path("/vm/debs")
 PINS = Path("/sys/fs/bpf/vitrine")
@@ -93,21 +96,60 @@ def install(*names: str) -> Done:
     return Done("dpkg", "--force-confdef", "--force-confold", "-i", *(DEBS / f"{name}.deb" for name in names), seconds=300)
 
 
+def restarted(seconds: float = 200) -> Done:
+    return Done("systemctl", "restart", AGENT, seconds=seconds)
+
+
+def said_lately(lines: int = 8) -> str:
+    """The end of what the agent has said in the journal."""
+    return Done("journalctl", "-n", lines, "-o", "cat", "-u", AGENT).text.strip()
+
+
+class Filled:
+    """A root without room, but for `leaving` bytes, as long as it lasts."""
+
+    def __init__(self, leaving: int = 0):
+        self.leaving = leaving
+        self.file, self.rest = Path("/var/filled"), Path("/var/filled.rest")
+
+    def __enter__(self) -> None:
+        free = os.statvfs("/")
+        Done("fallocate", "--length", free.f_bavail * free.f_frsize - self.leaving, self.file)
+        if not self.leaving:
+            Done("busybox", "dd", "if=/dev/zero", f"of={self.rest}", "bs=4k")
+
+    def __exit__(self, *_: object) -> None:
+        for path in [self.file, self.rest]:
+            path.unlink(missing_ok=True)
+
+
 def exposure(unit: str) -> float:
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", Done("systemd-analyze", "security", "--no-pager", unit).text)
     return float(found[1]) if found else 99.0
 
 
 class Copier:
-    """Tries to copy masters all the time (copier.c). Everything that it got is told at its end."""
+    """Tries to copy masters every `pause` milliseconds (copier.c). Everything that it got is told at its end."""
 
-    def __init__(self, masters: list[str]):
+    def __init__(self, pause: int = 10) -> None:
         self.log = Path("/run/copier.log")
         # Behind everybody else: an emulated processor has no room for a hundred processes a second beside an update.
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(["nice", "-n", "19", "/vm/guest/copier", USB, *masters], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(["nice", "-n", "19", "/vm/guest/copier", str(pause), USB, *MASTERS], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=log, text=True)
 
     def end(self) -> dict:
         self.process.terminate()
         counted = json.loads(self.process.communicate(timeout=60)[0])
         return {**counted, "which": self.log.read_text()[-600:]} if counted["arrived"] else counted
+
+
+@contextmanager
+def unharmed(name: str, pause: int = 10) -> Iterator[None]:
+    """Copies are tried every `pause` milliseconds, and none arrives."""
+    copier = Copier(pause)
+    try:
+        yield
+    finally:
+        counted = copier.end()
+        check(name, counted["arrived"] == 0 and counted["tried"] > 100, counted)
