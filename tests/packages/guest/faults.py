@@ -53,7 +53,7 @@ def state() -> None:
     Done("systemctl", "stop", AGENT)
     STATE.rename("/var/lib/vitrine.away")
     Done("systemctl", "start", AGENT)
-    check("without its state directory it enforces", wait_until(enforces), said_lately())
+    check("without its state directory it enforces", wait_until(enforces), said_lately)
     Done("systemctl", "stop", AGENT)
     Done("rm", "-rf", STATE)
     Path("/var/lib/vitrine.away").rename(STATE)
@@ -89,7 +89,7 @@ def clock() -> None:
     for year in [2001, 2060]:
         Done("date", "--set", f"{year}-01-01")
         restarted()
-        check(f"in the year {year} it enforces", wait_until(enforces), said_lately())
+        check(f"in the year {year} it enforces", wait_until(enforces), said_lately)
     Done("date", "--set", f"@{now + 60:.0f}")
     check("and afterwards", restarted() and wait_until(enforces))
 
@@ -98,8 +98,8 @@ def no_room() -> None:
     """The disk is full when it starts."""
     with Filled():
         restarted(seconds=60)
-        check("on a full disk copies are refused", wait_until(enforces, 20) or PINS.exists(), said_lately())
-    check("with room again it enforces", wait_until(enforces, 60) or restarted() and wait_until(enforces, 60), said_lately())
+        check("on a full disk copies are refused", wait_until(enforces, 20) or PINS.exists(), said_lately)
+    check("with room again it enforces", wait_until(enforces, 60) or restarted() and wait_until(enforces, 60), said_lately)
 
 
 def another_shape() -> None:

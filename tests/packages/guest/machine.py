@@ -29,7 +29,9 @@ def tell(kind: str, **more: object) -> None:
 
 
 def check(name: str, ok: object, found: object = "") -> bool:
-    """One line of the answer. What was found is told of what failed, and of what is a figure."""
+    """One line of the answer. What was found is told of what failed, and of what is a figure; a function is asked where it failed."""
+    if callable(found):
+        found = "" if ok else found()
     tell("check", name=name, ok=bool(ok), found=str(found)[-2000:])
     return bool(ok)
 
@@ -78,17 +80,22 @@ def enforces() -> bool:
     return told.get("mode") == "enforce" and told.get("guard") == "flow"
 
 
-def notices(code: str) -> list[str]:
-    """What the agent recorded under this code."""
+def recorded(code: str) -> list[dict]:
+    """The agent's records under this code."""
     found = []
     for line in Done("vitrine", "events", "--json").text.splitlines():
         try:
-            event = json.loads(line)["unmapped"]["vitrine"]["event"]
+            record = json.loads(line)
+            if record["unmapped"]["vitrine"]["event"].get("code") == code:
+                found.append(record)
         except (ValueError, KeyError):
             continue
-        if event.get("code") == code:
-            found.append(event["message"])
     return found
+
+
+def notices(code: str) -> list[str]:
+    """What they say."""
+    return [record["unmapped"]["vitrine"]["event"]["message"] for record in recorded(code)]
 
 
 def install(*names: str) -> Done:

@@ -21,9 +21,9 @@ def main(enforced: str) -> None:
     for unit in [AGENT, COLLECTOR]:
         state = [shown(unit, name) for name in ["ActiveState", "NRestarts", "UnitFileState"]]
         check(f"rpm: {unit} is active and starts with the machine", state == ["active", "0", "enabled"], state)
-    check("rpm: a fresh agent runs in audit", wait_until(lambda: status().get("mode") == "audit"), said_lately())
+    check("rpm: a fresh agent runs in audit", wait_until(lambda: status().get("mode") == "audit"), said_lately)
     POLICY.write_text(enforced)
-    check("rpm: an edited policy is in force", wait_until(enforces) and wait_until(lambda: status().get("masters") == len(MASTERS)), said_lately())
+    check("rpm: an edited policy is in force", wait_until(enforces) and wait_until(lambda: status().get("masters") == len(MASTERS)), said_lately)
     before = shown(AGENT, "MainPID")
     with unharmed("rpm: no copy went out in an update"):
         done = rpm("--upgrade", version="later")
