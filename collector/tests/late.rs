@@ -21,7 +21,7 @@ fn attempt(sequence: u64, user: &str, disposition: Disposition) -> Record {
 #[tokio::test]
 async fn what_nobody_answers_is_escalated_once() {
     let (desk, head) = (Hook::start(0).await, Hook::start(0).await);
-    let late = head.route("head", "severity = \"high\"\nescalate-after = \"1s\"").replace("group-wait = \"0s\"\n", "");
+    let late = head.route("head", "severity = \"high\"\nescalate-after = \"4s\"").replace("group-wait = \"0s\"\n", "");
     let world = world_with(&[desk.route("desk", ""), late].concat(), 10).await;
     let session = world.set_up().await;
     world
@@ -31,11 +31,11 @@ async fn what_nobody_answers_is_escalated_once() {
             attempt(3, "lin", Disposition::WouldBlock),
         ])
         .await;
-    // Somebody answers for the first in time.
+    // Somebody answers for the first in time, once the desk knows of it: what is answered for before is not told.
+    desk.wait_for(3).await;
     world.post(&session, "/triage", &[("step", "acknowledge"), ("id", "1")]).await;
     head.wait_for(1).await;
     assert_eq!(head.told(), [("alert.escalated".to_owned(), vec![2])]);
-    desk.wait_for(3).await;
     // It goes on, and gets worse: that is told once more to nobody but the desk.
     world.send(&[attempt(4, "mei", Disposition::Failed), attempt(5, "fan", Disposition::Blocked)]).await;
     head.wait_for(2).await;
