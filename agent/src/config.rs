@@ -219,7 +219,7 @@ impl Config {
     /// What holds for settings that cannot be used, and one sentence that says so.
     fn instead(error: &ConfigError, kept: &Path) -> (Config, String) {
         let earlier = Config::text(kept, None).and_then(|text| Config::parse(kept, &text)).ok();
-        let which = if earlier.is_some() { "the last ones that could be" } else { "the defaults" };
+        let which = if earlier.is_some() { "the last ones that could be used" } else { "the defaults" };
         (earlier.unwrap_or_default(), format!("{error}; {which} hold"))
     }
 
@@ -367,7 +367,7 @@ mod tests {
             fs::write(&file, slip).unwrap();
             let ((asked, told), (run, _)) = (Config::asked(&file, &kept), Config::installed(&file, &kept));
             assert_eq!((&asked.state, asked.state.as_path()), (&run.state, Path::new("/srv/vitrine")), "{slip}");
-            assert!(told.unwrap().contains("the last ones that could be hold"));
+            assert!(told.unwrap().contains("the last ones that could be used hold"));
         }
         assert!(Config::to_ask_with(&room.path().join("missing.toml")).is_err(), "a file that was named must be there");
     }
