@@ -5,19 +5,34 @@ use vitrine_policy::facts::Tier;
 
 use super::*;
 
-/// Real processes, ended with the test.
+/// Real processes, ended with the test, and with them what they have started: an orphan that is left would be taken for
+/// another test's.
 struct Processes(Vec<Child>);
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        let ours: Vec<u32> = self.0.iter().map(Child::id).collect();
+        process::all()
+            .filter_map(Process::of_thread)
+            .filter(|process| u32::try_from(process.parent).is_ok_and(|parent| ours.contains(&parent)))
+            .for_each(end);
+        self.end_alone();
+    }
+}
+
+fn end(process: Process) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.id.pid), nix::sys::signal::SIGKILL);
+}
+
+impl Processes {
+    /// Without what they have started.
+    fn end_alone(&mut self) {
+        for mut child in self.0.drain(..) {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
-}
 
-impl Processes {
     fn start(&mut self, command: &mut Command) -> Process {
         self.0.push(command.spawn().expect("a process"));
         let pid = self.0.last().map(Child::id).expect("a child");
@@ -159,11 +174,11 @@ fn an_orphan_keeps_what_its_parent_read() {
     let mut taints = Taints::default();
     taints.add(parent, &master(), Trust::None, reach(parent), |_| true);
     taints.sweep(true);
-    drop(processes);
+    processes.end_alone();
     taints.sweep(false);
     let orphan = Process::of_thread(orphan.id.pid).expect("the orphan");
     assert_eq!(tier_of(&mut taints, orphan), Some(Tier(2)));
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(orphan.id.pid), nix::sys::signal::SIGKILL);
+    end(orphan);
     until(|| {
         taints.sweep(true);
         !taints.processes.contains_key(&parent.id)
