@@ -1,15 +1,21 @@
 //! Agent and collector know each other: by a fingerprint, a token and a certificate.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
 use crate::world::{World, wait_until};
 
 fn contact(world: &World, what: &str) -> String {
-    wait_until(what, || {
-        Some(world.status()?["collector_contact"].as_str()?.to_owned()).filter(|text| text.contains(what))
-    })
+    let mut last = String::new();
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        wait_until(what, || {
+            world.status()?["collector_contact"].as_str()?.clone_into(&mut last);
+            Some(last.clone()).filter(|text| text.contains(what))
+        })
+    }));
+    found.unwrap_or_else(|_| panic!("expected {what:?}, last seen: {last}"))
 }
 
 fn identity(world: &World) -> Value {
