@@ -6,6 +6,7 @@ mod cef;
 mod file;
 mod http;
 pub(crate) mod syslog;
+mod tls;
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use vitrine_policy::record::{Event, Record, Severity};
 
+use super::tls::{self, Files};
 use super::{DeliverError, cef, json_line};
 use crate::config::{self, ConfigError, Message, Transport, is_this_machine, mistake};
 use crate::console::words::machine_time;
@@ -63,7 +62,12 @@ impl Syslog {
             Transport::Tls => {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| wrong(format!("server = {:?}: {host:?} is no name or address", config.server)))?;
-                Some((TlsConnector::from(Arc::new(client(entry, config, data)?)), name))
+                let files = Files {
+                    authority: config.ca_file.as_deref(),
+                    certificate: config.certificate_file.as_deref(),
+                    key: config.key_file.as_deref(),
+                };
+                Some((TlsConnector::from(Arc::new(tls::client(entry, &files, data)?)), name))
             }
         };
         Ok(Syslog { server: config.server.clone(), tls })
@@ -170,44 +174,6 @@ async fn ended(stream: &mut Box<dyn Duplex>) -> std::io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn client(entry: &str, config: &config::SyslogServer, data: &Path) -> Result<ClientConfig, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    match &config.ca_file {
-        Some(file) => {
-            let path = data.join(file);
-            for certificate in certificates(&path)? {
-                let added = roots.add(certificate);
-                added.map_err(|error| ConfigError::Value { path: path.clone(), reason: error.to_string() })?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
-    match (&config.certificate_file, &config.key_file) {
-        (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(chain), Some(key)) => {
-            let chain = certificates(&data.join(chain))?;
-            let path = data.join(key);
-            let unusable = |reason: String| ConfigError::Value { path: path.clone(), reason };
-            let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| unusable(error.to_string()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))
-        }
-        _ => {
-            let reason = "certificate-file and key-file go together";
-            Err(mistake(data, format!("{entry}: {reason}")))
-        }
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let unusable = |reason: String| ConfigError::Value { path: path.to_owned(), reason };
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unusable(error.to_string()))?;
-    if found.is_empty() { Err(unusable("holds no certificate: PEM is expected".into())) } else { Ok(found) }
 }
 
 /// A word of a header: printable ASCII without spaces (RFC 5424, 6); anything else stands as `?`.
