@@ -1,6 +1,7 @@
 //! `collector.toml` in the data directory: the ways out, of which there is none until the file says so, what is kept
 //! for how long, and what is asked of users.
 
+mod console;
 mod route;
 mod sink;
 
@@ -13,6 +14,7 @@ use vitrine_policy::record::Severity;
 use vitrine_worker::MeasureLimits;
 
 use crate::store::Retention;
+pub use console::{Console, Oidc, Roles};
 pub use route::{AlertShape, Email, MailTls, Route, Span, Webhook};
 pub use sink::{Class, File, Filter, Http, Message, Shape, Sink, Syslog, SyslogServer, Transport};
 
@@ -45,14 +47,6 @@ pub struct Config {
     /// Limits of the reading of a picture that is traced.
     #[serde(default)]
     pub measure: MeasureLimits,
-}
-
-/// `[console]`
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Console {
-    /// Whether users must have a second factor; whoever has none is led to take one up, and reaches nothing else.
-    pub require_totp: bool,
 }
 
 /// `[policy]`
@@ -183,6 +177,16 @@ pub(crate) fn secret(data: &Path, file: &Path, strong: bool) -> Result<String, C
         return Err(ConfigError::Value { path, reason });
     }
     Ok(secret)
+}
+
+/// Reads the certificates of a file, of which there must be one at least.
+pub(crate) fn certificates(data: &Path, file: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
+    let path = data.join(file);
+    let pem = std::fs::read(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(ConfigError::Value { path, reason: "holds no certificate: PEM is expected".into() }),
+    }
 }
 
 /// A mistake in a value of the file.

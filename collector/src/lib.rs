@@ -12,6 +12,7 @@ mod heartbeat;
 mod ingest;
 pub mod masters;
 pub mod policy;
+mod provider;
 pub mod rate;
 mod refusal;
 mod route;

@@ -1,5 +1,7 @@
 //! The server: TLS, limits, and every route on one screen.
 
+mod upkeep;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,11 +27,12 @@ use vitrine_worker::MeasureLimits;
 
 use crate::config::{self, Config, ConfigError, Policies};
 use crate::masters::{self, Opening};
+use crate::provider::{self, Provider};
 use crate::rate::{Pace, Rate, Rates};
 use crate::refusal::Refusal;
 use crate::route::{self, Route, Routes};
 use crate::sink::{self, Sinks};
-use crate::store::{self, Claim, Removed, Retention, Store, StoreError, now};
+use crate::store::{self, Claim, Store, StoreError};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, console, enroll, evidence, heartbeat, ingest, policy};
 
@@ -96,6 +99,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/sinks", get(console::sinks::page))
         .route("/login", get(console::login::page).post(console::login::log_in))
         .route("/login/code", post(console::login::code))
+        .route("/login/oidc", get(console::oidc::leave))
+        .route(provider::BACK, get(console::oidc::come_back))
         .route("/logout", post(console::login::log_out))
         .route("/join", get(console::join::page).post(console::join::join))
         .route("/account", get(console::account::page))
@@ -221,6 +226,8 @@ pub(crate) struct Collector {
     pub(crate) hashing: Semaphore,
     pub(crate) secure: bool,
     pub(crate) require_totp: bool,
+    /// Who vouches for users beside this console.
+    pub(crate) provider: Option<Provider>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) routes: Vec<Arc<Route>>,
     /// What is asked of policies.
@@ -275,6 +282,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let sinks = Sinks::new(&config, &settings.data)?;
     let public_key = policy::public_key(&config, &settings.data)
         .map_err(|why| ConfigError::Value { path: settings.data.join(config::FILE), reason: why })?;
+    let provider = config.console.oidc.as_ref().map(|oidc| Provider::new(oidc, &settings.data)).transpose()?;
     if let Some(url) = &settings.database {
         store::name_database(&settings.data, url)?;
     }
@@ -300,6 +308,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         hashing: Semaphore::new(2),
         secure,
         require_totp: config.console.require_totp,
+        provider,
         authority,
         routes: ways.all(),
         policies: config.policy.clone(),
@@ -315,10 +324,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut tasks = route::start(ways, &store, settings.pace, &stopped).await?;
     tasks.extend(sink::start(sinks, &store, settings.pace, &stopped).await?);
     if let Some(keep) = &config.retention {
-        tasks.push(tokio::spawn(forget(store.clone(), keep.retention(), stopped.clone())));
+        tasks.push(tokio::spawn(upkeep::forget(store.clone(), keep.retention(), stopped.clone())));
     }
-    tasks.push(tokio::spawn(prepare_days(store.clone(), stopped.clone())));
-    tasks.push(tokio::spawn(sum_up(store.clone(), stopped.clone())));
+    tasks.push(tokio::spawn(upkeep::prepare_days(store.clone(), stopped.clone())));
+    tasks.push(tokio::spawn(upkeep::sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(policy::watch(store.clone(), config.policy.clone(), stopped.clone())));
     tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
@@ -335,58 +344,6 @@ impl Running {
         }
         self.store.close().await;
         self.claim.release();
-    }
-}
-
-/// Keeps the lists of masters and the search up with the records, until the server stops. It takes a quarter of the
-/// writer's time at most, so that records come in while many of before wait to be summed up.
-async fn sum_up(store: Store, mut stopped: watch::Receiver<bool>) {
-    let mut pause = Duration::ZERO;
-    while store.takes("sums", &mut stopped).await {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stopped.changed() => return,
-        }
-        pause = match store.sum_up().await {
-            Ok(Some(taken)) => taken * 3,
-            Ok(None) => Duration::from_millis(500),
-            Err(error) => {
-                tracing::error!(%error, "lists of masters and search do not know of the latest records");
-                Duration::from_secs(5)
-            }
-        };
-    }
-}
-
-/// How long after its start the server removes nothing: the clock of a machine that was just switched on may be wrong.
-const SETTLE: Duration = Duration::from_secs(600);
-
-/// Removes every hour what is older than it may be kept, until the server stops.
-async fn forget(store: Store, retention: Retention, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, Duration::from_secs(3600));
-    while store.takes("retention", &mut stopped).await {
-        let removed = tokio::select! {
-            removed = async { ticks.tick().await; store.remove_old(&retention, now()).await } => removed,
-            _ = stopped.changed() => return,
-        };
-        match removed {
-            Ok(removed) if removed == Removed::default() => {}
-            Ok(removed) => tracing::info!(?removed, "what is older than it may be kept was removed"),
-            Err(error) => tracing::error!(%error, "what is older than it may be kept could not be removed"),
-        }
-    }
-}
-
-/// Makes room every hour for the records of the days to come, until the server stops.
-async fn prepare_days(store: Store, mut stopped: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-            _ = stopped.changed() => return,
-        }
-        if let Err(error) = store.prepare_days().await {
-            tracing::error!(%error, "the database could not be made ready for the days to come");
-        }
     }
 }
 

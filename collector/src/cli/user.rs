@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use vitrine_collector::config::{Config, FILE};
 use vitrine_collector::store::{Actor, Store, UserRole};
 
 use super::proper_name;
@@ -45,9 +46,19 @@ pub(super) enum UserCommand {
     /// Let a user in again.
     #[command(after_help = "Example:\n  vitrine-collector user enable --data DIR --name mei")]
     Enable(Who),
-    /// Take a user's password and second factor, and print the one-time token by which he chooses a new password.
+    /// Take a user's password and second factor, or take him back from a provider, and print the one-time token by which
+    /// he chooses a new password.
     #[command(after_help = "Example:\n  vitrine-collector user reset --data DIR --name ines")]
     Reset(Who),
+    /// Let a user log in by the provider of collector.toml from now on, in place of his password and second factor here.
+    #[command(after_help = "Example:\n  vitrine-collector user link --data DIR --name mei --subject 248289761001")]
+    Link {
+        #[command(flatten)]
+        who: Who,
+        /// Who that is at the provider: the claim `sub` of his ID token.
+        #[arg(long)]
+        subject: String,
+    },
 }
 
 #[derive(Args)]
@@ -112,6 +123,18 @@ pub(super) async fn run(command: UserCommand) -> Result<u8> {
             store.disable(by, name, false).await?;
             store.close().await;
         }
+        UserCommand::Link { who: Who { data, name }, subject } => {
+            let Some(oidc) = Config::read(&data)?.console.oidc else {
+                eprintln!(
+                    "vitrine-collector: {} names no provider: [console.oidc] is expected",
+                    data.join(FILE).display()
+                );
+                return Ok(super::MISUSE);
+            };
+            let store = Store::open_existing(&data)?;
+            store.link_user(by, name, oidc.issuer, subject).await?;
+            store.close().await;
+        }
     }
     Ok(0)
 }
@@ -135,7 +158,11 @@ async fn list(store: Store, json: bool) -> Result<u8> {
             (None, true) => "invited",
             (None, false) => "active",
         };
-        let factor = if user.second_factor { "second factor" } else { "password only" };
+        let factor = match (user.by_provider, user.second_factor) {
+            (true, _) => "by a provider",
+            (false, true) => "second factor",
+            (false, false) => "password only",
+        };
         writeln!(out, "{state:<9} {:<13} {factor:<14} {}", user.role.name(), user.name)?;
     }
     Ok(0)

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::login::{WRONG_CODE, must_wait, refused, waiting};
 use super::password::{self, Checked};
-use super::session::{Known, SameOrigin, check_form, lacks_factor, secret};
+use super::session::{Known, SameOrigin, check_form, check_own, lacks_factor, secret};
 use super::{PageError, page as render};
 use crate::refusal::Refusal;
 use crate::server::{Collector, Peer};
@@ -27,6 +27,8 @@ struct AccountPage {
     role: &'static str,
     csrf: String,
     second_factor: bool,
+    /// What the provider is called that vouches for the user.
+    provider: Option<String>,
     required: bool,
     recovery_left: u64,
     enrolment: Option<Enrolment>,
@@ -67,6 +69,9 @@ impl AccountPage {
             role: session.role.name(),
             csrf: session.csrf,
             second_factor: session.second_factor,
+            provider: session
+                .by_provider
+                .then(|| collector.provider.as_ref().map_or("a provider", |provider| &provider.name).to_owned()),
             enrolment: enrolment.map(Enrolment::new).transpose()?,
             recovery: Vec::new(),
             error: None,
@@ -126,6 +131,7 @@ pub(crate) async fn change_password(
 ) -> Result<Response, PageError> {
     let Form(NewPassword { csrf, current, password, repeated }) = form?;
     check_form(&session, &csrf)?;
+    check_own(&session)?;
     let name = session.user.clone();
     let mut page = AccountPage::new(&collector, session).await?;
     if let Some(mistake) = password::mistake(&password, &repeated) {
@@ -153,6 +159,7 @@ pub(crate) async fn begin(
 ) -> Result<Redirect, PageError> {
     let Form(form) = form?;
     check_form(&session, &form.csrf)?;
+    check_own(&session)?;
     collector.store.begin_totp(session.user).await?;
     Ok(Redirect::to("/account"))
 }

@@ -14,14 +14,29 @@ use super::password::{self, Checked, LONGEST};
 use super::session::{self, Known, SameOrigin};
 use super::{PageError, page as render};
 use crate::server::{Collector, Peer};
-use crate::store::{Admission, Code};
+use crate::store::{Admission, Code, StoreError};
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LoginPage {
+pub(super) struct LoginPage {
     awaits_setup: bool,
     error: Option<String>,
     name: String,
+    /// What the provider is called, where there is one.
+    provider: Option<String>,
+}
+
+impl LoginPage {
+    pub(super) async fn new(collector: &Collector, error: Option<String>) -> Result<LoginPage, StoreError> {
+        let awaits_setup = collector.store.awaits_setup().await?;
+        let provider = collector.provider.as_ref().map(|provider| provider.name.clone());
+        Ok(LoginPage { awaits_setup, error, name: String::new(), provider })
+    }
+
+    /// The page as an answer of this status.
+    pub(super) fn answer(&self, status: StatusCode) -> Result<Response, PageError> {
+        Ok((status, render(self)?).into_response())
+    }
 }
 
 #[derive(Template)]
@@ -46,8 +61,7 @@ pub(crate) struct CodeForm {
 }
 
 pub(crate) async fn page(State(collector): State<Arc<Collector>>) -> Result<Response, PageError> {
-    let awaits_setup = collector.store.awaits_setup().await?;
-    Ok(render(&LoginPage { awaits_setup, error: None, name: String::new() })?.into_response())
+    LoginPage::new(&collector, None).await?.answer(StatusCode::OK)
 }
 
 pub(crate) async fn log_in(
@@ -57,7 +71,12 @@ pub(crate) async fn log_in(
     form: Result<Form<Login>, FormRejection>,
 ) -> Result<Response, PageError> {
     let Form(Login { name, password }) = form?;
-    let page = |error: String| LoginPage { awaits_setup: false, error: Some(error), name: name.clone() };
+    let page = |error: String| LoginPage {
+        awaits_setup: false,
+        error: Some(error),
+        name: name.clone(),
+        provider: collector.provider.as_ref().map(|provider| provider.name.clone()),
+    };
     let wrong = || refused(&page("Wrong user name or password.".into()));
     if name.len() > LONGEST || password.len() > LONGEST {
         return wrong();

@@ -13,6 +13,7 @@ pub(crate) mod notifications;
 pub(crate) mod object;
 pub(crate) mod object_files;
 pub(crate) mod objects;
+pub(crate) mod oidc;
 mod password;
 pub(crate) mod policy;
 pub(crate) mod policy_version;

@@ -33,15 +33,48 @@ pub(crate) fn no_cookie(secure: bool) -> String {
     format!("{}; Max-Age=0", cookie(secure, String::new()))
 }
 
+/// How long a browser keeps the cookie of its way to the provider.
+const AWAY: cookie::time::Duration = cookie::time::Duration::minutes(10);
+
+fn name_of_departure(secure: bool) -> &'static str {
+    if secure { "__Host-vitrine-away" } else { "vitrine-away" }
+}
+
+/// The header by which a browser is known when it comes back from the provider, which is another site: `Strict` would
+/// keep the cookie back then.
+pub(crate) fn departure(secure: bool, value: String) -> String {
+    Cookie::build((name_of_departure(secure), value))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(secure)
+        .max_age(AWAY)
+        .to_string()
+}
+
+/// The header that takes it back.
+pub(crate) fn no_departure(secure: bool) -> String {
+    format!("{}; Max-Age=0", departure(secure, String::new()))
+}
+
+/// The secret of a browser that comes back.
+pub(crate) fn departed(headers: &HeaderMap, secure: bool) -> Option<String> {
+    value(headers, name_of_departure(secure))
+}
+
 /// The secret in the request's session cookie.
 pub(crate) fn secret(headers: &HeaderMap, secure: bool) -> Option<String> {
+    value(headers, name(secure))
+}
+
+fn value(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(Cookie::split_parse)
         .filter_map(Result::ok)
-        .find(|cookie| cookie.name() == name(secure))
+        .find(|cookie| cookie.name() == name)
         .map(|cookie| cookie.value().to_owned())
 }
 
@@ -85,9 +118,18 @@ pub(crate) fn check_role(session: &Session, least: UserRole) -> Result<(), Refus
     Err(Refusal::new(StatusCode::FORBIDDEN, error, format!("a user of the role {} or above", least.name())))
 }
 
-/// Whether a session lacks the second factor that this collector asks for.
+/// Whether a session lacks the second factor that this collector asks for. A provider asks for its own.
 pub(crate) fn lacks_factor(session: &Session, collector: &Collector) -> bool {
-    collector.require_totp && !session.second_factor
+    collector.require_totp && !session.second_factor && !session.by_provider
+}
+
+/// Whether a user's password and second factor are kept here.
+pub(crate) fn check_own(session: &Session) -> Result<(), Refusal> {
+    if !session.by_provider {
+        return Ok(());
+    }
+    let error = format!("{} logs in by a provider, and has no password and second factor here", session.user);
+    Err(Refusal::new(StatusCode::CONFLICT, error, "a change at the provider"))
 }
 
 impl FromRequestParts<Arc<Collector>> for Known {

@@ -45,6 +45,7 @@ struct UserView {
     state: &'static str,
     disabled: bool,
     second_factor: bool,
+    by_provider: bool,
 }
 
 impl UserView {
@@ -60,6 +61,7 @@ impl UserView {
             state,
             disabled: user.disabled.is_some(),
             second_factor: user.second_factor,
+            by_provider: user.by_provider,
             name: user.name,
         }
     }
@@ -67,7 +69,7 @@ impl UserView {
 
 /// Whether a user may be called so: something that can be seen, and that nothing else looks like by turning the
 /// direction of writing.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.trim() == name && line(name, NAME) == name
 }
 

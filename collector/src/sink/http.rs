@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Response, Url};
+use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde_json::json;
 use vitrine_policy::record::Record;
@@ -96,13 +96,7 @@ impl Http {
             builder = builder.no_proxy();
         }
         if let Some(file) = &config.ca_file {
-            let path = data.join(file);
-            let pem = std::fs::read(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
-            let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
-            let Some(certificates) = certificates else {
-                return Err(ConfigError::Value { path, reason: "holds no certificate: PEM is expected".into() });
-            };
-            builder = builder.tls_certs_only(certificates);
+            builder = builder.tls_certs_only(config::certificates(data, file)?);
         }
         let client = builder.build().map_err(|error| wrong(error.to_string()))?;
         let authorization = authorization(config, data)?;

@@ -7,7 +7,7 @@ use super::audit::{self, Actor, Kind};
 use super::sessions;
 use super::sql::{self, Connection, FromSql, Optional, ToSql, ValueRef, params};
 use super::tokens::{hash, secret};
-use super::{Store, StoreError, now, totp};
+use super::{Store, StoreError, now};
 
 /// How long an invitation is good for, in milliseconds.
 const INVITATION: i64 = 3 * 24 * 60 * 60 * 1000;
@@ -75,6 +75,8 @@ pub struct User {
     pub invited: bool,
     /// Whether he has a second factor.
     pub second_factor: bool,
+    /// Whether a provider vouches for him, and says what he may do.
+    pub by_provider: bool,
 }
 
 impl Store {
@@ -157,9 +159,9 @@ impl Store {
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
         self.read(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT name, role, created, disabled, password IS NULL,
-                        EXISTS (SELECT 1 FROM totp WHERE user = name AND confirmed)
-                 FROM users ORDER BY name",
+                "SELECT name, role, created, disabled, password IS NULL AND issuer IS NULL,
+                        EXISTS (SELECT 1 FROM totp WHERE totp.user = name AND confirmed), issuer IS NOT NULL
+                 FROM users LEFT JOIN identities ON identities.user = name ORDER BY name",
             )?;
             let users = query.query_map([], |row| {
                 Ok(User {
@@ -169,6 +171,7 @@ impl Store {
                     disabled: row.get(3)?,
                     invited: row.get(4)?,
                     second_factor: row.get(5)?,
+                    by_provider: row.get(6)?,
                 })
             })?;
             Ok(users.collect::<Result<_, _>>()?)
@@ -198,10 +201,18 @@ impl Store {
     /// Gives a user another role, from his next request on.
     ///
     /// # Errors
-    /// There is no such user, he is the last admin ([`StoreError::User`]), or the store fails.
+    /// There is no such user, he is the last admin or the provider's ([`StoreError::User`]), or the store fails.
     pub async fn change_role(&self, by: Actor, name: String, role: UserRole) -> Result<(), StoreError> {
         self.write(move |connection| {
             let before = known(connection, &name)?;
+            let by_provider: bool =
+                connection
+                    .query_row("SELECT EXISTS (SELECT 1 FROM identities WHERE user = ?)", [&name], |row| row.get(0))?;
+            if by_provider {
+                return Err(StoreError::User(format!(
+                    "the provider says what {name:?} may do: change it there, and it holds from his next log-in on"
+                )));
+            }
             if role != UserRole::Admin {
                 check_not_last(connection, &name)?;
             }
@@ -231,8 +242,8 @@ impl Store {
         .await
     }
 
-    /// Takes a user's password, second factor and sessions; gives the one-time token by which he chooses a new
-    /// password. `even_last` lets the last admin be reset, which is for whoever holds the data directory: a token
+    /// Takes a user's password, second factor and sessions, and takes him back from a provider; gives the one-time token
+    /// by which he chooses a new password. `even_last` lets the last admin be reset, which is for whoever holds the data directory: a token
     /// that gets lost would lock everybody out of the console.
     ///
     /// # Errors
@@ -243,12 +254,10 @@ impl Store {
             if !even_last {
                 check_not_last(connection, &name)?;
             }
-            sessions::end(connection, &name)?;
-            connection.execute("UPDATE users SET password = NULL WHERE name = ?", [&name])?;
-            connection.execute("DELETE FROM totp WHERE user = ?", [&name])?;
-            connection.execute("DELETE FROM recovery_codes WHERE user = ?", [&name])?;
-            connection.execute("DELETE FROM login_failures WHERE key = ?", [totp::key(&name)])?;
-            audit::append(connection, &by, Kind::User, &name, "reset")?;
+            sessions::forget(connection, &name)?;
+            let given_back = connection.execute("DELETE FROM identities WHERE user = ?", [&name])? == 1;
+            let detail = if given_back { "reset, and taken back from the provider" } else { "reset" };
+            audit::append(connection, &by, Kind::User, &name, detail)?;
             invite(connection, &name)
         })
         .await
@@ -318,13 +327,13 @@ fn find(connection: &Connection, name: &str) -> Result<Option<UserRole>, StoreEr
     Ok(query.query_row([name], |row| row.get(0)).optional()?)
 }
 
-fn known(connection: &Connection, name: &str) -> Result<UserRole, StoreError> {
+pub(super) fn known(connection: &Connection, name: &str) -> Result<UserRole, StoreError> {
     find(connection, name)?
         .ok_or_else(|| StoreError::User(format!("no user is named {name:?}: choose one of the list of users")))
 }
 
 /// Whether somebody else is left who can look after users: an admin who is not disabled and has a password.
-fn check_not_last(connection: &Connection, name: &str) -> Result<(), StoreError> {
+pub(super) fn check_not_last(connection: &Connection, name: &str) -> Result<(), StoreError> {
     let (is_admin, others): (bool, bool) = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1 AND role = 'admin' AND disabled IS NULL),
                 EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND role = 'admin' AND disabled IS NULL

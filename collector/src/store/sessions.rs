@@ -6,7 +6,7 @@ use super::audit::{self, Actor, Kind};
 use super::people::UserRole;
 use super::sql::{Connection, Optional, params};
 use super::tokens::{hash, secret};
-use super::{Store, StoreError, now};
+use super::{Store, StoreError, now, totp};
 
 /// How long a session lasts, in milliseconds.
 const SESSION: i64 = 12 * 60 * 60 * 1000;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) role: UserRole,
     /// Whether the user has a second factor.
     pub(crate) second_factor: bool,
+    /// Whether a provider vouches for the user; it also asks for the second factor, if any.
+    pub(crate) by_provider: bool,
     pub(crate) csrf: String,
 }
 
@@ -109,13 +111,19 @@ impl Store {
         let hash = hash(cookie);
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT user, role, EXISTS (SELECT 1 FROM totp WHERE totp.user = name AND confirmed), csrf
+                "SELECT user, role, EXISTS (SELECT 1 FROM totp WHERE totp.user = name AND confirmed),
+                        EXISTS (SELECT 1 FROM identities WHERE identities.user = name), csrf
                  FROM sessions JOIN users ON name = user
                  WHERE hash = ? AND expires > ? AND disabled IS NULL",
             )?;
             let session = query.query_row(params![hash, now()], |row| {
-                let (user, role, second_factor, csrf) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(Session { user, role, second_factor, csrf })
+                Ok(Session {
+                    user: row.get(0)?,
+                    role: row.get(1)?,
+                    second_factor: row.get(2)?,
+                    by_provider: row.get(3)?,
+                    csrf: row.get(4)?,
+                })
             });
             Ok(session.optional()?)
         })
@@ -149,6 +157,16 @@ pub(super) fn begin(connection: &Connection, user: &str, how: &str) -> Result<St
 pub(super) fn end(connection: &Connection, user: &str) -> Result<(), StoreError> {
     connection.execute("DELETE FROM sessions WHERE user = ?", [user])?;
     connection.execute("DELETE FROM pending_logins WHERE user = ?", [user])?;
+    Ok(())
+}
+
+/// Ends everything that a user has begun, and takes all that he could show: password and second factor.
+pub(super) fn forget(connection: &Connection, user: &str) -> Result<(), StoreError> {
+    end(connection, user)?;
+    connection.execute("UPDATE users SET password = NULL WHERE name = ?", [user])?;
+    connection.execute("DELETE FROM totp WHERE user = ?", [user])?;
+    connection.execute("DELETE FROM recovery_codes WHERE user = ?", [user])?;
+    connection.execute("DELETE FROM login_failures WHERE key = ?", [totp::key(user)])?;
     Ok(())
 }
 
