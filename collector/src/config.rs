@@ -16,7 +16,7 @@ use vitrine_worker::MeasureLimits;
 use crate::store::Retention;
 pub use console::{Console, Oidc, Roles};
 pub use route::{AlertShape, Email, MailTls, Route, Span, Webhook};
-pub use sink::{Class, File, Filter, Http, Message, Shape, Sink, Syslog, SyslogServer, Transport};
+pub use sink::{Class, File, Filter, Http, Message, Nats, Shape, Sink, Syslog, SyslogServer, Transport};
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "collector.toml";

@@ -14,6 +14,8 @@ pub enum Sink {
     File(File),
     /// A server that takes events over HTTP.
     Http(Http),
+    /// A stream of NATS.
+    Nats(Box<Nats>),
     /// A syslog server.
     Syslog(Syslog),
 }
@@ -38,6 +40,7 @@ impl Sink {
     pub fn name(&self) -> &str {
         match self {
             Sink::File(File { name, .. }) | Sink::Http(Http { name, .. }) | Sink::Syslog(Syslog { name, .. }) => name,
+            Sink::Nats(nats) => &nats.name,
         }
     }
 
@@ -47,6 +50,7 @@ impl Sink {
         let (classes, severity) = match self {
             Sink::File(file) => (&file.classes, file.severity),
             Sink::Http(http) => (&http.classes, http.severity),
+            Sink::Nats(nats) => (&nats.classes, nats.severity),
             Sink::Syslog(syslog) => (&syslog.classes, syslog.severity),
         };
         Filter { classes: classes.clone(), severity }
@@ -115,6 +119,45 @@ pub enum Shape {
     Ndjson,
 }
 
+/// `kind = "nats"`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Nats {
+    /// Name of the sink.
+    pub name: String,
+    /// Classes of records; none: all.
+    #[serde(default)]
+    pub classes: Vec<Class>,
+    /// Least severity; none: all.
+    pub severity: Option<Severity>,
+    /// `host:port`
+    pub server: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub transport: Transport,
+    /// What records are published to; a stream must take it.
+    #[serde(default = "vitrine_records")]
+    pub subject: String,
+    /// The stream that must store them; none: whichever takes the subject.
+    pub stream: Option<String>,
+    /// Name of the user, where the server wants one.
+    pub username: Option<String>,
+    /// File with its password; relative to the data directory.
+    pub password_file: Option<PathBuf>,
+    /// File with a token, instead; relative to the data directory.
+    pub token_file: Option<PathBuf>,
+    /// File with a JWT and its seed (`.creds`), instead; relative to the data directory.
+    pub credentials_file: Option<PathBuf>,
+    /// File with the seed of an nkey, instead; relative to the data directory.
+    pub nkey_file: Option<PathBuf>,
+    /// Certificates that the server's is trusted by, instead of the system's, PEM; relative to the data directory.
+    pub ca_file: Option<PathBuf>,
+    /// Chain that this machine shows, PEM, where the server wants one; relative to the data directory.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+}
+
 /// `kind = "syslog"`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -159,14 +202,14 @@ pub struct SyslogServer {
     pub key_file: Option<PathBuf>,
 }
 
-/// `transport = ` of a syslog sink
+/// `transport = ` of a syslog or NATS sink
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
-    /// RFC 5425.
+    /// TLS; of syslog RFC 5425.
     #[default]
     Tls,
-    /// In clear (RFC 6587), only to this machine.
+    /// In clear (of syslog RFC 6587), only to this machine.
     Tcp,
 }
 
@@ -223,6 +266,10 @@ impl Filter {
 
 fn hundred_megabytes() -> u64 {
     100_000_000
+}
+
+fn vitrine_records() -> String {
+    "vitrine.records".into()
 }
 
 fn ten() -> NonZeroU16 {

@@ -5,6 +5,7 @@
 mod cef;
 mod file;
 mod http;
+mod nats;
 pub(crate) mod syslog;
 mod tls;
 
@@ -94,13 +95,14 @@ type Refused = (usize, String);
 enum Target {
     File(Arc<Mutex<file::Log>>),
     Http(http::Http),
+    Nats(Box<nats::Nats>),
     Syslog(syslog::Syslog, config::Message),
 }
 
 impl Target {
     fn shape(&self, record: &Record) -> String {
         match self {
-            Target::File(_) => json_line(&record.to_ocsf()),
+            Target::File(_) | Target::Nats(_) => json_line(&record.to_ocsf()),
             Target::Http(http) => http.shape(record),
             Target::Syslog(_, message) => syslog::shape(record, *message),
         }
@@ -118,6 +120,7 @@ impl Target {
                 Ok(Vec::new())
             }
             Target::Http(http) => http.deliver(batch).await,
+            Target::Nats(nats) => nats.deliver(batch).await,
             Target::Syslog(syslog, _) => {
                 syslog.deliver(batch.iter().map(|outgoing| outgoing.body.as_str())).await.map(|()| Vec::new())
             }
@@ -153,6 +156,9 @@ impl Sinks {
                 config::Sink::Http(config) => {
                     let http = http::Http::new(config, data)?;
                     ("http", http.target(), Target::Http(http))
+                }
+                config::Sink::Nats(config) => {
+                    ("nats", config.server.clone(), Target::Nats(Box::new(nats::Nats::new(config, data)?)))
                 }
                 config::Sink::Syslog(config) => {
                     let entry = format!("[[sink]] {name:?}");

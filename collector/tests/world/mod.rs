@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports)] // each test uses a part of it
 
+pub mod certificates;
 pub mod cluster;
 mod data;
 
