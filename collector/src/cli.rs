@@ -98,6 +98,13 @@ There, too, where every record goes, at least once:
   classes = [\"transfer\"]    # also \"lifecycle\", \"policy\", \"tamper\"
   severity = \"medium\"        # and above
 
+  [[sink]]
+  name = \"stream\"
+  kind = \"nats\"             # a stream of JetStream that is there
+  server = \"nats.museum.example:4222\"
+  subject = \"vitrine.records\"
+  credentials-file = \"nats.creds\"    # or nkey-file, token-file, username and password-file
+
 There, too, for how many days what is kept; what is not named, for ever:
   [retention]
   informational-days = 400
@@ -110,14 +117,25 @@ There, too, which key policies must be signed with, and when a rollout halts by 
   halt-refused = 10          # and at least so many transfers more, at most half of them on one of several,
   halt-hours = 24            # within so long after a workstation has the version
 
-And whether every user of the console must have a second factor:
+And whether every user of the console must have a second factor, and who vouches for users beside it:
   [console]
   require-totp = true
+  [console.oidc]             # at the provider: code flow, redirect to CONSOLE-URL/login/oidc/back
+  issuer = \"https://login.museum.example/realms/staff\"
+  client-id = \"vitrine\"
+  client-secret-file = \"oidc.secret\"
+  console-url = \"https://vitrine.museum.example\"
+  role-claim = \"groups\"      # name-claim = \"preferred_username\", scopes = [\"profile\"]
+  [console.oidc.roles]       # also viewer, policy-admin; who has none does not get in
+  analyst = [\"vitrine-analysts\"]
+  admin = [\"vitrine-admins\"]
 
 And what the reading of a picture that is traced may take:
   [measure]
   seconds = 60
-  memory-mib = 1024")]
+  memory-mib = 1024
+
+/usr/share/doc/vitrine-collector/examples/collector.toml has every key.")]
     Serve(Serve),
     /// Make, list and revoke the tokens that agents and readers show.
     Token {

@@ -181,6 +181,14 @@ async fn an_error_of_the_provider_is_text_and_is_shown_to_who_asked() {
         assert_eq!(error, "single sign-on did not log you in: an unknown error.");
     }
     assert!(audit(&world, &admin).await.contains("it refuses: access_denied"));
+    for number in 0..20 {
+        let away = leave(&world).await;
+        let said = format!("no {number}");
+        let answer = [("error", "x"), ("error_description", said.as_str()), ("state", &away.asked["state"])];
+        outside(bring(&world, &away.cookie, &answer).await, StatusCode::FORBIDDEN).await;
+    }
+    let log = audit(&world, &admin).await;
+    assert_eq!(log.matches("it refuses: ").count(), 5, "whoever makes words up does not fill the disk: {log}");
 }
 
 #[tokio::test]

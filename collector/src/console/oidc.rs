@@ -69,7 +69,7 @@ pub(crate) async fn come_back(
     let is_for = provider.is_for(&secret, &answer.state.unwrap_or_default(), answer.iss.as_deref());
     if !is_for || !collector.store.arrive(&secret).await? {
         let why = "an answer of the provider to a log-in that did not begin in that browser, or is over".to_owned();
-        collector.store.refused_by_provider(why, from).await?;
+        collector.store.refused_by_provider(why.clone(), why, from).await?;
         let error = "This log-in was not begun in this browser, took longer than ten minutes, or is over: begin again.";
         return LoginPage::new(&collector, Some(error.into())).await?.answer(StatusCode::FORBIDDEN);
     }
@@ -82,7 +82,10 @@ pub(crate) async fn come_back(
         Ok(person) => person,
         Err(error) => {
             if !matches!(error, ProviderError::Away(_)) {
-                collector.store.refused_by_provider(error.to_string(), from).await?;
+                // The words of a refusal are those of whoever made the address that the browser came with.
+                let kind =
+                    if matches!(error, ProviderError::Refuses(_)) { "refuses".into() } else { error.to_string() };
+                collector.store.refused_by_provider(kind, error.to_string(), from).await?;
             }
             return failed(&collector, provider, &error).await;
         }

@@ -83,7 +83,7 @@ impl Store {
             let user = match found {
                 Some((name, _, true)) => {
                     let why = format!("{name} is disabled here: ask an admin of this console");
-                    refuse(connection, &why, &from)?;
+                    refuse(connection, &why, &why, &from)?;
                     return Ok(Err(why));
                 }
                 Some((name, role, false)) => {
@@ -97,7 +97,7 @@ impl Store {
                 None => match add(connection, &person)? {
                     Ok(()) => person.name,
                     Err(why) => {
-                        refuse(connection, &why, &from)?;
+                        refuse(connection, &why, &why, &from)?;
                         return Ok(Err(why));
                     }
                 },
@@ -107,9 +107,10 @@ impl Store {
         .await
     }
 
-    /// Records that somebody came from the provider and was not let in.
-    pub(crate) async fn refused_by_provider(&self, why: String, from: String) -> Result<(), StoreError> {
-        self.write(move |connection| refuse(connection, &why, &from)).await
+    /// Records that somebody came from the provider and was not let in; `kind` is what such attempts are counted by, and
+    /// holds nothing that whoever comes could choose.
+    pub(crate) async fn refused_by_provider(&self, kind: String, why: String, from: String) -> Result<(), StoreError> {
+        self.write(move |connection| refuse(connection, &kind, &why, &from)).await
     }
 
     /// Gives a user to the provider: from now on he logs in there, and his password and second factor here are gone.
@@ -174,8 +175,8 @@ fn add(connection: &Connection, person: &Person) -> Result<Result<(), String>, S
 }
 
 /// Whoever comes again and again must not fill the disk: an entry for every doubling says as much.
-fn refuse(connection: &Connection, why: &str, from: &str) -> Result<(), StoreError> {
-    let attempts = sessions::failed(connection, &format!("provider|{from}|{why}"))?;
+fn refuse(connection: &Connection, kind: &str, why: &str, from: &str) -> Result<(), StoreError> {
+    let attempts = sessions::failed(connection, &format!("provider|{from}|{kind}"))?;
     if !attempts.is_power_of_two() {
         return Ok(());
     }
