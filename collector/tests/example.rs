@@ -40,7 +40,8 @@ fn the_example_shows_every_key() {
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines() {
-            let Some((field, _)) = line.strip_prefix("    pub ").and_then(|line| line.split_once(": ")) else {
+            let field = line.strip_prefix("    pub ").and_then(|line| line.split_once(": "));
+            let Some((field, _)) = field.filter(|(field, _)| !field.contains(' ')) else {
                 continue;
             };
             let key = field.replace('_', "-");
