@@ -6,7 +6,8 @@ import { Provider } from 'oidc-provider';
 const redirect = process.argv[2];
 const server = createServer();
 await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+// Another name than the console's is another site.
+const issuer = `http://localhost:${server.address().port}`;
 const groups = { mei: ['vitrine-admins'], wen: ['staff', 'vitrine-analysts'] };
 const provider = new Provider(issuer, {
   clients: [{ client_id: 'vitrine', client_secret: 'of this run alone', redirect_uris: [redirect] }],
