@@ -81,7 +81,10 @@ async fn a_record_is_stored_as_it_is_and_once() {
     state(&world, "they are delivered", |state| state.delivered == 40 && state.behind == 0).await;
     let expected: Vec<_> = records
         .iter()
-        .map(|record| (format!("{AGENT}-{}", record.sequence), "vitrine.tokyo.records".to_owned(), record.clone()))
+        .map(|record| {
+            let subject = "vitrine.tokyo.records";
+            (format!("{subject}/{AGENT}-{}", record.sequence), subject.to_owned(), record.clone())
+        })
         .collect();
     assert_eq!(nats.messages().await, expected);
 
@@ -96,6 +99,30 @@ async fn a_record_is_stored_as_it_is_and_once() {
     assert_eq!(nats.messages().await, expected, "and none is there twice");
     store.close().await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn two_sinks_into_one_stream_pass_for_doubles_of_nothing() {
+    let Some(nats) = Nats::start(&users("")).await else {
+        return skipped("two_sinks_into_one_stream_pass_for_doubles_of_nothing");
+    };
+    nats.stream(|_| {}).await;
+    let other = format!(
+        "[[sink]]\nkind = \"nats\"\nname = \"other\"\nserver = \"{}\"\n{}",
+        nats.address(),
+        clear("subject = \"vitrine.other\"")
+    );
+    let world = world_with(&nats, &clear(&format!("subject = \"vitrine.one\"\n{other}"))).await;
+    world.send(&(1..=20).map(blocked).collect::<Vec<_>>()).await;
+    let store = world.store().await;
+    until("both are done", async || {
+        store.sinks().await.unwrap().iter().all(|state| state.delivered == 20).then_some(())
+    })
+    .await;
+    let messages = nats.messages().await;
+    for subject in ["vitrine.one", "vitrine.other"] {
+        assert_eq!(messages.iter().filter(|message| message.1 == subject).count(), 20, "{subject}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

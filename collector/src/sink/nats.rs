@@ -125,7 +125,9 @@ impl Nats {
         *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (mut refused, mut sent) = (Vec::new(), Vec::with_capacity(batch.len()));
         for (place, outgoing) in batch.iter().enumerate() {
-            let mut message = PublishMessage::build().payload(outgoing.body.clone().into()).message_id(&outgoing.id);
+            // A stream knows messages by their id alone, whatever their subject: another sink's would pass for doubles of these.
+            let id = format!("{}/{}", self.subject, outgoing.id);
+            let mut message = PublishMessage::build().payload(outgoing.body.clone().into()).message_id(id);
             if let Some(stream) = &self.stream {
                 message = message.expected_stream(stream);
             }

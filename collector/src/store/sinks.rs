@@ -53,7 +53,7 @@ pub(crate) struct Progress {
 pub struct SinkState {
     /// Its name in the configuration.
     pub name: String,
-    /// `file`, `http` or `syslog`.
+    /// `file`, `http`, `nats` or `syslog`.
     pub kind: String,
     /// Where records go.
     pub target: String,
