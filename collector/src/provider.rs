@@ -44,6 +44,8 @@ const ROTATED: Duration = Duration::from_secs(10);
 const AWAY: Duration = Duration::from_secs(5);
 /// Browsers whose codes are being handed in at a time.
 const AT_ONCE: usize = 16;
+/// How long one of more waits.
+const HELD_UP: Duration = Duration::from_secs(5);
 /// Longest subject (OpenID Connect Core, 2: 255 ASCII characters).
 const SUBJECT: usize = 255;
 /// Longest words of the provider that are shown, in characters.
@@ -203,8 +205,10 @@ impl Provider {
 
     /// Hands a code in for what the provider says of the person who was there, and checks it.
     pub(crate) async fn person(&self, secret: &str, code: String) -> Result<Person, ProviderError> {
-        let _permit =
-            self.handing_in.try_acquire().map_err(|_| ProviderError::Away("too many log-ins at once".into()))?;
+        let busy = |_| ProviderError::Away("too many log-ins at once".into());
+        // Whoever comes with made-up codes holds others up, and does not shut them out.
+        let permit = tokio::time::timeout(HELD_UP, self.handing_in.acquire()).await.map_err(busy)?;
+        let _permit = permit.map_err(|_| ProviderError::Away("the collector is being stopped".into()))?;
         let described = self.described(KEPT).await?;
         let answer = described
             .exchange_code(AuthorizationCode::new(code))

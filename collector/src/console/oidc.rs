@@ -69,7 +69,7 @@ pub(crate) async fn come_back(
     let is_for = provider.is_for(&secret, &answer.state.unwrap_or_default(), answer.iss.as_deref());
     if !is_for || !collector.store.arrive(&secret).await? {
         let why = "an answer of the provider to a log-in that did not begin in that browser, or is over".to_owned();
-        collector.store.refused_by_provider(why.clone(), why, from).await?;
+        collector.store.refused_by_provider("not begun".into(), false, why, from).await?;
         let error = "This log-in was not begun in this browser, took longer than ten minutes, or is over: begin again.";
         return LoginPage::new(&collector, Some(error.into())).await?.answer(StatusCode::FORBIDDEN);
     }
@@ -81,11 +81,15 @@ pub(crate) async fn come_back(
     let person = match person {
         Ok(person) => person,
         Err(error) => {
-            if !matches!(error, ProviderError::Away(_)) {
-                // The words of a refusal are those of whoever made the address that the browser came with.
-                let kind =
-                    if matches!(error, ProviderError::Refuses(_)) { "refuses".into() } else { error.to_string() };
-                collector.store.refused_by_provider(kind, error.to_string(), from).await?;
+            let kind = match error {
+                ProviderError::Away(_) => None,
+                // Whoever comes chooses the words of a refusal, and his name.
+                ProviderError::Refuses(_) => Some("refuses".into()),
+                ProviderError::Nobody(_) => Some("nobody".into()),
+                ProviderError::Untrusted(_) => Some(error.to_string()),
+            };
+            if let Some(kind) = kind {
+                collector.store.refused_by_provider(kind, true, error.to_string(), from).await?;
             }
             return failed(&collector, provider, &error).await;
         }

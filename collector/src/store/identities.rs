@@ -83,7 +83,7 @@ impl Store {
             let user = match found {
                 Some((name, _, true)) => {
                     let why = format!("{name} is disabled here: ask an admin of this console");
-                    refuse(connection, &why, &why, &from)?;
+                    refuse(connection, &format!("disabled|{from}"), &why, &from)?;
                     return Ok(Err(why));
                 }
                 Some((name, role, false)) => {
@@ -97,7 +97,7 @@ impl Store {
                 None => match add(connection, &person)? {
                     Ok(()) => person.name,
                     Err(why) => {
-                        refuse(connection, &why, &why, &from)?;
+                        refuse(connection, &format!("not added|{from}"), &why, &from)?;
                         return Ok(Err(why));
                     }
                 },
@@ -107,10 +107,17 @@ impl Store {
         .await
     }
 
-    /// Records that somebody came from the provider and was not let in; `kind` is what such attempts are counted by, and
-    /// holds nothing that whoever comes could choose.
-    pub(crate) async fn refused_by_provider(&self, kind: String, why: String, from: String) -> Result<(), StoreError> {
-        self.write(move |connection| refuse(connection, &kind, &why, &from)).await
+    /// Records that somebody came from the provider and was not let in; `kind` is what such attempts are counted by, for
+    /// each address or, where an attempt costs nothing, for all together.
+    pub(crate) async fn refused_by_provider(
+        &self,
+        kind: String,
+        of_each_address: bool,
+        why: String,
+        from: String,
+    ) -> Result<(), StoreError> {
+        let key = if of_each_address { format!("{kind}|{from}") } else { kind };
+        self.write(move |connection| refuse(connection, &key, &why, &from)).await
     }
 
     /// Gives a user to the provider: from now on he logs in there, and his password and second factor here are gone.
@@ -134,6 +141,8 @@ impl Store {
                 )));
             }
             sessions::forget(connection, &name)?;
+            // The provider may know him as somebody else than it did.
+            connection.execute("DELETE FROM identities WHERE user = ?", [&name])?;
             connection.execute("DELETE FROM invitations WHERE user = ?", [&name])?;
             connection.execute(
                 "INSERT INTO identities (issuer, subject, user) VALUES (?, ?, ?)",
@@ -174,9 +183,10 @@ fn add(connection: &Connection, person: &Person) -> Result<Result<(), String>, S
     Ok(Ok(()))
 }
 
-/// Whoever comes again and again must not fill the disk: an entry for every doubling says as much.
-fn refuse(connection: &Connection, kind: &str, why: &str, from: &str) -> Result<(), StoreError> {
-    let attempts = sessions::failed(connection, &format!("provider|{from}|{kind}"))?;
+/// Whoever comes again and again must not fill the disk: an entry for every doubling says as much. The key holds nothing that
+/// whoever comes could choose, but for his address.
+fn refuse(connection: &Connection, key: &str, why: &str, from: &str) -> Result<(), StoreError> {
+    let attempts = sessions::failed(connection, &format!("provider|{key}"))?;
     if !attempts.is_power_of_two() {
         return Ok(());
     }

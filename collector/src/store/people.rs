@@ -145,7 +145,8 @@ impl Store {
     pub(crate) async fn password(&self, name: String) -> Result<Option<String>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT password FROM users WHERE name = ? AND disabled IS NULL AND password IS NOT NULL",
+                "SELECT password FROM users WHERE name = ? AND disabled IS NULL AND password IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM identities WHERE identities.user = name)",
             )?;
             Ok(query.query_row([name], |row| row.get(0)).optional()?)
         })
@@ -295,7 +296,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         let this = hash(cookie);
         self.write(move |connection| {
-            connection.execute("UPDATE users SET password = ? WHERE name = ?", params![password, name])?;
+            // Meanwhile an admin may have ended all that he was logged in by.
+            let changed = connection.execute(
+                "UPDATE users SET password = ? WHERE name = ? AND EXISTS (SELECT 1 FROM sessions WHERE hash = ?)",
+                params![password, name, this],
+            )?;
+            if changed == 0 {
+                return Err(StoreError::User("this session has ended: log in again".into()));
+            }
             connection.execute("DELETE FROM sessions WHERE user = ? AND hash <> ?", params![name, this])?;
             connection.execute("DELETE FROM pending_logins WHERE user = ?", [&name])?;
             connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;

@@ -84,7 +84,7 @@ impl Store {
             let found: Option<bool> = connection
                 .query_row(
                     "SELECT EXISTS (SELECT 1 FROM totp WHERE user = name AND confirmed)
-                     FROM users WHERE name = ? AND disabled IS NULL",
+                     FROM users WHERE name = ? AND disabled IS NULL AND password IS NOT NULL",
                     [&user],
                     |row| row.get(0),
                 )
