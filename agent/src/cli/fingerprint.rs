@@ -253,7 +253,7 @@ fn told_of(policy: &Policy, seen: &Sighting, found: &Found) -> (String, Value) {
     let tier = policy.tier_name(seen.tier_of(policy, found));
     let master = shown(&found.master.path);
     let words = format!(
-        "{} of {master}, scale {:.3}, tier {tier}, coverage {:.2}, score {:.2}",
+        "{} of {master}, scale {:.3}, tier {tier}, coverage {:.2}, score {:.4}",
         kind.as_str().unwrap_or_default(),
         found.scale,
         found.coverage,

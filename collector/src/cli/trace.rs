@@ -71,7 +71,7 @@ fn print_master(out: &mut impl Write, number: usize, master: &Traced) -> Result<
     let (score, scale, coverage) = (master.score * 100.0, master.scale * 100.0, master.coverage * 100.0);
     writeln!(out, "{number}. {} (collection {})", master.path, master.collection)?;
     let inside = master.inside.as_ref().map_or(String::new(), |inside| format!(", in {inside}"));
-    writeln!(out, "   {kind}{inside}, certainty {score:.1} %, scale {scale:.0} %, {coverage:.0} % of its area")?;
+    writeln!(out, "   {kind}{inside}, certainty {score:.2} %, scale {scale:.0} %, {coverage:.0} % of its area")?;
     let hosts: Vec<_> = master.workstations.iter().map(|one| one.host.as_ref().unwrap_or(&one.agent)).collect();
     let hosts: Vec<_> = hosts.into_iter().map(|host| text::line(host, 100)).collect();
     writeln!(out, "   on {}", hosts.join(", "))?;

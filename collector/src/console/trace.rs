@@ -125,7 +125,7 @@ impl TracedView {
                 (width, height) => format!("{width} × {height} pixels"),
             },
             kind: words::kind(master.kind),
-            score: format!("{:.1} %", master.score * 100.0),
+            score: format!("{:.2} %", master.score * 100.0),
             scale: format!("{:.0} %", master.scale * 100.0),
             coverage: format!("{:.0} %", master.coverage * 100.0),
             workstations: names.join(", "),

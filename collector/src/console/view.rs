@@ -147,7 +147,7 @@ fn rows(transfer: &Transfer) -> Vec<(&'static str, String)> {
         let how = master.recognised.as_ref().map_or(String::new(), |found| {
             let inside = found.inside.as_ref().map_or(String::new(), |place| format!(" in {}", line(place, TEXT)));
             format!(
-                " ({}{inside}, certainty {:.0} %, {:.0} % of its area)",
+                " ({}{inside}, certainty {:.2} %, {:.0} % of its area)",
                 line(&found.kind, 40),
                 found.score * 100.0,
                 found.coverage * 100.0

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::lookup::{Candidate, Lookup};
 use super::store::{Looks, Store};
 use super::{IndexError, Kind, Master, Match};
-use crate::local::{Agreement, Coverage, Features, Grey, Transform, compare, contains};
+use crate::local::{Agreement, Coverage, Features, Grey, Transform, chance, compare, contains};
 use crate::measure::Picture;
 use crate::perceptual::Fingerprint;
 
@@ -40,8 +40,6 @@ const DISSENT: f64 = 0.02;
 const WHOLE_SHARE: f64 = 0.97;
 /// From this share of the picture on it is the picture, and what is around it a frame.
 const PLACED_SHARE: f64 = 0.5;
-/// The rate of false matches falls by e for each step of this much evidence.
-const CERTAINTY: f64 = 3.0;
 
 /// A master, and how the query lies on it.
 pub(super) struct Found {
@@ -215,7 +213,7 @@ impl Found {
         let pixels = |width: u32, height: u32| f64::from(width) * f64::from(height);
         let ratio = pixels(picture.width, picture.height) / pixels(master.width, master.height).max(1.0);
         let growth = self.transform.inverse().map_or(1.0, |inverse| inverse.growth(middle).abs());
-        let score = 1.0 - (-self.evidence / CERTAINTY).exp();
+        let score = 1.0 - chance(self.evidence, self.correlation);
         let coverage = covered * picture.filled.clamp(0.0, 1.0);
         Match { master, kind, scale: (ratio * growth).sqrt(), coverage, region, score }
     }

@@ -42,10 +42,15 @@ const HOPELESS: f64 = 0.2;
 const DISSENTS: f64 = 0.3;
 
 /// The correlation that a match has with this evidence, in steps between which is interpolated: the edge of a page on
-/// a dark table looks like that of another one, but not quite. With less evidence nothing is a match.
-const MATCHES: [(f64, f64); 4] = [(8.0, 0.95), (14.0, 0.91), (24.0, 0.895), (45.0, 0.76)];
-/// With this much evidence, this correlation is enough: most of the picture agrees, and something lies over it.
-const OVERLAID: (f64, f64) = (100.0, 0.5);
+/// a dark table looks like that of another one, but not quite. With less evidence nothing is a match; with very much, most of
+/// the picture agrees, and something lies over it.
+const MATCHES: [(f64, f64); 6] =
+    [(8.0, 0.95), (14.0, 0.91), (24.0, 0.895), (45.0, 0.76), (OVERLAID, 0.76), (OVERLAID, 0.5)];
+const OVERLAID: f64 = 100.0;
+/// How near comparisons with wrong masters come: this share of them misses no more than so many times the correlation that a
+/// match may miss, and the share falls with this power of what is missed. Measured, and the power by the estimator of Hill, "A
+/// simple general approach to inference about the tail of a distribution", Annals of Statistics 1975; README.md has the figures.
+const WRONG: (f64, f64, f64) = (0.018, 2.5, 1.4);
 /// What lies open where something lies over the picture must say more: writing on the same paper is left out, too.
 /// Measured, the detail of all of it correlates by 0.8 and more in true matches, and by less than 0.73 in most others.
 const UNCOVERED: (f64, f64) = (30.0, 0.83);
@@ -168,8 +173,14 @@ impl Agreement {
 }
 
 fn is_match(evidence: f64, correlation: f64) -> bool {
-    let agrees = evidence >= MATCHES[0].0 && correlation >= between(&MATCHES, evidence);
-    agrees || evidence >= OVERLAID.0 && correlation >= OVERLAID.1
+    evidence >= MATCHES[0].0 && correlation >= between(&MATCHES, evidence)
+}
+
+/// The probability that a comparison with a master that the picture does not show agrees as well as this match.
+pub(crate) fn chance(evidence: f64, correlation: f64) -> f64 {
+    let (share, reach, power) = WRONG;
+    let missing = (1.0 - correlation).max(0.0) / (1.0 - between(&MATCHES, evidence));
+    share * (missing / reach).min(1.0).powf(power)
 }
 
 /// What blocks say together, as in [`Agreement`].
@@ -286,4 +297,21 @@ fn blocks(overlay: &Overlay, share: f64) -> Vec<Block> {
         }
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_agrees_better_is_less_likely_by_chance() {
+        let matches = [(9.0, 0.96), (30.0, 0.9), (60.0, 0.85), (99.0, 0.77), (150.0, 0.6)];
+        for (evidence, correlation) in matches {
+            assert!(is_match(evidence, correlation), "{evidence} {correlation}");
+            let [worse, as_it_is, better] = [-0.1, 0.0, 0.03].map(|more| chance(evidence, correlation + more));
+            assert!(better < as_it_is && as_it_is <= worse && worse <= WRONG.0, "{better} {as_it_is} {worse}");
+        }
+        assert_eq!(chance(500.0, 1.0), 0.0);
+        assert!(!is_match(99.0, 0.7) && !is_match(7.9, 1.0) && is_match(100.0, 0.5));
+    }
 }

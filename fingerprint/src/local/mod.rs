@@ -18,7 +18,7 @@ mod segment;
 mod teblid;
 mod transform;
 
-pub(crate) use agreement::Agreement;
+pub(crate) use agreement::{Agreement, chance};
 pub use area::Area;
 pub(crate) use features::Feature;
 pub(crate) use grey::Grey;
