@@ -24,7 +24,7 @@ const UNSAFE: [&str; 3] = ["agent/src/sys", "agent/src/guard", "worker/src/sys.r
 /// Names that say nothing of what is inside.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "common", "manager", "managers", "helpers", "helper", "misc"];
 /// What may lie at the top.
-const TOP: [&str; 23] = [
+const TOP: [&str; 24] = [
     ".cargo",
     ".ci",
     ".config",
@@ -34,6 +34,7 @@ const TOP: [&str; 23] = [
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
+    "LIMITS.md",
     "README.md",
     "agent",
     "clippy.toml",

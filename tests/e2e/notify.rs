@@ -1,6 +1,7 @@
 //! The desktop notification: on a real session bus, shown by a notification service of this test's own.
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -82,7 +83,8 @@ fn session(world: &World, uid: u32, locale: &str) -> Option<Session> {
         skipped("it needs dbus-daemon");
         return None;
     };
-    wait_until("session bus", || socket.exists().then_some(()));
+    // The socket is there a moment before somebody listens.
+    wait_until("session bus", || UnixStream::connect(&socket).ok().map(drop));
     let (tell, shown) = channel();
     let serve_at = address.clone();
     let (begin, begun) = channel();
