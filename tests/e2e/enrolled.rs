@@ -15,7 +15,10 @@ fn contact(world: &World, what: &str) -> String {
             Some(last.clone()).filter(|text| text.contains(what))
         })
     }));
-    found.unwrap_or_else(|_| panic!("expected {what:?}, last seen: {last}"))
+    found.unwrap_or_else(|_| {
+        let collector = fs::read_to_string(world.path("collector.log")).unwrap_or_default();
+        panic!("expected {what:?}, last seen: {last}\nthe agent:\n{}\nthe collector:\n{collector}", world.log())
+    })
 }
 
 fn identity(world: &World) -> Value {
@@ -50,7 +53,8 @@ fn a_revoked_agent_is_not_heard_until_it_gets_a_new_token() {
     let listed: Value = serde_json::from_slice(&world.collector(&["agent", "list", "--json"]).stdout).expect("JSON");
     let agent = listed["certificates"][0]["agent"].as_str().expect("an agent").to_owned();
     assert!(world.collector(&["agent", "revoke", "--agent", &agent]).status.success());
-    contact(&world, "as many agents as it was made for");
+    // Its journal keeps what its status says for a moment only.
+    wait_until("word of the refusal", || world.log().contains("as many agents as it was made for").then_some(()));
     world.give_token();
     contact(&world, "reached at");
 }
