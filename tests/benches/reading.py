@@ -70,8 +70,7 @@ def index(lab: Lab, pairs: int) -> Iterator[Row]:
 
     def build() -> float:
         taken = rate("vitrine", [vitrine, "index", "build", collection, "--index", lab.root / "large.db"])
-        for left in lab.root.glob("large.db*"):
-            left.unlink()
+        forget(lab, "large.db")
         return taken
 
     samples = alternate(pairs, vips=vips, vitrine=build)
@@ -87,9 +86,14 @@ def unchanged(lab: Lab, pairs: int) -> Iterator[Row]:
     build = [lab.program("vitrine"), "index", "build", pictures.tiny(UNCHANGED), "--index", lab.root / "tiny.db"]
     spend(build)
     samples = [spend(build).seconds for _ in range(pairs)]
-    for left in lab.root.glob("tiny.db*"):
-        left.unlink()
+    forget(lab, "tiny.db")
     yield Row(f"{UNCHANGED:,} unchanged files looked at again", "s", samples, target="<= 1 s")
+
+
+def forget(lab: Lab, index: str) -> None:
+    """Removes an index with what lies beside it."""
+    for left in lab.root.glob(f"{index}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def peak(lab: Lab, command: list[object]) -> float:
