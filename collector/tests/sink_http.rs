@@ -15,10 +15,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use vitrine_collector::store::{Retention, SinkState};
+use vitrine_collector::store::Retention;
 use vitrine_collector::tls::Tls;
 use vitrine_policy::record::{Record, Severity};
-use world::{NOON, World, blocked, notice, record, until};
+use world::{NOON, World, blocked, notice, record, state};
 
 #[derive(Clone, Debug)]
 struct Request {
@@ -57,15 +57,6 @@ async fn world_with(sink: &str) -> World {
         std::fs::write(settings.data.join("siem.token"), "tok-7f3a\n").unwrap();
         settings.pace.first_retry = Duration::from_millis(20);
         settings.pace.longest_retry = Duration::from_millis(100);
-    })
-    .await
-}
-
-async fn state(world: &World, what: &str, check: impl Fn(&SinkState) -> bool) -> SinkState {
-    let store = world.store().await;
-    until(what, async || {
-        let state = store.sinks().await.unwrap().remove(0);
-        check(&state).then_some(state)
     })
     .await
 }

@@ -11,9 +11,8 @@ use std::time::Duration;
 use async_nats::jetstream::stream::DiscardPolicy;
 use nats::{ADMIN, Nats};
 use vitrine_collector::server::{Settings, start};
-use vitrine_collector::store::SinkState;
 use vitrine_policy::record::{Event, Record};
-use world::{AGENT, World, blocked, until};
+use world::{AGENT, World, blocked, state, until};
 
 /// Of a user, from NATS' own documentation.
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
@@ -43,15 +42,6 @@ fn users(more: &str) -> String {
 
 fn clear(more: &str) -> String {
     format!("transport = \"tcp\"\n{PASSWORD}\n{more}")
-}
-
-async fn state(world: &World, what: &str, check: impl Fn(&SinkState) -> bool) -> SinkState {
-    let store = world.store().await;
-    until(what, async || {
-        let state = store.sinks().await.unwrap().remove(0);
-        check(&state).then_some(state)
-    })
-    .await
 }
 
 /// What a sink complains of, of which nothing went.

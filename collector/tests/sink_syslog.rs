@@ -12,9 +12,8 @@ use std::time::Duration;
 use rsyslog::{Guard, Rsyslog};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use vitrine_collector::store::SinkState;
 use vitrine_policy::record::{Event, Record, Severity, printable};
-use world::{NOON, World, blocked, notice, record, until};
+use world::{NOON, World, blocked, notice, record, state};
 
 async fn world_with(sink: &str) -> World {
     World::with(|settings| {
@@ -35,15 +34,6 @@ fn tls(rsyslog: &Rsyslog, authority: &str, client: &str) -> String {
         path(format!("{client}.pem")),
         path(format!("{client}.key"))
     )
-}
-
-async fn state(world: &World, what: &str, check: impl Fn(&SinkState) -> bool) -> SinkState {
-    let store = world.store().await;
-    until(what, async || {
-        let state = store.sinks().await.unwrap().remove(0);
-        check(&state).then_some(state)
-    })
-    .await
 }
 
 fn skipped(test: &str) {

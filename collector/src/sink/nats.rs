@@ -1,6 +1,6 @@
 //! Records into a stream of NATS JetStream (<https://docs.nats.io/nats-concepts/jetstream>). A batch has arrived when the
-//! server has acknowledged each of its messages, which it does once they are stored. Each goes by the record's own id, so
-//! that one that comes again within the stream's window for duplicates is stored once.
+//! server has acknowledged each of its messages, which it does once they are stored. Each goes by its subject and the record's
+//! id, so that one that comes again within the stream's window for duplicates is stored once.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -16,7 +16,7 @@ pub use data::{Data, Hand, done, is_postgres, only_on_sqlite, programs, psql};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use vitrine_collector::server::{Running, Settings, start};
-use vitrine_collector::store::{Role, Store, Worth};
+use vitrine_collector::store::{Role, SinkState, Store, Worth};
 use vitrine_policy::decision::{Mode, Rule, Verdict};
 use vitrine_policy::facts::{Measure, Origin};
 use vitrine_policy::record::{
@@ -200,6 +200,16 @@ pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> 
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until the first sink is as it should be, and says how it is.
+pub async fn state(world: &World, what: &str, check: impl Fn(&SinkState) -> bool) -> SinkState {
+    let store = world.store().await;
+    until(what, async || {
+        let state = store.sinks().await.unwrap().remove(0);
+        check(&state).then_some(state)
+    })
+    .await
 }
 
 /// A refused copy of a master to a USB disk, one minute after another.

@@ -9,8 +9,8 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream::{self, Context, stream};
 use vitrine_policy::record::Record;
 
-use super::until;
 use super::world::certificates::make_certificates;
+use super::world::until;
 
 const PROGRAM: &str = "/usr/sbin/nats-server";
 /// A user of the administrator's own beside whom a test lets in.

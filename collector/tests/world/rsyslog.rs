@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::until;
 use super::world::certificates::make_certificates;
+use super::world::until;
 
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
