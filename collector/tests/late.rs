@@ -79,10 +79,14 @@ async fn a_digest_is_one_message_however_much_there_was() {
     world.send(&many).await;
     world.send(&[attempt(61, "wen", Disposition::Blocked)]).await;
     world.post(&session, "/triage", &[("step", "acknowledge"), ("id", "60")]).await;
-    let database = world.directory.by_hand();
+    world.send(&[attempt(62, "mei", Disposition::WouldBlock)]).await;
+    // While nobody looks, so that nothing is told between this and the last alert.
+    let World { directory, running, .. } = world;
+    running.stop().await;
+    let database = directory.by_hand();
     // The day of the first of them is over.
     assert_eq!(database.execute("UPDATE routed SET due = since WHERE alert = 1"), 1);
-    world.send(&[attempt(62, "mei", Disposition::WouldBlock)]).await;
+    let running = start(Settings::new(directory.path().to_owned(), ([127, 0, 0, 1], 0).into())).await.unwrap();
     hook.wait_for(1).await;
     let letter = hook.letters().remove(0);
     assert_eq!((&letter["event"], &letter["more"]), (&"digest".into(), &11.into()));
@@ -95,6 +99,7 @@ async fn a_digest_is_one_message_however_much_there_was() {
     let left = async || (database.number(left) == 0).then_some(());
     until("nothing waits any more", left).await;
     assert_eq!(hook.count(), 1);
+    running.stop().await;
 }
 
 #[tokio::test]
