@@ -123,9 +123,17 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 /// The next run that is long enough: symbols, and line ends between them. It ends at the first other byte, at padding, and
 /// at an empty line.
 fn run(bytes: &[u8], from: usize) -> Option<Run> {
-    let mut start = from;
-    while start < bytes.len() {
-        start += bytes[start..].iter().position(|byte| symbol(&[*byte]).is_some())?;
+    // Up to `seen` there is nothing between it and `start` that no run contains.
+    let (mut start, mut seen) = (from, from);
+    while let Some(window) = bytes.get(start.max(seen)..start + SHORTEST) {
+        // The last such byte within the length of the shortest run: no run goes over it.
+        if let Some(last) = window.iter().rposition(|byte| !IN_RUNS[usize::from(*byte)]) {
+            start = start.max(seen) + last + 1;
+            continue;
+        }
+        seen = start + SHORTEST;
+        let Some(first) = bytes[start..].iter().position(|byte| symbol(&[*byte]).is_some()) else { break };
+        start += first;
         let (mut end, mut symbols) = (start, Vec::new());
         loop {
             if let Some((symbol, length)) = symbol(&bytes[end..]) {
@@ -145,10 +153,29 @@ fn run(bytes: &[u8], from: usize) -> Option<Run> {
     None
 }
 
+/// The bytes of which runs are made: symbols, [`ESCAPED`] or not, and what lines end and begin with.
+const IN_RUNS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric()
+            || matches!(letter, b'+' | b'/' | b'-' | b'_' | b'\\' | b'%')
+            || matches!(letter, b'\r' | b'\n' | b'&' | b'#' | b';' | b'=' | b' ' | b'\t' | b'>');
+        byte += 1;
+    }
+    table
+};
+
 /// The next long stretch of ASCII that is written with a zero behind or before every letter (UTF-16), as ASCII.
 fn narrowed(bytes: &[u8], from: usize) -> Option<(usize, Vec<u8>)> {
     let mut start = from;
-    while start + 2 * SHORTEST <= bytes.len() {
+    while let Some([.., a, b]) = bytes.get(start..start + 2 * SHORTEST) {
+        // Of two bytes in the midst of a stretch one is zero: none goes over others.
+        if !matches!((a, b), (1..=127, 0) | (0, 1..=127)) {
+            start += 2 * SHORTEST - 1;
+            continue;
+        }
         let pairs = bytes[start..].as_chunks::<2>().0;
         let length = pairs.iter().take_while(|[letter, zero]| *zero == 0 && matches!(letter, 1..=127)).count();
         if length >= SHORTEST {
@@ -194,6 +221,23 @@ mod tests {
         ];
         for text in ways {
             assert_eq!(run(text.as_bytes(), 0).map(|run| run.symbols), Some(plain.clone()), "{}", &text[..200]);
+        }
+    }
+
+    #[test]
+    fn a_run_is_found_wherever_it_lies() {
+        let text = "QUJD".repeat(SHORTEST / 4);
+        // Bytes that no run contains, such that runs are made of, and letters of two bytes.
+        for ground in [&b"\x80"[..], b"ab> ", b"a\0", b"\0a"] {
+            for before in (0..3 * SHORTEST).step_by(211) {
+                let ground: Vec<u8> = ground.iter().copied().cycle().take(before).chain(*b"\x80\x80").collect();
+                let bytes = [&ground, text.as_bytes(), b"\x80"].concat();
+                let found = run(&bytes, 0).map(|run| (run.start, run.symbols.len()));
+                assert_eq!(found, Some((ground.len(), text.len())), "behind {before} bytes");
+                let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                let bytes = [b"\x80".repeat(before).as_slice(), &wide].concat();
+                assert_eq!(narrowed(&bytes, 0), Some((before, text.clone().into_bytes())));
+            }
         }
     }
 

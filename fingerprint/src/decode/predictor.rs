@@ -2,18 +2,21 @@
 
 /// Adds up whole samples of `bytes` bytes (TIFF 6.0, section 14), `together` of them a pixel.
 pub(super) fn undo_horizontal(row: &mut [u8], together: usize, bytes: usize, little: bool) {
-    match bytes {
-        2 => add_up::<2>(row, together, little),
-        4 => add_up::<4>(row, together, little),
-        8 => add_up::<8>(row, together, little),
-        _ => add_up::<1>(row, together, little),
+    match (bytes, little) {
+        (2, true) => add_up(row, together, u16::from_le_bytes, u16::wrapping_add, u16::to_le_bytes),
+        (2, false) => add_up(row, together, u16::from_be_bytes, u16::wrapping_add, u16::to_be_bytes),
+        (4, true) => add_up(row, together, u32::from_le_bytes, u32::wrapping_add, u32::to_le_bytes),
+        (4, false) => add_up(row, together, u32::from_be_bytes, u32::wrapping_add, u32::to_be_bytes),
+        (8, true) => add_up(row, together, u64::from_le_bytes, u64::wrapping_add, u64::to_le_bytes),
+        (8, false) => add_up(row, together, u64::from_be_bytes, u64::wrapping_add, u64::to_be_bytes),
+        _ => add_bytes(row, together),
     }
 }
 
 /// Adds up single bytes, then gathers each sample: a row holds the highest bytes of all samples, then the next
 /// ones (Adobe's TIFF Technical Note 3).
 pub(super) fn undo_floating(row: &mut [u8], together: usize, bytes: usize, little: bool) {
-    add_up::<1>(row, together, little);
+    add_bytes(row, together);
     let bytes = bytes.max(1);
     let count = row.len() / bytes;
     let turned = row.to_vec();
@@ -25,17 +28,20 @@ pub(super) fn undo_floating(row: &mut [u8], together: usize, bytes: usize, littl
     }
 }
 
-fn add_up<const N: usize>(row: &mut [u8], together: usize, little: bool) {
-    let mut index = together * N;
-    while index + N <= row.len() {
-        let (before, here) = row.split_at_mut(index);
-        let mut carry = 0u16;
-        for place in 0..N {
-            let place = if little { place } else { N - 1 - place };
-            carry += u16::from(before[index - together * N + place]) + u16::from(here[place]);
-            here[place] = carry as u8;
-            carry >>= 8;
-        }
-        index += N;
+fn add_bytes(row: &mut [u8], together: usize) {
+    add_up(row, together, u8::from_le_bytes, u8::wrapping_add, u8::to_le_bytes);
+}
+
+/// Adds to every sample the one `together` before it.
+fn add_up<const N: usize, T>(
+    row: &mut [u8],
+    together: usize,
+    read: impl Fn([u8; N]) -> T,
+    add: impl Fn(T, T) -> T,
+    write: impl Fn(T) -> [u8; N],
+) {
+    let samples = row.as_chunks_mut::<N>().0;
+    for index in together..samples.len() {
+        samples[index] = write(add(read(samples[index - together]), read(samples[index])));
     }
 }

@@ -6,7 +6,10 @@ pub use parts::Parts;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::panic;
 use std::str::FromStr;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +18,8 @@ use self::parts::Cutter;
 
 /// Bytes that are read at once. `read` with 1 MiB beats `mmap` for BLAKE3: 5.2 against 4.0 GB per CPU-second.
 const BLOCK: usize = 1024 * 1024;
+/// Files of more bytes are cut into parts by a thread of its own.
+const APART: u64 = 8 << 20;
 
 /// BLAKE3 of a file's bytes. Shown, parsed and serialised as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,11 +105,12 @@ impl Whole {
 /// for the decoders; of more, the first block.
 pub(crate) fn read(mut reader: impl Read, expected: u64, keep: u64) -> Whole {
     let mut hasher = blake3::Hasher::new();
-    let mut cutter = Cutter::default();
+    let mut cutting = Cutting::begin(expected);
     let mut kept = Vec::with_capacity(if expected <= keep { usize::try_from(expected).unwrap_or(0) } else { 0 });
-    let mut block = vec![0u8; BLOCK];
     let (mut bytes, mut failed) = (0u64, None);
+    let mut block = vec![0; BLOCK];
     loop {
+        block.resize(BLOCK, 0);
         let got = match reader.read(&mut block) {
             Ok(0) => break,
             Ok(got) => got,
@@ -114,10 +120,10 @@ pub(crate) fn read(mut reader: impl Read, expected: u64, keep: u64) -> Whole {
                 break;
             }
         };
-        hasher.update(&block[..got]);
-        cutter.put(&block[..got]);
+        block.truncate(got);
+        hasher.update(&block);
         if bytes + got as u64 <= keep {
-            kept.extend_from_slice(&block[..got]);
+            kept.extend_from_slice(&block);
         } else {
             let head = if kept.len() as u64 == bytes { got.min(BLOCK.saturating_sub(kept.len())) } else { 0 };
             kept.extend_from_slice(&block[..head]);
@@ -125,8 +131,61 @@ pub(crate) fn read(mut reader: impl Read, expected: u64, keep: u64) -> Whole {
             kept.shrink_to_fit();
         }
         bytes += got as u64;
+        block = cutting.put(block);
     }
-    Whole { digest: Digest(*hasher.finalize().as_bytes()), parts: cutter.finish(), bytes, kept, failed }
+    Whole { digest: Digest(*hasher.finalize().as_bytes()), parts: cutting.finish(), bytes, kept, failed }
+}
+
+/// Cuts what was read into parts: here, or for larger files in a thread of its own, which takes as long as reading does.
+enum Cutting {
+    Here(Cutter),
+    Apart { blocks: SyncSender<Vec<u8>>, used: Receiver<Vec<u8>>, cutter: JoinHandle<Parts> },
+}
+
+impl Cutting {
+    fn begin(expected: u64) -> Cutting {
+        if expected <= APART {
+            return Cutting::Here(Cutter::default());
+        }
+        let ((blocks, to_cut), (give_back, used)) = (sync_channel::<Vec<u8>>(1), channel());
+        let cut = move || {
+            let mut cutter = Cutter::default();
+            for block in to_cut {
+                cutter.put(&block);
+                let _ = give_back.send(block);
+            }
+            cutter.finish()
+        };
+        match thread::Builder::new().spawn(cut) {
+            Ok(cutter) => Cutting::Apart { blocks, used, cutter },
+            Err(_) => Cutting::Here(Cutter::default()),
+        }
+    }
+
+    /// Takes a block, and gives one to be filled.
+    fn put(&mut self, block: Vec<u8>) -> Vec<u8> {
+        match self {
+            Cutting::Here(cutter) => {
+                cutter.put(&block);
+                block
+            }
+            Cutting::Apart { blocks, used, .. } => {
+                // Nobody takes it if the thread panicked, which is told at the end.
+                let _ = blocks.send(block);
+                used.try_recv().unwrap_or_default()
+            }
+        }
+    }
+
+    fn finish(self) -> Parts {
+        match self {
+            Cutting::Here(cutter) => cutter.finish(),
+            Cutting::Apart { blocks, cutter, .. } => {
+                drop(blocks);
+                cutter.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,5 +217,7 @@ mod tests {
         let large = read(bytes.as_slice(), 0, bytes.len() as u64 - 1);
         assert_eq!((large.digest, large.bytes, large.is_kept()), (Digest::of(&bytes), bytes.len() as u64, false));
         assert_eq!(large.kept, bytes[..BLOCK]);
+        let apart = read(bytes.as_slice(), APART + 1, 0);
+        assert_eq!((apart.digest, apart.parts, apart.bytes), (large.digest, large.parts, large.bytes));
     }
 }

@@ -127,8 +127,8 @@ fn profile(bytes: &[u8]) -> Option<usize> {
 /// Whether it is the text of an XMP packet, which programs copy from one document into the next: all but some bytes
 /// are those of text.
 fn is_packet(bytes: &[u8]) -> bool {
-    let text = bytes.iter().filter(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')).count();
-    text * 100 >= bytes.len() * 95
+    let mut others = bytes.iter().filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'));
+    others.nth(bytes.len() / 20).is_none()
 }
 
 /// Whether few words repeat: blank paper, a ramp, padding. Looks at every 61st word, which no row of pixels keeps

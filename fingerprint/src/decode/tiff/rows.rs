@@ -118,7 +118,13 @@ pub(super) fn samples(row: &[u8], image: &Image, little: bool, range: Option<(f6
             samples.extend(numbers.iter().map(|number| ((number - black) * factor + 0.5).clamp(0.0, 255.0) as u8));
         }
         (None, 8) => samples.extend_from_slice(row),
-        (None, 16) => samples.extend(row.chunks_exact(2).map(|word| if little { word[1] } else { word[0] })),
+        (None, 16) => {
+            let words = row.as_chunks::<2>().0.iter().copied();
+            match little {
+                true => samples.extend(words.map(|word| (u16::from_le_bytes(word) >> 8) as u8)),
+                false => samples.extend(words.map(|word| (u16::from_be_bytes(word) >> 8) as u8)),
+            }
+        }
         (None, bits @ (1 | 2 | 4)) => {
             let (bits, largest) = (bits as usize, (1u8 << bits) - 1);
             let factor = if matches!(image.layout, Layout::Palette(_)) { 1 } else { 255 / largest };

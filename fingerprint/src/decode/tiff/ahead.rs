@@ -1,0 +1,59 @@
+//! The rows of a large picture, unpacked by one thread while another one looks at them.
+
+use std::sync::mpsc::sync_channel;
+use std::{mem, panic, thread};
+
+use super::{Reading, Row};
+use crate::decode::Failure;
+use crate::measure::Reason;
+
+/// Pictures of fewer pixels are done before a thread is worth it.
+const LARGE: u64 = 4_000_000;
+/// Bytes of rows that are handed over at once; the last row goes beyond.
+const BATCH: u64 = 256 << 10;
+/// So many batches are there at most: one that is filled, two that wait, and one that is looked at.
+const BATCHES: usize = 4;
+
+struct Line {
+    left: u32,
+    y: u32,
+    planes: Vec<Vec<u8>>,
+}
+
+/// The memory that rows of so many bytes in all planes take.
+pub(super) fn memory(row: u64) -> u64 {
+    BATCHES as u64 * (BATCH + row)
+}
+
+/// Calls `row` for every row, as [`Reading::rows`] does.
+pub(super) fn rows(reading: &mut Reading<'_, '_>, row: Row<'_>) -> Result<(), Failure> {
+    let size = reading.image.size;
+    if u64::from(size.width) * u64::from(size.height) < LARGE {
+        return reading.rows(row);
+    }
+    let little = reading.little;
+    thread::scope(|scope| {
+        let (full, batches) = sync_channel::<Vec<Line>>(BATCHES - 2);
+        let unpack = move || {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            // Nobody takes what is sent if whoever looks at it panicked.
+            let unpacked = reading.rows(&mut |left, y, planes, _| {
+                bytes += planes.iter().map(Vec::len).sum::<usize>() as u64;
+                batch.push(Line { left, y, planes: planes.to_vec() });
+                if bytes >= BATCH {
+                    bytes = 0;
+                    let _ = full.send(mem::take(&mut batch));
+                }
+            });
+            let _ = full.send(batch);
+            unpacked
+        };
+        let unpacking = thread::Builder::new()
+            .spawn_scoped(scope, unpack)
+            .map_err(|error| Reason::DecoderFailed(format!("no thread could be started: {error}")).at(size))?;
+        for line in batches.into_iter().flatten() {
+            row(line.left, line.y, &line.planes, little);
+        }
+        unpacking.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    })
+}
