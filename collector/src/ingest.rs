@@ -14,7 +14,7 @@ use vitrine_policy::record::{MAX_BYTES, Record};
 use crate::enroll::{Agent, check_agent};
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::{Batch, Committed, Poison};
+use crate::store::{Batch, Body, Committed, Incoming, Poison};
 
 /// Records in one request.
 const MAX_RECORDS: usize = 500;
@@ -71,7 +71,7 @@ pub(crate) fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(unpacked)
 }
 
-type Lines = (Option<String>, Vec<(usize, Record)>, Vec<Poison>);
+type Lines = (Option<String>, Vec<Incoming>, Vec<Poison>);
 
 /// Reads the lines. One that is no record is laid aside and hinders no other.
 fn read(text: &[u8]) -> Result<Lines, Refusal> {
@@ -93,7 +93,7 @@ fn read(text: &[u8]) -> Result<Lines, Refusal> {
                     let error = format!("line {number} is of another agent than the lines before it");
                     return Err(Refusal::new(StatusCode::FORBIDDEN, error, "records of one agent"));
                 }
-                records.push((number, record));
+                records.push(Incoming { line: number, body: Body::of(&record)?, record });
             }
             Err(reason) => poison.push(Poison {
                 line: number,

@@ -243,7 +243,7 @@ async fn a_record_that_is_committed_late_passes_no_sink() {
     slow.batch_execute("BEGIN; SELECT pg_advisory_xact_lock_shared(last_value) FROM records_number").await.unwrap();
     let insert = "INSERT INTO records (number, agent, sequence, id, time, received, severity, body)
                   VALUES (nextval('records_number'), 99, 1000, 'slow', 0, 0, 1, $1)";
-    slow.execute(insert, &[&serde_json::to_string(&record).unwrap()]).await.unwrap();
+    slow.execute(insert, &[&serde_json::to_vec(&record).unwrap()]).await.unwrap();
     send(&batch(AGENT, 2, 5)).await;
     let state = Store::open_existing(data.path()).unwrap();
     until("the sink has looked for more", async || {

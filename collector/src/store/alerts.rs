@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use vitrine_policy::record::Record;
 
+use super::body::Body;
 use super::sql::{Connection, Optional, Row, params};
 use super::{Store, StoreError, fulltext, now, routed, silences};
 use crate::alert::{self, Alert, Group, State, WINDOW};
@@ -52,7 +53,7 @@ pub(super) fn records_of(connection: &Connection, alert: &Alert, limit: u32) -> 
     let mut rows = query.query(params![alert.id, alert.lead, limit])?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
-        records.push(serde_json::from_str(row.text(0)?)?);
+        records.push(row.get::<Body>(0)?.record()?);
     }
     Ok(records)
 }

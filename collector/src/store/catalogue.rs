@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vitrine_policy::record::Record;
 
+use super::body::Body;
 use super::fulltext::{self, List};
 use super::objects::ObjectKey;
 use super::sql::{self, Connection, Optional, Row, Value, params};
@@ -316,7 +317,7 @@ impl Store {
             let mut rows = query.query(params![object, before, limit])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.text(2)?)?;
+                let record = row.get::<Body>(2)?.record()?;
                 found.push((row.get(0)?, row.get(1)?, shown(&record)));
             }
             Ok(found)

@@ -72,6 +72,9 @@ pub enum StoreError {
     /// A stored value is not what this program writes.
     #[error("a stored value cannot be read: {0}")]
     Value(Arc<serde_json::Error>),
+    /// A stored record is not what was stored.
+    #[error("a stored record cannot be unpacked: {0}")]
+    Record(Arc<std::io::Error>),
     /// The database gives something else than was asked for, or refuses.
     #[error("the collector's database: {0}")]
     Sql(Arc<SqlError>),

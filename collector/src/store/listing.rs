@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use vitrine_policy::record::Record;
 
 use super::alerts::{kept, read, records_of};
+use super::body::Body;
 use super::fulltext::{self, List};
 use super::sql::{Connection, Optional, Value, params};
 use super::{Store, StoreError};
@@ -163,7 +164,7 @@ impl Store {
             let mut rows = query.query(params![agent, from, until, limit as u64 + 1])?;
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.text(1)?)?;
+                let record = row.get::<Body>(1)?.record()?;
                 records.push((row.get(0)?, record));
             }
             let is_cut = records.len() > limit;

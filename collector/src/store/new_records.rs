@@ -2,6 +2,7 @@
 //! statement into PostgreSQL, which is not.
 
 use super::StoreError;
+use super::body::Body;
 use super::sql::{Connection, Optional, ToSql, params};
 
 /// How many rows one statement stores; what is left goes by the next smaller number, so that few statements are kept.
@@ -15,7 +16,7 @@ pub(super) struct NewRecord {
     pub(super) time: i64,
     pub(super) received: i64,
     pub(super) severity: u8,
-    pub(super) body: String,
+    pub(super) body: Body,
 }
 
 /// The records of one batch.

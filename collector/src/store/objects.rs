@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use vitrine_policy::record::{Destination, Event, Master, Mount, Operation, Place, Record, Transfer};
 
+use super::body::Body;
 use super::sql::{Connection, params};
 use super::{Store, StoreError, fulltext, search};
 use crate::alert::text::{is_digest, line};
@@ -359,9 +360,9 @@ impl Step {
         while let Some(row) = rows.next()? {
             (step.last, step.received) = (row.get(0)?, row.get(2)?);
             step.count += 1;
-            let body = row.text(3)?;
-            bytes += body.len();
-            match serde_json::from_str(body) {
+            let json = row.get::<Body>(3)?.json();
+            bytes += json.as_ref().map_or(0, String::len);
+            match json.and_then(|json| Ok(serde_json::from_str(&json)?)) {
                 Ok(record) => {
                     step.objects.add(row.get(1)?, &record, step.last);
                     step.texts.push((step.last, search::text(&record)));

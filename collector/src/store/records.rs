@@ -4,6 +4,7 @@ use serde::Serialize;
 use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 
 use super::alerts::Groups;
+use super::body::Body;
 use super::halting::Judged;
 use super::new_records::{NewRecord, NewRecords};
 use super::seals::Seals;
@@ -21,10 +22,19 @@ pub(crate) struct Batch {
     pub(crate) sender: Sender,
     /// The agent that all `records` name.
     pub(crate) agent: Option<String>,
-    /// The records, with the line (from 1) that each stood on and its text.
-    pub(crate) records: Vec<(usize, Record)>,
+    /// The records.
+    pub(crate) records: Vec<Incoming>,
     /// Lines that are no records.
     pub(crate) poison: Vec<Poison>,
+}
+
+/// A line that is a record.
+pub(crate) struct Incoming {
+    /// Its number, from 1.
+    pub(crate) line: usize,
+    pub(crate) record: Record,
+    /// The same, to be stored.
+    pub(crate) body: Body,
 }
 
 /// A line that is no record, or not one that can be stored.
@@ -112,16 +122,16 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
     let mut poison = batch.poison;
     let mut stream = None;
     let mut committed = 0;
-    if let (Some(agent), Some((_, newest))) = (&batch.agent, batch.records.last()) {
+    if let (Some(agent), Some(Incoming { record: newest, .. })) = (&batch.agent, batch.records.last()) {
         batch.sender.admit(connection, agent)?;
         stream = Some(Stream::of(connection, agent, newest, received)?);
     }
     if let Some(stream) = &mut stream {
         let mut seals = Seals::of(stream.number);
         let mut new = NewRecords::begin(connection, batch.records.len())?;
-        for (line, record) in batch.records {
+        for Incoming { line, record, body } in batch.records {
             committed = committed.max(record.sequence);
-            match insert(connection, &mut new, stream, &record, received)? {
+            match insert(connection, &mut new, stream, &record, body, received)? {
                 Insert::New(number) => {
                     let before = stream.highest;
                     stream.saw(connection, record.sequence)?;
@@ -183,6 +193,7 @@ fn insert(
     records: &mut NewRecords,
     stream: &Stream,
     record: &Record,
+    body: Body,
     received: i64,
 ) -> Result<Insert, StoreError> {
     let new = NewRecord {
@@ -192,7 +203,7 @@ fn insert(
         time: record.time,
         received,
         severity: record.event.severity() as u8,
-        body: serde_json::to_string(record)?,
+        body,
     };
     if let Some(number) = records.add(connection, new, record.sequence > stream.highest)? {
         return Ok(Insert::New(number));

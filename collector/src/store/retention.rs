@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use vitrine_policy::record::Severity;
 
+use super::body::Body;
 use super::sql::{Connection, params};
 use super::{Store, StoreError, sinks};
 
@@ -109,7 +110,7 @@ impl Store {
                 let mut rows = statement.query(params![severity, before, STEP])?;
                 while let Some(row) = rows.next()? {
                     gone += 1;
-                    if let Some(body) = row.get::<Option<String>>(1)? {
+                    if let Some(body) = row.get::<Option<Body>>(1)? {
                         waited.push((row.get(0)?, body));
                     }
                 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use vitrine_policy::record::{Event, Record, Transfer};
 
+use super::body::Body;
 use super::catalogue::{self, Master, ObjectQuery, Turn};
 use super::fulltext::{self, has_words, plain};
 use super::listing::{self, Key, Query};
@@ -136,7 +137,7 @@ impl Found {
             let from = connection.window(until);
             let mut rows = query.query(params![words, until, from, left])?;
             while let Some(row) = rows.next()? {
-                let record = serde_json::from_str(row.text(1)?)?;
+                let record = row.get::<Body>(1)?.record()?;
                 self.records.push((row.get(0)?, record));
             }
             until = newest.query_row([from], |row| row.get(0))?;

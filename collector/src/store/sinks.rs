@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio::sync::futures::Notified;
 use vitrine_policy::record::Record;
 
+use super::body::Body;
 use super::sql::{Connection, Optional, params};
 use super::{Store, StoreError, now};
 use crate::config::Filter;
@@ -136,7 +137,8 @@ impl Store {
             while bytes < BYTES
                 && let Some(row) = rows.next()?
             {
-                let body: String = row.get(1)?;
+                // What cannot be read is laid aside by whoever shapes it.
+                let body = row.get::<Body>(1)?.json().unwrap_or_default();
                 bytes += body.len();
                 records.push((row.get(0)?, body));
             }
@@ -273,13 +275,12 @@ fn lost(connection: &Connection, sink: &str) -> Result<u64, StoreError> {
 }
 
 /// Counts records that are being removed before every sink has had them.
-pub(super) fn lose(connection: &Connection, gone: &[(i64, String)]) -> Result<(), StoreError> {
+pub(super) fn lose(connection: &Connection, gone: &[(i64, Body)]) -> Result<(), StoreError> {
     if gone.is_empty() {
         return Ok(());
     }
     // One that cannot be read is lost to everybody.
-    let gone: Vec<(i64, Option<Record>)> =
-        gone.iter().map(|(number, body)| (*number, serde_json::from_str(body).ok())).collect();
+    let gone: Vec<(i64, Option<Record>)> = gone.iter().map(|(number, body)| (*number, body.record().ok())).collect();
     let mut query = connection.prepare_cached("SELECT name, position, filter FROM sinks WHERE active")?;
     let sinks: Vec<(String, i64, String)> =
         query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
