@@ -68,9 +68,11 @@ impl Store {
     /// time is seen in the handshake.
     pub(crate) async fn certified(&self, digest: [u8; 32]) -> Result<Option<Sender>, StoreError> {
         self.read(move |connection| {
-            let mut query = connection
-                .prepare_cached("SELECT number, token, agent FROM certificates WHERE digest = ? AND revoked IS NULL")?;
-            let found = query.query_row([digest], |row| {
+            let mut query = connection.prepare_cached(
+                "SELECT number, token, agent FROM certificates WHERE digest = ? AND revoked IS NULL AND expires > ?",
+            )?;
+            // A connection may last for longer than the certificate that it began with.
+            let found = query.query_row(params![digest, now()], |row| {
                 Ok(Sender { certificate: Some(row.get(0)?), token: row.get(1)?, agent: Some(row.get(2)?) })
             });
             Ok(found.optional()?)
