@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
+    InstallationChanged,
+    ServiceDisabled,
 }
 
 /// One row of the table.
@@ -76,7 +78,7 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 38] = [
+    pub(crate) const ALL: [Failure; 40] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -115,6 +117,8 @@ impl Failure {
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
+        Failure::InstallationChanged,
+        Failure::ServiceDisabled,
     ];
 
     /// The row of the table.
@@ -161,6 +165,8 @@ impl Failure {
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),
+            Failure::InstallationChanged => ("installation-changed", Tamper, Low,        "it counts from the next start of the service"),
+            Failure::ServiceDisabled  => ("service-disabled",  Tamper,    High,          "the agent guards until the workstation goes off"),
         };
         Row { code, class, severity, operation }
     }

@@ -11,6 +11,7 @@ mod guard;
 mod history;
 mod identify;
 mod inspect;
+mod installed;
 mod justification;
 mod pipeline;
 mod policy_file;

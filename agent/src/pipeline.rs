@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use vitrine_policy::Policy;
 use vitrine_policy::decision::Mode;
 use vitrine_policy::record::{Event, Host};
@@ -29,7 +29,7 @@ use crate::identify::program::Programs;
 use crate::policy_file::{self, Good};
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{collection, desk, inspect, tiles, upload};
+use crate::{collection, desk, inspect, installed, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -37,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const MARK: Duration = Duration::from_secs(5);
 /// How long the spool may take to write what is left at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// And the service manager to say whether it starts again with the workstation.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// The labels of local copies, below the state directory.
 /// Key and certificate that the collector knows the agent by.
 pub(crate) const IDENTITY: &str = "identity.json";
@@ -131,6 +133,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 
+    let installed = watch_installation(&spool, &config);
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
     let guards = format!("guarding with {}: {}", guard.name(), guarding.why);
     println!("{guards}");
@@ -229,6 +232,8 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             false => Failure::Stopped.notice(None, "the agent was told to stop, and the workstation goes on"),
         });
     }
+    // Whether it will be there after the next start of the workstation.
+    let _ = tokio::time::timeout(LAST_LOOK, async { installed.lock().await.look().await }).await;
     spool.flush(LAST_WORDS);
     let _ = end.send(true);
     if let Some(uploading) = uploading {
@@ -236,6 +241,19 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     }
     anyhow::ensure!(!is_lost, "the guard in the kernel has ended: start the agent again");
     Ok(())
+}
+
+/// Looks now and then at what is installed.
+fn watch_installation(spool: &Spool, config: &Config) -> Arc<Mutex<installed::Watch>> {
+    let watch = Arc::new(Mutex::new(installed::Watch::new(spool.clone(), &config.state)));
+    let looking = watch.clone();
+    tokio::spawn(async move {
+        loop {
+            looking.lock().await.look().await;
+            tokio::time::sleep(installed::LOOK).await;
+        }
+    });
+    watch
 }
 
 fn host(config: &Config) -> anyhow::Result<Host> {

@@ -83,6 +83,27 @@ def ends() -> None:
     check("the first one goes on", enforces())
 
 
+def taken_away() -> None:
+    """Somebody sees to it that the agent will not be there tomorrow."""
+    Done("systemctl", "disable", AGENT)
+    told = wait_until(lambda: notices("service-disabled"), 90)
+    check("a service that does not start with the workstation any more is recorded", told and AGENT in told[-1], told)
+    Done("systemctl", "enable", AGENT)
+    unit = Path(shown(AGENT, "FragmentPath"))
+    unit.rename("/root/unit.away")
+    told = wait_until(lambda: [what for what in notices("installation-changed") if f"{unit} was removed" in what], 90)
+    check("a unit that is taken away is recorded, and named", told, notices("installation-changed"))
+    Path("/root/unit.away").rename(unit)
+    DROP_IN.parent.mkdir(parents=True, exist_ok=True)
+    DROP_IN.write_text("[Service]\nNice=0\n")
+    Done("systemctl", "daemon-reload")
+    told = wait_until(lambda: [what for what in notices("installation-changed") if f"{DROP_IN} is new" in what], 90)
+    check("so is what changes the unit", told, notices("installation-changed"))
+    DROP_IN.unlink()
+    Done("systemctl", "daemon-reload")
+    check("it enforces all the while", enforces())
+
+
 def clock() -> None:
     """The clock is years off when it starts."""
     now = time.time()
@@ -123,5 +144,5 @@ def another_shape() -> None:
 
 def main() -> None:
     with unharmed("no copy went out in all of this", pause=50):
-        for fault in [another_shape, settings, policy, ends, state, clock, no_room]:
+        for fault in [another_shape, settings, policy, ends, taken_away, state, clock, no_room]:
             fault()
