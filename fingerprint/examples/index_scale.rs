@@ -7,7 +7,8 @@
 //! The made-up features are those of the real pictures with a quarter of their bits turned at random, so that they
 //! crowd where real ones do; each made-up master has as many postings as a real one, a hash, a key and a row of its own.
 //! To save 22 KB of disk for each, only one in [`LENT`] keeps its features in the table `looks` and lends them to the
-//! others: a question still reads and fits as many features of as many masters. 11 KB are left.
+//! others: a question still reads and fits as many features of as many masters. 11 KB are left. Masters have the paths that
+//! a collector gives them in its own index.
 
 use std::error::Error;
 use std::fs::{File, read_dir, read_to_string};
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let masters: Vec<String> = arguments.by_ref().take_while(|argument| argument != "--").collect();
     let masters: Vec<(String, Measurement)> =
         masters.into_iter().map(|path| look(&path).map(|looked| (path, looked))).collect::<Result<_, _>>()?;
-    let file = directory.join("scale.db");
+    let file = directory.join("index.db");
     let moulds: Vec<Mould> = masters.iter().map(|(_, looked)| Mould::of(looked, features)).collect::<Result<_, _>>()?;
     if count > 0 {
         let clock = Clock::start();
@@ -69,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let [first, rest @ ..] = times.as_mut_slice() else { continue };
         rest.sort_by(|a, b| a.0.total_cmp(&b.0));
         let told: Vec<String> =
-            found.iter().map(|found| format!("{} {:?}", found.master.path.display(), found.kind)).collect();
+            found.iter().map(|found| format!("{:?} {:?}", found.master.object, found.kind)).collect();
         let (median, name) = (rest[rest.len() / 2], Path::new(&path).file_name().unwrap_or_default());
         println!("{name:?}: {:.0} ms first, then {:.1}/{:.1} ms: {told:?}", first.0, median.0, median.1);
     }
@@ -113,7 +114,7 @@ fn build(file: &Path, count: u64, masters: &[(String, Measurement)], moulds: &[M
 
 /// Registers the real masters, and has the features of those that follow lent.
 fn begin(file: &Path, masters: &[(String, Measurement)]) -> Result<(), Box<dyn Error>> {
-    let real = masters.iter().zip(0..).map(|((path, looked), number)| entry(Path::new(path), number, looked.clone()));
+    let real = masters.iter().zip(0..).map(|((path, looked), number)| entry(path.clone(), number, looked.clone()));
     Index::open(file)?.insert_all(&real.collect::<Vec<_>>())?;
     Connection::open(file)?.execute_batch(&format!(
         "ALTER TABLE looks RENAME TO kept;
@@ -190,24 +191,23 @@ fn resident() -> Result<String, Box<dyn Error>> {
 
 /// The bytes of the files of postings.
 fn postings(directory: &Path) -> Result<String, Box<dyn Error>> {
-    let sizes = read_dir(directory.join("scale.db-postings"))?.map(|file| Ok(file?.metadata()?.len()));
+    let sizes = read_dir(directory.join("index.db-postings"))?.map(|file| Ok(file?.metadata()?.len()));
     let sizes: Vec<u64> = sizes.collect::<std::io::Result<_>>()?;
     Ok(format!("{} bytes in {} files", sizes.iter().sum::<u64>(), sizes.len()))
 }
 
 fn made_up_entry(moulds: &[Mould], noise: &mut Noise, number: u64) -> Result<Entry, Box<dyn Error>> {
     let mould = moulds.get(number as usize % moulds.len().max(1)).ok_or("no pictures to make others after")?;
-    let path = PathBuf::from(format!("/srv/scans/masters/{}/A{number:08}_recto_master.tif", number % 500));
-    Ok(entry(&path, number + 1_000_000, mould.made_up(noise, number)?))
+    Ok(entry(format!("A{number:08}"), number + 1_000_000, mould.made_up(noise, number)?))
 }
 
 fn look(path: &str) -> Result<Measurement, Box<dyn Error>> {
     Ok(measure(&File::open(path)?, &Limits::default(), &mut |_| {})?)
 }
 
-fn entry(path: &Path, number: u64, measurement: Measurement) -> Entry {
-    let object = Some(format!("A{number:08}"));
-    Entry { object, device: 1, inode: number, ..Entry::new(path, "masters", measurement) }
+fn entry(object: String, number: u64, measurement: Measurement) -> Entry {
+    let path = PathBuf::from(format!("/{}", measurement.digest));
+    Entry { object: Some(object), device: 1, inode: number, ..Entry::new(&path, "masters", measurement) }
 }
 
 /// What made-up masters are made after.

@@ -1,22 +1,23 @@
-"""What the collector takes in: records of many agents, and what each costs its writer and the disk."""
+"""What the collector takes in over TLS: records of many workstations, and what each costs its writer and the disk."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sample import Row
-from world import Lab
+from sample import Missing, Row, wait_until
+from serving import Collector, Workstation
+from world import Lab, need
 
 AGENTS = 8
 RECORDS = 40_000
@@ -29,60 +30,80 @@ PROGRAMS = ("cp", "rsync", "gimp", "magick", "curl", "scp")
 DESTINATIONS = ("website", "archive", "courier disk", "elsewhere")
 
 
-def ingest(lab: Lab, pairs: int) -> Iterator[Row]:
+def sqlite(lab: Lab, pairs: int) -> Iterator[Row]:
     """One run; two programs are compared by two runs with another `--bin`."""
-    program = lab.program("vitrine-collector", "vitrine-collector")
-    data = lab.root / "ingest"
-    tokens = [made(program, data, f"scan-{number:02}") for number in range(AGENTS)]
-    with open(lab.root / "said", "w+") as said:
-        command = [program, "serve", "--no-tls", "--data", data, "--listen", "127.0.0.1:0"]
-        serving = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
-        try:
-            address = listening(lab.root / "said")
-            loads = [bodies(number) for number in range(AGENTS)]
-            before, began = writer(serving.pid), time.monotonic()
-            taken: list[float] = []
-            senders = [threading.Thread(target=send, args=(address, *one, taken)) for one in zip(tokens, loads)]
-            for sender in senders:
-                sender.start()
-            for sender in senders:
-                sender.join()
-            seconds, spent = time.monotonic() - began, writer(serving.pid) - before
-            early, began = summed(data), time.monotonic()
-            while summed(data) < RECORDS and time.monotonic() - began < PATIENCE:
-                time.sleep(0.2)
-            late, whole = time.monotonic() - began, writer(serving.pid) - before
-            if summed(data) < RECORDS:
-                raise RuntimeError(f"{summed(data)} of {RECORDS} records were summed up in {PATIENCE} s")
-        finally:
-            serving.terminate()
-            serving.wait()
-    if len(taken) != RECORDS // BATCH:
-        raise RuntimeError(f"{len(taken)} of {RECORDS // BATCH} batches were taken")
-    taken.sort()
-    stored = sum(file.stat().st_size for file in data.iterdir() if file.name.startswith("collector.db"))
-    yield Row(f"{RECORDS:,} records in batches of {BATCH}, {AGENTS} agents", "/s", [RECORDS / seconds])
-    yield Row("  processor time of the writer, each record", "us", [spent / RECORDS * 1e6])
-    yield Row("  acknowledged, 99th percentile", "ms", [taken[int(len(taken) * 0.99) - 1] * 1e3])
-    yield Row("  on the disk, each record", "bytes", [stored / RECORDS])
-    yield Row("  in lists and search by then", "%", [early / RECORDS * 100])
-    yield Row("  until all are", "s", [late])
-    yield Row("  processor time of the writer with that", "us", [whole / RECORDS * 1e6])
+    with Collector(lab) as collector:
+        rows, spent = taken_in(lab, collector, "SQLite")
+        yield from rows
+        yield Row("  processor time of the writer, each record", "us", [spent / RECORDS * 1e6])
+        before, early, began = collector.writer(), summed(collector.data), time.monotonic()
+        wait_until("record in lists and search", PATIENCE, lambda: summed(collector.data) >= RECORDS, 0.2)
+        late = time.monotonic() - began
+        stored = sum(file.stat().st_size for file in collector.data.iterdir() if file.name.startswith("collector.db"))
+        yield Row("  on the disk, each record", "bytes", [stored / RECORDS])
+        yield Row("  in lists and search by then", "%", [early / RECORDS * 100])
+        yield Row("  until all are", "s", [late])
+        yield Row("  processor time of the writer for that", "us", [(collector.writer() - before) / RECORDS * 1e6])
 
 
-def made(program: Path, data: Path, name: str) -> str:
-    command = [program, "token", "create", "--data", data, "--name", name]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def postgres(lab: Lab, pairs: int) -> Iterator[Row]:
+    database = os.environ.get("VITRINE_TEST_POSTGRES")
+    if not database:
+        raise Missing("a PostgreSQL: tests/postgres tests/benches/run ingest-postgres")
+    with Collector(lab, database=f"{database}/postgres") as collector:
+        rows, _ = taken_in(lab, collector, "PostgreSQL")
+        yield from rows
 
 
-def listening(said: Path) -> str:
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        for line in said.read_text().splitlines():
-            if line.startswith("listening on "):
-                return line.removeprefix("listening on http://")
-        time.sleep(0.02)
-    raise RuntimeError("the collector does not listen")
+def taken_in(lab: Lab, collector: Collector, name: str) -> tuple[list[Row], float]:
+    """Sends all records; gives what that took, and processor time of SQLite's writer."""
+    workstations = collector.enrol(AGENTS)
+    loads = [packed(lab, bodies(workstation, RECORDS // AGENTS)) for workstation in workstations]
+    wire = sum(len(body) for load in loads for body in load)
+    written = collector.writer() if name == "SQLite" else 0.0
+    spent = collector.processor()
+    took, taken = deliver(workstations, loads)
+    spent = collector.processor() - spent
+    written = collector.writer() - written if name == "SQLite" else 0.0
+    rows = [
+        Row(f"{name}: {RECORDS:,} records in batches of {BATCH}", "/s", [RECORDS / took]),
+        Row("  acknowledged, median", "ms", [taken[len(taken) // 2] * 1e3]),
+        Row("  acknowledged, 99th percentile", "ms", [taken[int(len(taken) * 0.99) - 1] * 1e3]),
+        Row("  on the wire, each record", "bytes", [wire / RECORDS]),
+        Row("  processor time of the collector, each record", "us", [spent / RECORDS * 1e6]),
+        Row("  its peak memory", "MiB", [collector.peak()]),
+    ]
+    return rows, written
+
+
+def deliver(workstations: list[Workstation], loads: list[list[bytes]]) -> tuple[float, list[float]]:
+    """All workstations at once send their batches, one after another; gives the seconds that they took, and those
+    of every answer in order."""
+    taken: list[float] = []
+
+    def send(workstation: Workstation, load: list[bytes]) -> None:
+        for body in load:
+            began = time.monotonic()
+            workstation.send(body, **{"Content-Encoding": "zstd"})
+            taken.append(time.monotonic() - began)
+        workstation.close()
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(workstations)) as pool:
+        list(pool.map(send, workstations, loads))
+    return time.monotonic() - began, sorted(taken)
+
+
+def packed(lab: Lab, bodies: list[bytes]) -> list[bytes]:
+    """As agents send them."""
+    room = lab.root / "packed"
+    room.mkdir()
+    for number, body in enumerate(bodies):
+        (room / f"{number:06}").write_bytes(body)
+    subprocess.run([need("zstd", "zstd"), "-q", "-3", "--rm", "-r", room], check=True)
+    load = [path.read_bytes() for path in sorted(room.iterdir())]
+    shutil.rmtree(room)
+    return load
 
 
 def summed(data: Path) -> int:
@@ -91,34 +112,11 @@ def summed(data: Path) -> int:
         return database.execute("SELECT upto FROM summed").fetchone()[0]
 
 
-def writer(pid: int) -> float:
-    """Seconds of processor time of the thread that writes (proc_pid_stat(5))."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == "store writer":
-            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
-            return (int(fields[11]) + int(fields[12])) / ticks
-    raise RuntimeError("the collector has no writer")
-
-
-def send(address: str, token: str, load: list[bytes], taken: list[float]) -> None:
-    connection = http.client.HTTPConnection(address)
-    for body in load:
-        began = time.monotonic()
-        connection.request("POST", "/v1/records", body, {"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200 or json.loads(text)["rejected"]:
-            raise RuntimeError(f"POST /v1/records: {answer.status} {text[:300]!r}")
-        taken.append(time.monotonic() - began)
-    connection.close()
-
-
-def bodies(agent: int) -> list[bytes]:
-    chance = random.Random(agent)
-    host = {"agent": str(uuid.UUID(int=agent + 1)), "name": f"scan-{agent:02}", "agent_version": "0.1.0"}
-    lines = [line(chance, host, number) for number in range(1, RECORDS // AGENTS + 1)]
-    return ["\n".join(lines[at : at + BATCH]).encode() for at in range(0, len(lines), BATCH)]
+def bodies(workstation: Workstation, count: int, batch: int = BATCH, first: int = 1) -> list[bytes]:
+    chance = random.Random(f"{workstation.id} {first}")
+    host = {"agent": workstation.id, "name": workstation.name, "agent_version": "0.1.0"}
+    lines = [line(chance, host, number) for number in range(first, first + count)]
+    return ["\n".join(lines[at : at + batch]).encode() for at in range(0, len(lines), batch)]
 
 
 def line(chance: random.Random, host: dict, sequence: int) -> str:
