@@ -5,8 +5,11 @@ use super::super::sql::SqlError;
 use super::{MIGRATION, Session};
 
 /// Each entry brings a database one version further. Entries are never changed, only added.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/postgres/first.sql"), include_str!("../migrations/postgres/identities.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/first.sql"),
+    include_str!("../migrations/postgres/identities.sql"),
+    include_str!("../migrations/postgres/approvals.sql"),
+];
 
 /// Brings the database to the newest version, all of it in one transaction.
 pub(super) fn migrate(session: &Session) -> Result<(), StoreError> {
