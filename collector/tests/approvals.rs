@@ -15,6 +15,8 @@ use world::{AGENT, NOON, World, client, csrf, good, is_postgres, refused, token}
 
 const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
 
+type Change = fn(&mut Request);
+
 fn request(number: u8) -> Request {
     Request {
         agent: AGENT.into(),
@@ -270,7 +272,7 @@ async fn a_flood_is_refused_and_takes_nothing_from_others() {
 async fn hostile_requests_are_refused_by_name_and_hostile_text_is_only_shown() {
     let world = World::new().await;
     let admin = world.set_up().await;
-    let changes: [(fn(&mut Request), &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (|bad| bad.masters.clear(), "0 masters"),
         (|bad| bad.reason = "x".repeat(501), "`reason` has 501 characters"),
         (|bad| bad.lasts = u64::MAX, "`lasts`"),

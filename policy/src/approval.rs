@@ -189,6 +189,8 @@ impl Request {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Request);
+
     fn request() -> Request {
         Request {
             agent: "0198c0de-0000-7000-8000-000000000001".into(),
@@ -217,7 +219,7 @@ mod tests {
     fn an_answer_to_anything_else_is_told_by_its_fingerprint() {
         let own = request().fingerprint().unwrap();
         assert_eq!(own, request().fingerprint().unwrap());
-        let changes: [fn(&mut Request); 14] = [
+        let changes: [Change; 14] = [
             |other| other.agent.push('x'),
             |other| other.id = "0b".repeat(16),
             |other| other.user = None,
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_refused_with_its_name() {
         request().check().unwrap();
-        let changes: [(fn(&mut Request), &str); 12] = [
+        let changes: [(Change, &str); 12] = [
             (|other| other.id = "../x".into(), "`id`"),
             (|other| other.digest = Some("AB".repeat(32)), "digest"),
             (|other| other.masters.clear(), "0 masters"),

@@ -47,7 +47,7 @@ async fn notify(state: &Path, every: Duration) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
             told = told.recv() => match told {
-                Some(News::Tried(told)) if told.was_stopped() => group.add(told),
+                Some(News::Tried(told)) if told.was_stopped() => group.add(*told),
                 Some(News::Tried(_)) => {}
                 // Somebody waits for it: not with others, and at once.
                 Some(News::Answered(approval)) => {
@@ -67,7 +67,7 @@ async fn notify(state: &Path, every: Duration) -> anyhow::Result<ExitCode> {
 
 /// What the agent tells of.
 enum News {
-    Tried(Told),
+    Tried(Box<Told>),
     Answered(Approval),
 }
 
@@ -88,7 +88,7 @@ fn listen(state: &Path, tell: &Sender<News>) {
         if let Ok(answers) = client::ask(state, &Request::Watch) {
             for answer in answers.map_while(Result::ok) {
                 let news = match answer {
-                    Answer::Told(told) => News::Tried(*told),
+                    Answer::Told(told) => News::Tried(told),
                     Answer::Approval(approval) => News::Answered(*approval),
                     _ => continue,
                 };

@@ -20,11 +20,13 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Longest pause, also where the collector asks for more.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Takes up what was heard of a request; it may wait for the disk.
+pub(crate) type Hear = Arc<dyn Fn(&str, &Heard) + Send + Sync>;
+
 /// What is asked, and who hears of it.
 pub(crate) struct Asking {
     pub(crate) approvals: Arc<Approvals>,
-    /// Takes up what was heard of a request; it may wait for the disk.
-    pub(crate) heard: Arc<dyn Fn(&str, &Heard) + Send + Sync>,
+    pub(crate) heard: Hear,
 }
 
 impl Asking {
