@@ -122,12 +122,13 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             let config = config.clone();
             Arc::new(move |given: &_| policy_file::take(&config, given)) as upload::Take
         });
+        let is_trusted = approval::ask::is_trusted(&collector.url);
         let setup = upload::Setup {
             collector,
             identity: config.state.join(IDENTITY),
             take,
             masters: handing(&workstation, masters_changed),
-            asking: Some(asking(&workstation)),
+            asking: is_trusted.then(|| asking(&workstation)),
         };
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });

@@ -92,7 +92,7 @@ pub(crate) struct Setup {
     pub(crate) take: Option<Take>,
     /// What the collector may know of masters; none where IT has switched that off.
     pub(crate) masters: Option<Handing>,
-    /// What a second person is to be asked; none in tests of other things.
+    /// What a second person is to be asked; none where the answer could be anybody's.
     pub(crate) asking: Option<Asking>,
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn ask(
         .collector
         .as_ref()
         .ok_or_else(|| nobody("this agent has no collector that could ask one; ask whoever looks after Vitrine"))?;
-    if !collector.url.starts_with("https://") {
+    if !is_trusted(&collector.url) {
         return Err(nobody(
             "its collector is not reached by TLS, so that anybody on this machine could answer; ask whoever looks after \
              Vitrine to set `url = \"https://…\"` under [collector] in agent.toml",
@@ -117,6 +117,11 @@ pub(crate) fn ask(
         }
         std::thread::sleep(GLANCE);
     }
+}
+
+/// Whether an answer from this address is from the collector: in clear text anybody on this machine could give it.
+pub(crate) fn is_trusted(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// BLAKE3 of what the master at a printable path is recognised by, as the index knows it now.

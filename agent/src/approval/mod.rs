@@ -135,7 +135,8 @@ impl Kept {
             id: self.request.id.clone(),
             file: last_part(&self.request.file).to_owned(),
             destination: self.request.destination.clone(),
-            state: self.state,
+            // Nobody may be there to notice it: without a collector, nobody asks.
+            state: if self.state.waits() && self.is_over() { Standing::Expired } else { self.state },
             expires: self.expires(),
             seconds: Duration::from_millis(self.request.window).as_secs_f64(),
             until: until.filter(|until| *until > wall()),
@@ -214,7 +215,7 @@ impl Approvals {
     /// There are as many as there may be, or it cannot be written.
     pub(crate) fn ask(&self, new: Kept) -> Result<(), AskError> {
         self.change(|kept| {
-            let waiting = || kept.iter().filter(|one| one.state.waits());
+            let waiting = || kept.iter().filter(|one| one.state.waits() && !one.is_over());
             if waiting().any(|one| one.attempt == new.attempt && one.uid == new.uid) {
                 return Err(AskError::Waits);
             }

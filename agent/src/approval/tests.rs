@@ -290,6 +290,12 @@ fn what_waits_is_bounded_and_outlives_the_agent_and_damage_is_told() {
     }
     assert_eq!(next.kept().len(), ALL - 1 + OVER);
 
+    // What is over takes no room, though nobody was there to notice it.
+    let over = Kept { until: Duration::ZERO, ..new_request(1) };
+    next.change(|all| *all = vec![over; ALL]).unwrap();
+    assert_eq!(next.of(Some(7), &new_request(1).attempt).unwrap().state, Standing::Expired);
+    next.ask(new_request(1)).unwrap();
+
     // A clock that was set back gives nobody more time.
     let mut ahead = new_request(7);
     ahead.request.asked += 24 * 3600 * 1000;
