@@ -7,6 +7,7 @@ why-vault = Die Master von „{ $collection }“ werden nur von wenigen Programm
 why-area = Damit wäre mehr von { $master } nach { $place } gelangt als erlaubt.
 why-objects = Damit wären heute mehr Objekte nach { $place } gelangt als erlaubt.
 why-reason = Nach { $place } darf das nur mit einer Begründung, die aufgezeichnet wird, und es wurde keine gegeben.
+why-approval = Nach { $place } darf das nur mit einer Begründung, der jemand anderes zugestimmt hat.
 why-other = So sieht es die Richtlinie vor.
 why-audit = Vorerst wird das nur aufgezeichnet: Es ist durchgegangen.
 
@@ -17,6 +18,7 @@ limit-scale = höchstens { $percent } % der Breite des Masters
 limit-depth = höchstens { $bits } Bit pro Kanal
 limit-separator = { ", " }
 do-justify = Sagen Sie, warum es dorthin muss, und versuchen Sie es noch einmal: vitrine justify { $id } "der Grund"
+do-approval = Sagen Sie, warum es dorthin muss; jemand anderes entscheidet: vitrine justify { $id } "der Grund"
 do-ask = Fragen Sie die Betreuung von Vitrine, ob { $place } die Datei erhalten darf.
 do-ask-vault = Öffnen Sie die Datei mit einem erlaubten Programm oder fragen Sie die Betreuung von Vitrine.
 do-tomorrow = Versuchen Sie es morgen wieder oder fragen Sie die Betreuung von Vitrine.
@@ -39,3 +41,13 @@ none = Ihnen wurde nichts verweigert, seit der Agent mitzählt.
 none-of-file = Ihnen wurde mit { $file } nichts verweigert.
 
 given = { $file } darf für { $minutes } Minuten nach { $place }. Ihr Grund ist unter { $id } aufgezeichnet.
+
+asked = Jemand anderes muss zustimmen, dass { $file } für { $minutes } Minuten nach { $place } darf. Ihr Grund ist unter { $id } aufgezeichnet.
+title-approved = { $file } darf nach { $place }
+approval-asking = Die Zustimmung ist erbeten, aber der Kollektor hat die Anfrage noch nicht; bis dahin darf nichts dorthin. Es wird bis { $time } versucht.
+approval-pending = Die Zustimmung ist erbeten. Sie hören es auf dem Bildschirm und mit vitrine why, sobald jemand geantwortet hat. Hat bis { $time } niemand geantwortet, fragen Sie noch einmal.
+approval-approved = { $by } hat zugestimmt: Versuchen Sie es noch einmal, bis { $time }.
+approval-denied = { $by } hat nicht zugestimmt.
+approval-expired = Niemand hat rechtzeitig geantwortet.
+approval-failed = Niemand konnte zustimmen: { $note }
+approval-note = Anmerkung: { $note }

@@ -13,6 +13,7 @@ why-vault = The masters of “{ $collection }” are opened by few programs alon
 why-area = With it, more of { $master } would have gone to { $place } than may.
 why-objects = With it, more objects would have gone to { $place } today than may.
 why-reason = It may go to { $place } only for a reason that is recorded, and none was given.
+why-approval = It may go to { $place } only for a reason that somebody else has approved.
 why-other = The policy says so.
 # The policy only watches: nothing is refused, for now.
 why-audit = For now this is only recorded: it went through.
@@ -26,6 +27,7 @@ limit-scale = at most { $percent } % of the master’s width
 limit-depth = at most { $bits } bits per channel
 limit-separator = { ", " }
 do-justify = Say why it has to go there, and try again: vitrine justify { $id } "the reason"
+do-approval = Say why it has to go there, and somebody else decides: vitrine justify { $id } "the reason"
 do-ask = Ask whoever looks after Vitrine whether { $place } may receive it.
 do-ask-vault = Open it with a program that may, or ask whoever looks after Vitrine.
 do-tomorrow = Try again tomorrow, or ask whoever looks after Vitrine.
@@ -51,3 +53,15 @@ none-of-file = Nothing was refused to you with { $file }.
 
 # What `vitrine justify` says when the reason was taken.
 given = { $file } may go to { $place } for { $minutes } minutes. Your reason is on record as { $id }.
+
+# Where the policy wants a second person to approve the reason.
+asked = Somebody else has to approve that { $file } may go to { $place } for { $minutes } minutes. Your reason is on record as { $id }.
+# How it stands with that. $by is whoever answered, $time a time of day with its date, $note a text in his language.
+title-approved = { $file } may go to { $place }
+approval-asking = Approval was asked for, but the collector has not got it yet, and until then nothing may go there. It is tried until { $time }.
+approval-pending = Approval was asked for. You are told on the desktop and by vitrine why when somebody has answered. If nobody has by { $time }, ask again.
+approval-approved = { $by } approved it: try again, until { $time }.
+approval-denied = { $by } did not approve it.
+approval-expired = Nobody answered in time.
+approval-failed = Nobody could approve it: { $note }
+approval-note = Note: { $note }

@@ -7,6 +7,7 @@ why-vault = Les originaux de « { $collection } » ne sont ouverts que par quelq
 why-area = Avec ce fichier, { $place } aurait reçu une plus grande part de { $master } que permis.
 why-objects = Avec ce fichier, { $place } aurait reçu aujourd’hui plus d’objets que permis.
 why-reason = Pour aller vers { $place }, il faut un motif, qui est enregistré ; aucun n’a été donné.
+why-approval = Pour aller vers { $place }, il faut un motif qu’une autre personne a approuvé.
 why-other = Ainsi le veut la règle en vigueur.
 why-audit = Pour l’instant, c’est seulement enregistré : l’opération a eu lieu.
 
@@ -17,6 +18,7 @@ limit-scale = au plus { $percent } % de la largeur de l’original
 limit-depth = au plus { $bits } bits par canal
 limit-separator = { ", " }
 do-justify = Dites pourquoi il doit y aller, puis réessayez : vitrine justify { $id } "la raison"
+do-approval = Dites pourquoi il doit y aller ; une autre personne décide : vitrine justify { $id } "la raison"
 do-ask = Demandez aux responsables de Vitrine si { $place } peut le recevoir.
 do-ask-vault = Ouvrez-le avec un programme autorisé, ou adressez-vous aux responsables de Vitrine.
 do-tomorrow = Réessayez demain, ou adressez-vous aux responsables de Vitrine.
@@ -39,3 +41,13 @@ none = Rien ne vous a été refusé depuis que l’agent tient le compte.
 none-of-file = Rien ne vous a été refusé avec { $file }.
 
 given = { $file } peut aller vers { $place } pendant { $minutes } minutes. Votre raison est enregistrée sous { $id }.
+
+asked = Une autre personne doit approuver que { $file } aille vers { $place } pendant { $minutes } minutes. Votre raison est enregistrée sous { $id }.
+title-approved = { $file } peut aller vers { $place }
+approval-asking = L’approbation est demandée, mais le collecteur ne l’a pas encore reçue ; d’ici là, rien ne peut y aller. Nouvelles tentatives jusqu’à { $time }.
+approval-pending = L’approbation est demandée. Vous serez prévenu sur le bureau et par vitrine why dès que quelqu’un aura répondu. Si personne n’a répondu avant { $time }, demandez de nouveau.
+approval-approved = { $by } l’a approuvé : réessayez, jusqu’à { $time }.
+approval-denied = { $by } ne l’a pas approuvé.
+approval-expired = Personne n’a répondu à temps.
+approval-failed = Personne n’a pu l’approuver : { $note }
+approval-note = Remarque : { $note }

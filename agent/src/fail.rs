@@ -45,6 +45,10 @@ pub(crate) enum Failure {
     CollectorRefused,
     DeskClosed,
     Justified,
+    ApprovalAsked,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalFailed,
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
@@ -78,7 +82,7 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 40] = [
+    pub(crate) const ALL: [Failure; 44] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -114,6 +118,10 @@ impl Failure {
         Failure::CollectorRefused,
         Failure::DeskClosed,
         Failure::Justified,
+        Failure::ApprovalAsked,
+        Failure::ApprovalDenied,
+        Failure::ApprovalExpired,
+        Failure::ApprovalFailed,
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
@@ -162,6 +170,10 @@ impl Failure {
             Failure::CollectorRefused => ("collector-refused", Lifecycle, High,          "records wait in the spool"),
             Failure::DeskClosed       => ("desk-closed",       Lifecycle, Low,           "it is answered and recorded as ever; nobody is told why"),
             Failure::Justified        => ("justified",         Policy,    Low,           "until then it is let through, and recorded with this reason"),
+            Failure::ApprovalAsked    => ("approval-asked",    Policy,    Low,           "it is refused until somebody approves it"),
+            Failure::ApprovalDenied   => ("approval-denied",   Policy,    Low,           "it is refused as before"),
+            Failure::ApprovalExpired  => ("approval-expired",  Policy,    Low,           "it is refused as before"),
+            Failure::ApprovalFailed   => ("approval-failed",   Lifecycle, Medium,        "it is refused as before"),
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),

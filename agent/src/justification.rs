@@ -23,6 +23,7 @@ use nix::time::{ClockId, clock_gettime};
 use vitrine_fingerprint::Match;
 use vitrine_policy::Policy;
 use vitrine_policy::facts::{Destination, Justification};
+use vitrine_policy::matcher::Justify;
 use vitrine_policy::record::printable;
 
 use crate::identify::FileId;
@@ -58,7 +59,8 @@ pub(crate) struct Window {
 impl Window {
     /// Whether it is for this place, and for files of this tier.
     fn admits(&self, policy: &Policy, known: &Known, destination: &Destination) -> bool {
-        let entry = policy.destination_of(destination).filter(|entry| entry.justify.is_some());
+        let is_enough = |asked: Justify| asked.approval.is_none() || self.given.approved_by.is_some();
+        let entry = policy.destination_of(destination).filter(|entry| entry.justify.is_some_and(is_enough));
         entry.is_some_and(|entry| entry.name == self.destination)
             && policy.tier_named(&self.tier).is_some_and(|highest| known.tier <= highest)
     }

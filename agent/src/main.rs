@@ -1,5 +1,6 @@
 //! `vitrine`: the agent on the workstation, and the commands that look into it.
 
+mod approval;
 mod cli;
 mod collection;
 mod config;

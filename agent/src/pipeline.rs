@@ -29,7 +29,7 @@ use crate::identify::program::Programs;
 use crate::policy_file::{self, Good};
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{collection, desk, inspect, installed, tiles, upload};
+use crate::{approval, collection, desk, inspect, installed, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -124,11 +124,13 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             let config = config.clone();
             Arc::new(move |given: &_| policy_file::take(&config, given)) as upload::Take
         });
+        let is_trusted = approval::ask::is_trusted(&collector.url);
         let setup = upload::Setup {
             collector,
             identity: config.state.join(IDENTITY),
             take,
             masters: handing(&workstation, masters_changed),
+            asking: is_trusted.then(|| asking(&workstation)),
         };
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
@@ -210,6 +212,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             labelled: workstation.labels.len(),
             spool_depth: spool.depth(),
             last_sequence: spool.last_sequence(),
+            approvals: workstation.approvals.waiting().len(),
             collector: config.collector.as_ref().map(|collector| collector.url.clone()),
             collector_contact: contact.describe(),
             counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
@@ -316,7 +319,12 @@ fn attend_users(workstation: &Arc<Workstation>) {
         Ok(listener) => {
             let asked = workstation.clone();
             let slowly: desk::server::Slowly = Arc::new(move |asker, asks| desk::question::answer(&asked, asker, asks));
-            tokio::spawn(desk::server::serve(listener, workstation.desk.clone(), slowly));
+            tokio::spawn(desk::server::serve(
+                listener,
+                workstation.desk.clone(),
+                workstation.approvals.clone(),
+                slowly,
+            ));
         }
         Err(error) => closed(&error),
     }
@@ -341,6 +349,14 @@ fn handing(workstation: &Workstation, changed: Arc<AtomicBool>) -> Option<upload
             None
         }
     }
+}
+
+/// What asks the collector for approvals.
+fn asking(workstation: &Arc<Workstation>) -> upload::Asking {
+    let (approvals, workstation) = (workstation.approvals.clone(), workstation.clone());
+    let heard =
+        Arc::new(move |id: &str, heard: &approval::answer::Heard| approval::answer::heard(&workstation, id, heard));
+    upload::Asking { approvals, heard }
 }
 
 /// The guard follows the masters.

@@ -1,6 +1,7 @@
 //! Brings what is in the spool to the collector, at least once. Whatever the collector does, records wait in
 //! the spool and nobody on the workstation notices.
 
+mod approval;
 pub(crate) mod check;
 mod client;
 mod contact;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::config;
 use crate::fail::{self, Failure};
 use crate::spool::{Batch, Spool, SpoolError, told};
+pub(crate) use approval::Asking;
 use client::{Client, Committed, MAX_WIRE, SetupError, Trouble};
 pub(crate) use contact::Contact;
 use masters::{Handing, Said};
@@ -64,6 +66,8 @@ struct Pace {
     /// Longest pause, also where the collector asks for more.
     longest: Duration,
     heartbeat: Duration,
+    /// How often it is asked for answers, while some are awaited.
+    answers: Duration,
 }
 
 impl Pace {
@@ -74,6 +78,7 @@ impl Pace {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(60),
             heartbeat: Duration::from_secs(collector.heartbeat_seconds.max(1)),
+            answers: Duration::from_secs(3),
         }
     }
 }
@@ -87,6 +92,8 @@ pub(crate) struct Setup {
     pub(crate) take: Option<Take>,
     /// What the collector may know of masters; none where IT has switched that off.
     pub(crate) masters: Option<Handing>,
+    /// What a second person is to be asked; none where the answer could be anybody's.
+    pub(crate) asking: Option<Asking>,
 }
 
 /// Uploads until `stop` turns true, then tries once more to deliver what is left.
@@ -109,8 +116,11 @@ async fn run_at(
     mut stop: watch::Receiver<bool>,
 ) {
     let (saying, said) = watch::channel(None);
-    // A task of its own: no record and no heartbeat waits for masters.
+    // Tasks of their own: no record and no heartbeat waits for masters or answers.
     let mut handing = JoinSet::new();
+    if let Some(asking) = setup.asking.take() {
+        handing.spawn(asking.keep_going(said.clone(), pace.answers));
+    }
     if let Some(masters) = setup.masters.take() {
         let spool = spool.clone();
         handing.spawn(async move { masters.keep_going(said, &spool).await });

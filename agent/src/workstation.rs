@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use vitrine_fingerprint::Index;
 use vitrine_policy::Policy;
 
+use crate::approval::Approvals;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::fail::Failure;
@@ -46,6 +47,8 @@ pub(crate) struct Workstation {
     pub(crate) desk: Arc<Desk>,
     /// Where reasons hold that were given.
     pub(crate) windows: Windows,
+    /// What a second person was asked.
+    pub(crate) approvals: Arc<Approvals>,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -71,6 +74,10 @@ impl Workstation {
             Arc::new(move |event| spool.push(event))
         };
         let desk = Desk::new();
+        let (approvals, lost) = Approvals::open(&config.state);
+        if let Some(why) = lost {
+            spool.push(Failure::ApprovalFailed.notice(None, why));
+        }
         Arc::new(Workstation {
             history: History::open(config.state.join(history::FILE), report),
             config,
@@ -79,6 +86,7 @@ impl Workstation {
             recorder: Recorder::start(spool.clone(), index.clone(), desk.clone()),
             desk,
             windows: Windows::default(),
+            approvals: Arc::new(approvals),
             index,
             spool,
             arrivals,

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 found something, 2 misuse, 3 cannot run here.
 
 mod agent;
+mod approvals;
 mod audit;
 mod policy;
 mod sinks;
@@ -167,6 +168,10 @@ And what the reading of a picture that is traced may take:
   vitrine-collector alerts --data /var/lib/vitrine-collector --open
   vitrine-collector alerts --data DIR --json | jq '.alerts[].title'")]
     Alerts(Alerts),
+    /// List what users ask a second person to approve, which is answered in the console; exits 1 if any waits.
+    #[command(after_help = "Example:
+  vitrine-collector approvals --data DIR --json | jq '.waiting[] | {number, host, expires}'")]
+    Approvals(approvals::Approvals),
     /// Say how far each sink has come; exits 1 if one fails, has lost records or refused some.
     #[command(after_help = "Examples:
   vitrine-collector sinks --data /var/lib/vitrine-collector
@@ -342,6 +347,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::Policy { command } => policy::run(command).await,
         Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
+        Command::Approvals(arguments) => approvals::run(arguments).await,
         Command::Sinks(arguments) => sinks::run(arguments).await,
         Command::Trace(arguments) => trace::run(arguments).await,
         Command::Backup { data, to } => {

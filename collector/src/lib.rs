@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+mod approval;
 pub mod config;
 mod console;
 mod enroll;

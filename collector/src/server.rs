@@ -34,7 +34,7 @@ use crate::route::{self, Route, Routes};
 use crate::sink::{self, Sinks};
 use crate::store::{self, Claim, Store, StoreError};
 use crate::tls::{self, Authority, Tls};
-use crate::{alert, console, enroll, evidence, heartbeat, ingest, policy};
+use crate::{alert, approval, console, enroll, evidence, heartbeat, ingest, policy};
 
 /// What scripts, styles, frames and forms the console's pages may use: its own style sheet and script, its own
 /// pictures, its own forms, and nothing else.
@@ -52,6 +52,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/v1/masters", post(masters::receive).layer(DefaultBodyLimit::max(masters::MAX_WIRE)))
         .route("/v1/heartbeat", post(heartbeat::receive))
         .route("/v1/policy", get(policy::give))
+        .route("/v1/approvals/{id}", put(approval::ask).layer(DefaultBodyLimit::max(approval::MAX)).get(approval::give))
         .route(
             "/v1/evidence/{digest}",
             put(evidence::put).layer(DefaultBodyLimit::max(evidence::MAX)).head(evidence::has).get(evidence::show),
@@ -82,6 +83,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
                 .layer(DefaultBodyLimit::max(console::trace::MAX_FORM)),
         )
         .route("/hosts", get(console::hosts::page))
+        .route("/approvals", get(console::approvals::page).post(console::approvals::answer))
         .route("/silences", get(console::silences::page).post(console::silences::add))
         .route("/silences/end", post(console::silences::end))
         .route("/notifications", get(console::notifications::page))

@@ -380,7 +380,7 @@ impl Compiler<'_> {
             }
             let line = self.line(test.span.start);
             let (program, case) = match &test.case {
-                document::Case::Transfer { tier, to, program, reason, coverage, objects_today } => {
+                document::Case::Transfer { tier, to, program, reason, approved, coverage, objects_today } => {
                     let tier = self.tier(tier, &[]);
                     let to = parse_destination(&to.value)
                         .map_err(|message| {
@@ -390,7 +390,7 @@ impl Compiler<'_> {
                         })
                         .ok();
                     let program = program.as_ref().map_or(Some(Program::default()), |at| self.actor(at, policy));
-                    let justification = reason.as_ref().map(|reason| Justification::of(&reason.value));
+                    let justification = reason.as_ref().map(|reason| Justification::in_case(&reason.value, *approved));
                     let history = History { justification, objects_today: *objects_today, coverage: *coverage };
                     (program, tier.zip(to).map(|(tier, to)| Case::Transfer { tier, to, history }))
                 }

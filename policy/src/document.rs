@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::decision::Mode;
 use crate::diagnostic::{Mistake, Mistakes};
+use crate::matcher::Justify;
 use section::Section;
 pub(crate) use section::{At, one_of};
 
@@ -20,6 +21,10 @@ pub(crate) const VERSION: u32 = 1;
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Longest time that it may hold, in minutes: a day.
 const LONGEST_WINDOW: f64 = 24.0 * 60.0;
+/// Within which time a reason has to be approved where the policy does not say.
+const APPROVAL: Duration = Duration::from_secs(24 * 3600);
+/// Longest such time, in hours.
+const LONGEST_APPROVAL: f64 = 7.0 * 24.0;
 
 /// A whole file.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ pub(crate) struct Destination {
     pub(crate) shares: Vec<At<String>>,
     pub(crate) usb: Vec<Usb>,
     pub(crate) ceiling: Option<At<String>>,
-    pub(crate) justify: Option<Duration>,
+    pub(crate) justify: Option<Justify>,
     pub(crate) max_objects_per_day: Option<u32>,
     pub(crate) max_coverage: Option<f64>,
     pub(crate) severity: Option<At<String>>,
@@ -104,6 +109,7 @@ pub(crate) enum Case {
         to: At<String>,
         program: Option<At<String>>,
         reason: Option<At<String>>,
+        approved: bool,
         coverage: Option<f64>,
         objects_today: Option<u32>,
     },
@@ -255,16 +261,32 @@ fn destinations(root: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Destination>
     destinations
 }
 
-/// How long a reason holds, where one has to be given.
-fn justify(destination: &Section<'_>, mistakes: &mut Mistakes) -> Option<Duration> {
-    let expected = "`true`, `false` or `{ minutes = 15 }`";
-    let is_table = destination.value("justify").is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)));
-    if !is_table {
-        return destination.boolean("justify", expected, mistakes).unwrap_or(false).then_some(WINDOW);
+/// What is asked of a reason, where one has to be given.
+fn justify(destination: &Section<'_>, mistakes: &mut Mistakes) -> Option<Justify> {
+    let expected = "`true`, `false` or `{ minutes = 15, approval = true }`";
+    if !is_table(destination, "justify") {
+        let is_asked = destination.boolean("justify", expected, mistakes).unwrap_or(false);
+        return is_asked.then_some(Justify { window: WINDOW, approval: None });
     }
-    let window = destination.table("justify", "`justify`", &["minutes"], expected, mistakes)?;
-    let minutes = window.number("minutes", LONGEST_WINDOW, mistakes);
-    Some(minutes.map_or(WINDOW, |minutes| Duration::from_secs_f64(minutes.value * 60.0)))
+    let asked = destination.table("justify", "`justify`", &["minutes", "approval"], expected, mistakes)?;
+    let minutes = asked.number("minutes", LONGEST_WINDOW, mistakes);
+    let window = minutes.map_or(WINDOW, |minutes| Duration::from_secs_f64(minutes.value * 60.0));
+    Some(Justify { window, approval: approval(&asked, mistakes) })
+}
+
+/// Within which time a second person has to approve a reason, where one has to.
+fn approval(justify: &Section<'_>, mistakes: &mut Mistakes) -> Option<Duration> {
+    let expected = "`true`, `false` or `{ hours = 24 }`";
+    if !is_table(justify, "approval") {
+        return justify.boolean("approval", expected, mistakes).unwrap_or(false).then_some(APPROVAL);
+    }
+    let asked = justify.table("approval", "`approval`", &["hours"], expected, mistakes)?;
+    let hours = asked.number("hours", LONGEST_APPROVAL, mistakes);
+    Some(hours.map_or(APPROVAL, |hours| Duration::from_secs_f64(hours.value * 3600.0)))
+}
+
+fn is_table(section: &Section<'_>, key: &str) -> bool {
+    section.value(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)))
 }
 
 fn usb(destination: &Section<'_>, mistakes: &mut Mistakes) -> Vec<Usb> {
@@ -326,15 +348,16 @@ fn case(test: &Section<'_>, mistakes: &mut Mistakes) -> Option<Case> {
             None
         }
         (Some(_), None) => {
-            let keys = ["tier", "to", "program", "reason", "coverage", "objects-today"];
+            let keys = ["tier", "to", "program", "reason", "approved", "coverage", "objects-today"];
             let transfer = test.table("transfer", "the transfer", &keys, expected, mistakes)?;
             let tier = transfer.required_string("tier", "the name of a tier, or `master`", mistakes);
             let to = transfer.required_string("to", "a destination in quotes", mistakes);
             let program = transfer.string("program", A_NAME, mistakes);
             let reason = transfer.string("reason", "the reason that was given, in quotes", mistakes);
+            let approved = transfer.boolean("approved", "`true` or `false`", mistakes).unwrap_or(false);
             let coverage = transfer.number("coverage", 1.0, mistakes).map(|coverage| coverage.value);
             let objects_today = transfer.integer("objects-today", 1..=1_000_000, mistakes).map(|objects| objects.value);
-            Some(Case::Transfer { tier: tier?, to: to?, program, reason, coverage, objects_today })
+            Some(Case::Transfer { tier: tier?, to: to?, program, reason, approved, coverage, objects_today })
         }
         (None, Some(_)) => {
             let open = test.table("open", "the open", &["collection", "program"], expected, mistakes)?;

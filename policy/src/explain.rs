@@ -18,6 +18,8 @@ pub fn explain(policy: &Policy, facts: &Facts, decision: &Decision) -> String {
             if let (Verdict::AllowJustified, Some(given)) = (decision.verdict, &history.justification) {
                 sentences
                     .push(format!("The reason given: \u{201c}{}\u{201d}.", printable(given.reason.trim().as_bytes())));
+                let by = given.approved_by.as_ref().map(|by| printable(by.as_bytes()));
+                sentences.extend(by.map(|by| format!("Approved by {by}.")));
             }
             sentences
         }
@@ -127,13 +129,25 @@ impl Telling<'_> {
                         .to_owned(),
                 ]
             }
-            (Rule::Justify { .. }, Verdict::Block) => vec![
-                format!("`{tier}` may go to {to} only with a reason, which is recorded, and none was given."),
-                format!(
-                    "Give a reason with `vitrine justify`, and try again within {} minutes.",
-                    named.and_then(|entry| entry.justify).unwrap_or_default().as_secs_f64() / 60.0
-                ),
-            ],
+            (Rule::Justify { .. }, Verdict::Block) => {
+                let asked = named.and_then(|entry| entry.justify);
+                let minutes = asked.map_or(0.0, |asked| asked.window.as_secs_f64() / 60.0);
+                match asked.and_then(|asked| asked.approval) {
+                    None => vec![
+                        format!("`{tier}` may go to {to} only with a reason, which is recorded, and none was given."),
+                        format!("Give a reason with `vitrine justify`, and try again within {minutes} minutes."),
+                    ],
+                    Some(_) => vec![
+                        format!(
+                            "`{tier}` may go to {to} only with a reason that a second person has approved, and none was."
+                        ),
+                        format!(
+                            "Give a reason with `vitrine justify`, and try again within {minutes} minutes after it was \
+                             approved."
+                        ),
+                    ],
+                }
+            }
             (Rule::Justify { .. }, _) => {
                 vec![format!("`{tier}` may go to {to}, because a reason was given; it is recorded.")]
             }

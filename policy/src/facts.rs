@@ -232,13 +232,23 @@ pub struct Justification {
     pub id: String,
     /// The reason, as the user wrote it; of white space alone it is none.
     pub reason: String,
+    /// Who approved it; none where nobody had to. Collectors that do not know the field refuse a record that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 impl Justification {
-    /// A reason in a case: a `[[test]]`, or a question.
+    /// A reason in a case (a `[[test]]`, or a question) that somebody has approved, or nobody.
+    #[must_use]
+    pub fn in_case(reason: &str, approved: bool) -> Box<Justification> {
+        let approved_by = approved.then(|| "somebody else".to_owned());
+        Box::new(Justification { approved_by, ..*Justification::of(reason) })
+    }
+
+    /// A reason that nobody has approved.
     #[must_use]
     pub fn of(reason: &str) -> Box<Justification> {
-        Box::new(Justification { id: String::new(), reason: reason.to_owned() })
+        Box::new(Justification { id: String::new(), reason: reason.to_owned(), approved_by: None })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The judgement: facts in, decision out.
 
 use crate::decision::{Decision, Rule, Verdict};
-use crate::facts::{Attempt, Ceiling, Destination, Facts, History, Label, Program};
+use crate::facts::{Attempt, Ceiling, Destination, Facts, History, Justification, Label, Program};
 use crate::policy::{ELSEWHERE, Policy, Trust};
 
 /// Judges one attempt. The mode changes nothing here: it counts in [`Decision::answer`].
@@ -61,9 +61,13 @@ fn transfer(
     {
         return decided(Verdict::Block, Rule::ObjectsPerDay { destination: name });
     }
-    if entry.justify.is_some() {
-        let given = history.justification.as_ref().is_some_and(|given| !given.reason.trim().is_empty());
-        let verdict = if given { Verdict::AllowJustified } else { Verdict::Block };
+    if let Some(asked) = entry.justify {
+        let is_approved = |given: &Justification| asked.approval.is_none() || given.approved_by.is_some();
+        let is_given = |given: &Justification| !given.reason.trim().is_empty() && is_approved(given);
+        let verdict = match &history.justification {
+            Some(given) if is_given(given) => Verdict::AllowJustified,
+            _ => Verdict::Block,
+        };
         return decided(verdict, Rule::Justify { destination: name });
     }
     decided(Verdict::Allow, Rule::Ceiling { destination: name })

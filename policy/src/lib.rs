@@ -4,6 +4,7 @@
 //! talks to anybody, so that a rule is one line of test.
 #![forbid(unsafe_code)]
 
+pub mod approval;
 pub mod cases;
 mod compile;
 pub mod decision;

@@ -34,14 +34,23 @@ pub struct DestinationEntry {
     pub usb: Vec<UsbPattern>,
     /// The highest tier that may go there.
     pub ceiling: Ceiling,
-    /// How long a reason holds for one file, where the user must give one.
-    pub justify: Option<Duration>,
+    /// What is asked of the user's reason, where he must give one.
+    pub justify: Option<Justify>,
     /// Most distinct objects in a day.
     pub max_objects_per_day: Option<u32>,
     /// Largest share of one master's area, summed over fragments (0.0 to 1.0).
     pub max_coverage: Option<f64>,
     /// How grave a refused transfer there is; none: as its masters' collections say.
     pub severity: Option<Severity>,
+}
+
+/// What is asked of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Justify {
+    /// How long it holds for one file.
+    pub window: Duration,
+    /// Within which time a second person has to approve it before that; none: nobody has to.
+    pub approval: Option<Duration>,
 }
 
 /// The source of a network file system.
@@ -183,7 +192,10 @@ impl DestinationEntry {
 
     /// `Greater` where this entry lets less through than `other`; of two that let the same through, the graver one.
     fn strictness(&self, other: &DestinationEntry) -> Ordering {
-        let justify = |entry: &DestinationEntry| entry.justify.map(Reverse);
+        let justify = |entry: &DestinationEntry| {
+            let asked = |asked: Justify| (asked.approval.is_some(), Reverse((asked.window, asked.approval)));
+            entry.justify.map(asked)
+        };
         let objects = |entry: &DestinationEntry| entry.max_objects_per_day.unwrap_or(u32::MAX);
         let coverage = |entry: &DestinationEntry| entry.max_coverage.unwrap_or(f64::INFINITY);
         let grave = |entry: &DestinationEntry| (entry.severity.unwrap_or(Severity::REFUSED), entry.severity);

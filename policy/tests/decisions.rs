@@ -82,7 +82,7 @@ fn a_reason_holds_as_long_as_the_policy_says() {
     let window = |justify: &str| {
         let museum = policy(justify);
         let named = museum.policy.destinations.iter().find(|entry| entry.name == "courier disk");
-        named.expect("the courier disk").justify.map(|window| window.as_secs())
+        named.expect("the courier disk").justify.map(|asked| asked.window.as_secs())
     };
     assert_eq!(window("true"), Some(15 * 60));
     assert_eq!(window("{}"), Some(15 * 60));
@@ -100,8 +100,13 @@ fn between_equals_the_one_that_wants_a_reason_wins_and_the_shorter_time() {
             "[[destination]]\nname = \"{name}\"\npaths = [\"/srv/out\"]\nceiling = \"master\"\njustify = {justify}\n"
         )
     };
-    for (strict, loose) in [("true", "false"), ("{ minutes = 1 }", "true"), ("{ minutes = 0.5 }", "{ minutes = 0.6 }")]
-    {
+    for (strict, loose) in [
+        ("true", "false"),
+        ("{ minutes = 1 }", "true"),
+        ("{ minutes = 0.5 }", "{ minutes = 0.6 }"),
+        ("{ minutes = 90, approval = true }", "{ minutes = 0.5 }"),
+        ("{ approval = { hours = 1 } }", "{ approval = true }"),
+    ] {
         for entries in
             [[entry("strict", strict), entry("loose", loose)], [entry("loose", loose), entry("strict", strict)]]
         {
@@ -109,6 +114,30 @@ fn between_equals_the_one_that_wants_a_reason_wins_and_the_shorter_time() {
             exactly(&text).sends("master").to("/srv/out/a.tif").lacks_a_reason_for("strict");
         }
     }
+}
+
+#[test]
+fn a_reason_that_wants_approval_counts_for_nothing_without() {
+    let policy = |justify: &str| exactly(&MUSEUM.replace("justify = true ", &format!("justify = {justify} ")));
+    let approval = |justify: &str| {
+        let museum = policy(justify);
+        let named = museum.policy.destinations.iter().find(|entry| entry.name == "courier disk");
+        let asked = named.expect("the courier disk").justify.expect("a reason");
+        asked.approval.map(|approval| approval.as_secs())
+    };
+    assert_eq!(approval("{ approval = true }"), Some(24 * 3600));
+    assert_eq!(approval("{ approval = {} }"), Some(24 * 3600));
+    assert_eq!(approval("{ minutes = 5, approval = { hours = 0.5 } }"), Some(1800));
+    assert_eq!(approval("{ minutes = 5, approval = false }"), None);
+    let disk = || on("/media/wu/disk", "/media/wu/disk/a.tif").of_usb("0951", "1666", "60A44C413FAE");
+    let museum = policy("{ minutes = 5, approval = true }");
+    let told = "only with a reason that a second person has approved";
+    museum.sends("licensed").into(disk()).lacks_a_reason_for("courier disk").saying(told);
+    museum.sends("licensed").because("loan 14").into(disk()).lacks_a_reason_for("courier disk").saying(told);
+    let approved = museum.sends("licensed").because("loan 14").approved_by("ines");
+    approved.into(disk()).is_justified_for("courier disk").saying("Approved by ines.");
+    museum.sends("licensed").because(" ").approved_by("ines").into(disk()).lacks_a_reason_for("courier disk");
+    museum.sends("master").because("x").approved_by("ines").into(disk()).is_too_high_for("courier disk");
 }
 
 #[test]

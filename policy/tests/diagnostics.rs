@@ -66,6 +66,11 @@ fn the_time_of_a_reason_is_checked() {
         ("{ minutes = \"15\" }", "`minutes` has a text"),
         ("{ seconds = 15 }", "unknown key `seconds` in `justify`"),
         ("15", "`justify` has a whole number"),
+        ("{ approval = \"ines\" }", "`approval` has a text"),
+        ("{ approval = { hours = 169 } }", "`hours` is out of range"),
+        ("{ approval = { hours = 0 } }", "`hours` is out of range"),
+        ("{ approval = { days = 1 } }", "unknown key `days` in `approval`"),
+        ("{ aproval = true }", "unknown key `aproval` in `justify`"),
     ] {
         let text = MUSEUM.replace("justify = true ", &format!("justify = {written} "));
         let told: Vec<String> = mistakes(&text).mistakes.into_iter().map(|mistake| mistake.message).collect();

@@ -54,6 +54,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         Just(String::new()),
         Just("justify = true\n".to_owned()),
         Just("justify = { minutes = 0.5 }\n".to_owned()),
+        Just("justify = { minutes = 5, approval = true }\n".to_owned()),
         Just("max-coverage = 0.5\n".to_owned()),
         Just("max-objects-per-day = 3\n".to_owned()),
         Just("severity = \"low\"\n".to_owned()),

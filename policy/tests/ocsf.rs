@@ -119,6 +119,7 @@ fn every_kind() -> Vec<Record> {
         justification: Some(Box::new(Justification {
             id: "0198c0de-0000-7000-8000-00000000000b".into(),
             reason: "Loan 14 to the lender\u{2019}s own workshop".into(),
+            approved_by: Some("ines".into()),
         })),
         ..full()
     })));

@@ -41,7 +41,7 @@ fn the_installed_policy_protects_and_blocks_nothing_and_all_that_is_commented_ou
     let installed = holds("policy.toml", INSTALLED);
     assert!(installed.mode == Mode::Audit && installed.collections.is_empty());
     let all = holds("uncommented", &uncommented(INSTALLED));
-    assert_eq!((all.collections.len(), all.destinations.len(), all.programs.len(), all.tests.len()), (1, 4, 2, 5));
+    assert_eq!((all.collections.len(), all.destinations.len(), all.programs.len(), all.tests.len()), (1, 4, 2, 6));
 }
 
 #[test]

@@ -98,3 +98,30 @@ BODY = "\n".join(line(number, event) for number, event in enumerate(EVENTS, 1))
 ANSWER = json.loads(call("POST", "/v1/records", BODY.encode()))
 if ANSWER.get("committed") != len(EVENTS):
     raise SystemExit(f"the records were not taken: {ANSWER}")
+
+
+def ask(nth: int, file: str, path: str, reason: str) -> None:
+    """Asks for a second person's approval."""
+    request = {
+        "agent": "0198c0de-0000-7000-8000-000000000001",
+        "id": f"{nth:032x}",
+        "user": {"uid": 1004, "name": "wen"},
+        "file": f"/home/wen/out/{file}",
+        "digest": "ab" * 32,
+        "thumbnail": COPY,
+        "masters": [{"path": path, "collection": "masters", "content": None, "thumbnail": MASTER}],
+        "tier": "licensed",
+        "destination": "courier disk",
+        "target": f"/media/courier/{file}",
+        "reason": reason,
+        "window": 900_000,
+        "asked": NOW,
+        "lasts": 86_400,
+    }
+    answer = call("PUT", f"/v1/approvals/{nth:032x}", json.dumps({"request": request, "left": 86_400}).encode())
+    if json.loads(answer).get("state") != "pending":
+        raise SystemExit(f"the request was not taken: {answer}")
+
+
+ask(1, "K2B_0012.jpg", "/srv/scans/masters/K2B_0012.tif", "loan 14, agreed with the registrar")
+ask(2, "K2B_0012_<b>.jpg", f"/srv/scans/masters/{LONG}K2B_0012.tif", "寒食帖: for the printer's proof, as he has no line")

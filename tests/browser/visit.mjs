@@ -19,6 +19,7 @@ const pages = [
   ['search', '/search?q=K2B'],
   ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],
+  ['approvals', '/approvals'],
   ['silences', '/silences'],
   ['notifications', '/notifications'],
   ['policy', '/policy'],
@@ -170,6 +171,11 @@ for (const colorScheme of ['light', 'dark']) {
       await page.keyboard.press('Enter');
       await page.waitForURL('**/search?q=K2B');
       if (await page.locator('.found').count() < 3) found.push('the search found less than there is');
+    }
+    if (first && name === 'approvals') {
+      await page.fill('#note-1', 'Not before the loan is signed.');
+      await page.click('[aria-label="Deny request 1"]');
+      await page.waitForSelector('b:has-text("denied")');
     }
     if (first && name === 'silences') {
       await page.goto(`${url}/alerts/2`);

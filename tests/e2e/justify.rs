@@ -40,7 +40,7 @@ fn places(world: &World, minutes: f64) -> String {
 }
 
 /// The ID of what was refused to a user last with this file at this place.
-fn refused_id(world: &World, uid: u32, file: &str, place: &str) -> String {
+pub(crate) fn refused_id(world: &World, uid: u32, file: &str, place: &str) -> String {
     wait_until(&format!("refusal of {file} to {uid}"), || {
         let said = vitrine_as(world, uid, &format!("why --json {file}"));
         let mut attempts = said.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -2,6 +2,7 @@
 //! it, and what arrived and what was recorded is looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
+mod approval;
 mod desk;
 mod doctor;
 mod documents;

@@ -15,10 +15,10 @@ use crate::justify::{justify, with_reasons};
 use crate::world::{World, binary, skipped, wait_until};
 
 /// One notification, and when it came.
-struct Shown {
+pub(crate) struct Shown {
     at: Instant,
-    title: String,
-    body: String,
+    pub(crate) title: String,
+    pub(crate) body: String,
 }
 
 /// A desktop that understands markup.
@@ -50,9 +50,9 @@ impl Desktop {
 }
 
 /// The session of a user: his bus, his desktop, and the helper.
-struct Session {
+pub(crate) struct Session {
     processes: Vec<Child>,
-    shown: Receiver<Shown>,
+    pub(crate) shown: Receiver<Shown>,
 }
 
 impl Drop for Session {
@@ -64,7 +64,7 @@ impl Drop for Session {
     }
 }
 
-fn session(world: &World, uid: u32, locale: &str) -> Option<Session> {
+pub(crate) fn session(world: &World, uid: u32, locale: &str) -> Option<Session> {
     let socket = world.path(&format!("ws/work/bus-{uid}"));
     let address = format!("unix:path={}", socket.display());
     let quiet = |command: &mut Command| {

@@ -110,7 +110,9 @@ enum Command {
     },
     /// Gives your reason for what was refused to you for want of one; it is recorded with your name.
     #[command(
-        after_help = "Then try again: for as long as the policy says, that file may go there. `vitrine why` shows the ID.\n\n\
+        after_help = "Then try again: for as long as the policy says, that file may go there. `vitrine why` shows the ID.\nWhere the \
+                      policy wants a second person's approval, it is asked for, and this comes back at once; the desktop \
+                      and\n`vitrine why` tell of the answer, and from then on the time counts.\n\n\
                       Example:\n  vitrine justify 4f0c81d2 \"loan 14, agreed with the registrar\""
     )]
     Justify {

@@ -1,4 +1,4 @@
-//! `vitrine notify`: tells the user on his desktop what was refused to him, as it happens.
+//! `vitrine notify`: tells the user on his desktop what was refused to him, and whether it was approved, as it happens.
 //!
 //! It runs in the session of the user and with his rights alone: the agent, which is root, speaks on no user's bus.
 //! The desktop is told by its notification service (Desktop Notifications Specification 1.2).
@@ -12,6 +12,7 @@ use anyhow::Context;
 use tokio::sync::mpsc::{Sender, channel};
 use zbus::{Connection, Variant};
 
+use crate::approval::{Approval, Standing};
 use crate::desk::texts::{Sentences, Texts, Word};
 use crate::desk::{Answer, Request, Told, client};
 
@@ -46,29 +47,52 @@ async fn notify(state: &Path, every: Duration) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
             told = told.recv() => match told {
-                Some(told) if told.was_stopped() => group.add(told),
-                Some(_) => {}
+                Some(News::Tried(told)) if told.was_stopped() => group.add(*told),
+                Some(News::Tried(_)) => {}
+                // Somebody waits for it: not with others, and at once.
+                Some(News::Answered(approval)) => {
+                    let kind = if approval.state == Standing::Approved { DONE } else { REFUSED };
+                    told_of(show(&bus, texts.answered(&approval), kind).await);
+                }
                 None => anyhow::bail!("whoever listens to the agent has ended"),
             },
             () = tokio::time::sleep(group.wait(Instant::now())), if group.first.is_some() => {}
             () = bus.closed() => return Ok(ExitCode::SUCCESS),
         }
-        if let Some((told, more)) = group.due(Instant::now())
-            && let Err(error) = show(&bus, &texts, &told, more).await
-        {
-            eprintln!("vitrine: the desktop shows no notification: {error}");
+        if let Some((told, more)) = group.due(Instant::now()) {
+            told_of(show(&bus, sentences(&texts, &told, more), REFUSED).await);
         }
     }
 }
 
-/// Hears what is refused, from this agent and from the next.
-fn listen(state: &Path, tell: &Sender<Told>) {
+/// What the agent tells of.
+enum News {
+    Tried(Box<Told>),
+    Answered(Approval),
+}
+
+/// Icon and category of a notification (Desktop Notifications Specification 1.2, "Icons", "Categories").
+type Kind = (&'static str, &'static str);
+const REFUSED: Kind = ("dialog-warning", "transfer.error");
+const DONE: Kind = ("dialog-information", "transfer");
+
+fn told_of(shown: zbus::Result<()>) {
+    if let Err(error) = shown {
+        eprintln!("vitrine: the desktop shows no notification: {error}");
+    }
+}
+
+/// Hears what is refused and answered, from this agent and from the next.
+fn listen(state: &Path, tell: &Sender<News>) {
     loop {
         if let Ok(answers) = client::ask(state, &Request::Watch) {
             for answer in answers.map_while(Result::ok) {
-                if let Answer::Told(told) = answer
-                    && tell.blocking_send(*told).is_err()
-                {
+                let news = match answer {
+                    Answer::Told(told) => News::Tried(told),
+                    Answer::Approval(approval) => News::Answered(*approval),
+                    _ => continue,
+                };
+                if tell.blocking_send(news).is_err() {
                     return;
                 }
             }
@@ -113,21 +137,27 @@ impl Group {
     }
 }
 
-async fn show(bus: &Connection, texts: &Texts, told: &Told, more: u32) -> zbus::Result<()> {
+/// What is told of an attempt, and how many more there were.
+fn sentences(texts: &Texts, told: &Told, more: u32) -> Sentences {
+    let mut sentences = texts.tell(told);
+    if more > 0 {
+        let words = [("title", Word::Text(&sentences.title)), ("count", Word::Number(more.into()))];
+        sentences.title = texts.say("and-more", &words);
+    }
+    sentences
+}
+
+async fn show(bus: &Connection, told: Sentences, (icon, category): Kind) -> zbus::Result<()> {
     const SERVICE: &str = "org.freedesktop.Notifications";
     const OBJECT: &str = "/org/freedesktop/Notifications";
     let can = bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "GetCapabilities", &()).await?;
     let can: Vec<String> = can.body().deserialize()?;
-    let Sentences { title, why, instead } = texts.tell(told);
-    let title = match more {
-        0 => title,
-        more => texts.say("and-more", &[("title", Word::Text(&title)), ("count", Word::Number(more.into()))]),
-    };
+    let Sentences { title, why, instead } = told;
     let body: String = [vec![why], instead].concat().join("\n").chars().take(BODY).collect();
     let body = if can.iter().any(|can| can == "body-markup") { escaped(&body) } else { body };
-    let hints = HashMap::from([("urgency", Variant::U8(1)), ("category", Variant::from("transfer.error"))]);
+    let hints = HashMap::from([("urgency", Variant::U8(1)), ("category", Variant::from(category))]);
     // Application, what it takes the place of, icon, summary, body, actions, hints, and until the service says so.
-    let notification = ("Vitrine", 0u32, "dialog-warning", title, body, Vec::<&str>::new(), hints, -1i32);
+    let notification = ("Vitrine", 0u32, icon, title, body, Vec::<&str>::new(), hints, -1i32);
     bus.call_method(Some(SERVICE), OBJECT, Some(SERVICE), "Notify", &notification).await?;
     Ok(())
 }
@@ -162,6 +192,9 @@ mod tests {
             ceiling: Some("none".to_owned()),
             most: Most::default(),
             explanation: String::new(),
+            wants_approval: false,
+            approval: None,
+            shown: crate::approval::ask::Shown::default(),
         }
     }
 

@@ -90,6 +90,9 @@ pub(crate) struct Explain {
     /// The reason that the user gives.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// A second person has approved it.
+    #[arg(long, requires = "reason")]
+    approved: bool,
     /// Share of the master's area that would have gone there with it, 0.0 to 1.0.
     #[arg(long, value_name = "SHARE")]
     coverage: Option<f64>,
@@ -240,7 +243,7 @@ impl Explain {
         })?;
         let destination = vitrine_policy::parse_destination(&self.to).map_err(|error| format!("--to: {error}"))?;
         let label = Label { tier, origin: Origin::Measured, masters: vec!["a master".to_owned()] };
-        let justification = self.reason.as_deref().map(Justification::of);
+        let justification = self.reason.as_deref().map(|reason| Justification::in_case(reason, self.approved));
         let history = History { justification, objects_today: self.objects_today, coverage: self.coverage };
         Ok(Facts { program: self.program(policy)?, attempt: Attempt::Transfer { label, destination, history } })
     }
@@ -340,7 +343,8 @@ mod tests {
             let (_lab, file) = written(GOOD.as_bytes());
             let program = program.map(str::to_owned);
             let (tier, to) = (tier.into(), to.into());
-            let explain = Explain { file, tier, to, program, reason: None, coverage: None, objects_today: None };
+            let explain =
+                Explain { file, tier, to, program, reason: None, approved: false, coverage: None, objects_today: None };
             said(|out| explain.run(out))
         };
         let (code, text) = explained("public", "cms.example.org:443", Some("/usr/bin/curl"));

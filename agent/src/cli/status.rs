@@ -59,6 +59,9 @@ pub(crate) struct Status {
     pub(crate) spool_depth: u64,
     /// The highest sequence number given.
     pub(crate) last_sequence: u64,
+    /// Reasons that wait for a second person's approval.
+    #[serde(default)]
+    pub(crate) approvals: usize,
     /// The collector's address.
     pub(crate) collector: Option<String>,
     /// How it stands with the collector, in a sentence.
@@ -185,6 +188,9 @@ fn describe(status: &Status) -> String {
     row("guarded", if status.guarded.is_empty() { "nothing".into() } else { status.guarded.join("\n") });
     if !status.not_covered.is_empty() {
         row("NOT covered", status.not_covered.join("\n"));
+    }
+    if status.approvals > 0 {
+        row("approvals", format!("{} reasons wait for a second person's approval", status.approvals));
     }
     match &status.collector {
         Some(url) => row("collector", format!("{url}: {}", status.collector_contact)),

@@ -22,6 +22,8 @@ use vitrine_policy::Policy;
 use vitrine_policy::decision::{Rule, Verdict};
 use vitrine_policy::record::{Disposition, Event, Transfer};
 
+use crate::approval::Approval;
+use crate::approval::ask::Shown;
 use crate::guard::support::Guard;
 use crate::spool;
 
@@ -99,6 +101,15 @@ pub(crate) struct Told {
     pub(crate) most: Most,
     /// The decision in sentences, as it is on record.
     pub(crate) explanation: String,
+    /// Whether the policy wants a second person to approve the reason.
+    #[serde(default)]
+    pub(crate) wants_approval: bool,
+    /// How it stands with that, where it was asked for.
+    #[serde(default)]
+    pub(crate) approval: Option<Approval>,
+    /// What that person is shown.
+    #[serde(skip)]
+    pub(crate) shown: Shown,
 }
 
 impl Told {
@@ -108,6 +119,8 @@ impl Told {
             return None;
         }
         let to = transfer.destination.as_ref();
+        let entry = policy.destinations.iter().find(|entry| to.is_some_and(|to| to.name == entry.name));
+        let asked = entry.and_then(|entry| entry.justify);
         let masters: Vec<String> = transfer.masters.iter().map(|master| master.path.clone()).collect();
         Some(Told {
             id: id(transfer, &masters),
@@ -126,6 +139,9 @@ impl Told {
             ceiling: to.map(|to| to.ceiling.clone()),
             most: to.map_or_else(Most::default, |to| Most::of(policy, &to.ceiling)),
             explanation: transfer.explanation.chars().take(EXPLANATION).collect(),
+            wants_approval: asked.is_some_and(|asked| asked.approval.is_some()),
+            approval: None,
+            shown: Shown::of(transfer),
         })
     }
 
@@ -180,6 +196,8 @@ pub(crate) enum Answer {
     Looked(Looked),
     /// A reason was taken.
     Given(reason::Given),
+    /// A second person is asked to approve a reason, or has answered.
+    Approval(Box<Approval>),
     /// The question is not answered, and why.
     Refused(String),
 }
@@ -232,10 +250,33 @@ impl Asker {
     }
 }
 
+/// What listeners are told.
+#[derive(Clone)]
+enum News {
+    Tried(Arc<Told>),
+    Answered(Arc<Approval>),
+}
+
+impl News {
+    fn uid(&self) -> Option<u32> {
+        match self {
+            News::Tried(told) => told.uid,
+            News::Answered(approval) => approval.uid,
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        match self {
+            News::Tried(told) => Answer::Told(Box::new(told.as_ref().clone())),
+            News::Answered(approval) => Answer::Approval(Box::new(approval.as_ref().clone())),
+        }
+    }
+}
+
 /// The latest attempts of every user.
 pub(crate) struct Desk {
     kept: Mutex<HashMap<Option<u32>, VecDeque<Arc<Told>>>>,
-    news: broadcast::Sender<Arc<Told>>,
+    news: broadcast::Sender<News>,
 }
 
 impl Desk {
@@ -265,7 +306,12 @@ impl Desk {
             own.push_back(told.clone());
         }
         // Nobody listens: nobody misses it.
-        let _ = self.news.send(told);
+        let _ = self.news.send(News::Tried(told));
+    }
+
+    /// A request for approval has come to its end. Never waits for anybody who listens.
+    pub(crate) fn announce(&self, approval: Approval) {
+        let _ = self.news.send(News::Answered(Arc::new(approval)));
     }
 
     /// Takes over what an earlier run of the agent has refused.

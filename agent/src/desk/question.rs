@@ -19,7 +19,7 @@ pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) 
     let answered = match request {
         Request::Place { to } => place(workstation, &to).map(Answer::Place),
         Request::Look { path, first } => look(workstation, asker, &path, first).map(Answer::Looked),
-        Request::Justify { id, reason } => super::reason::justify(workstation, asker, &id, &reason).map(Answer::Given),
+        Request::Justify { id, reason } => super::reason::justify(workstation, asker, &id, &reason),
         Request::Why { .. } | Request::Watch => Err("the desk answers this itself".to_owned()),
     };
     answered.unwrap_or_else(Answer::Refused)

@@ -7,7 +7,8 @@ use vitrine_policy::decision::Rule;
 use vitrine_policy::facts::{Justification, Label};
 use vitrine_policy::record::last_part;
 
-use super::{Asker, Told};
+use super::{Answer, Asker, Told};
+use crate::approval;
 use crate::fail::Failure;
 use crate::identify::process::Login;
 use crate::justification::{Window, now};
@@ -54,8 +55,9 @@ pub(crate) fn cleaned(reason: &str) -> Result<String, String> {
     Ok(line)
 }
 
-/// Opens the window of an attempt of the asker's own, and records it with the reason.
-pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason: &str) -> Result<Given, String> {
+/// Opens the window of an attempt of the asker's own, and records it with the reason; or asks a second person to approve
+/// it, where the policy wants that.
+pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason: &str) -> Result<Answer, String> {
     let now = now();
     // Whether somebody else has one of this name is told to nobody. Who has none is not counted among those who asked:
     // one user may have thousands of subordinate ids.
@@ -76,10 +78,15 @@ pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason:
     }
     let snapshot = workstation.snapshot();
     let entry = snapshot.policy.destinations.iter().find(|entry| entry.name == *destination);
-    let holds = entry.and_then(|entry| entry.justify).ok_or_else(|| {
+    let asked = entry.and_then(|entry| entry.justify).ok_or_else(|| {
         format!("the policy wants no reason for `{destination}` any more; try again, and see `vitrine why`")
     })?;
-    let given = Justification { id: uuid::Uuid::now_v7().to_string(), reason };
+    if asked.approval.is_some() {
+        let stands = approval::ask::ask(workstation, &told, destination, asked, reason)?;
+        return Ok(Answer::Approval(Box::new(stands)));
+    }
+    let holds = asked.window;
+    let given = Justification { id: uuid::Uuid::now_v7().to_string(), reason, approved_by: None };
     let window = window(&told, destination, given.clone(), now + holds);
     workstation.windows.open(window, now).map_err(|full| full.to_string())?;
     let minutes = holds.as_secs_f64() / 60.0;
@@ -89,13 +96,13 @@ pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason:
         who.name, who.uid, told.file, told.tier, given.reason
     );
     workstation.spool.push(Failure::Justified.notice(Some(given.id.as_bytes()), what));
-    Ok(Given {
+    Ok(Answer::Given(Given {
         id: given.id,
         file: last_part(&told.file).to_owned(),
         destination: destination.clone(),
         seconds: holds.as_secs_f64(),
         reason: given.reason,
-    })
+    }))
 }
 
 /// Of so many masters a label names no more.

@@ -14,7 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use super::{Answer, Asker, Desk, Request};
+use super::{Answer, Asker, Desk, Request, Told};
+use crate::approval::Approvals;
 
 /// Connections of one user at a time.
 const EACH: usize = 8;
@@ -45,7 +46,7 @@ pub(crate) fn open(socket: &Path) -> io::Result<UnixListener> {
 pub(crate) type Slowly = Arc<dyn Fn(Asker, Request) -> Answer + Send + Sync>;
 
 /// Answers everybody who comes, until the agent ends.
-pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, slowly: Slowly) {
+pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, approvals: Arc<Approvals>, slowly: Slowly) {
     let seats = Seats::default();
     loop {
         match listener.accept().await {
@@ -53,10 +54,10 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, slowly: Slowl
                 let Ok(peer) = stream.peer_cred() else { continue };
                 // Who has too many hears nothing but the end.
                 let Some(seat) = seats.take(peer.uid()) else { continue };
-                let (desk, slowly) = (desk.clone(), slowly.clone());
+                let (desk, approvals, slowly) = (desk.clone(), approvals.clone(), slowly.clone());
                 tokio::spawn(async move {
                     // Who hangs up or is too slow has lost his answer, and nobody else anything.
-                    let _ = attend(stream, Asker::new(seat.uid), &desk, &slowly).await;
+                    let _ = attend(stream, Asker::new(seat.uid), &desk, &approvals, &slowly).await;
                     drop(seat);
                 });
             }
@@ -65,7 +66,13 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, slowly: Slowl
     }
 }
 
-async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) -> io::Result<()> {
+async fn attend(
+    stream: UnixStream,
+    asker: Asker,
+    desk: &Desk,
+    approvals: &Approvals,
+    slowly: &Slowly,
+) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read.take(QUESTION));
     let mut line = Vec::new();
@@ -81,7 +88,9 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) 
         }
         Request::Why { all } => {
             for told in desk.told_to(asker, all) {
-                say(&mut write, &Answer::Told(Box::new(told.as_ref().clone()))).await?;
+                let approval = approvals.of(told.uid, &told.id);
+                let told = Told { approval, ..told.as_ref().clone() };
+                say(&mut write, &Answer::Told(Box::new(told))).await?;
             }
             Ok(())
         }
@@ -100,9 +109,7 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) 
                     _ = read.read_u8() => return Ok(()),
                 };
                 match told {
-                    Ok(told) if asker.owns(told.uid) => {
-                        say(&mut write, &Answer::Told(Box::new(told.as_ref().clone()))).await?;
-                    }
+                    Ok(told) if asker.owns(told.uid()) => say(&mut write, &told.answer()).await?,
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Ok(()),
                 }

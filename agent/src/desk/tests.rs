@@ -165,7 +165,8 @@ fn attended() -> (tempfile::TempDir, Arc<Desk>, tokio::runtime::Runtime) {
     let desk = Desk::new();
     let listener = runtime.block_on(async { server::open(&socket(state.path())).unwrap() });
     let slowly: server::Slowly = Arc::new(|asker, _| Answer::Refused(format!("not now, {}", asker.uid)));
-    runtime.spawn(server::serve(listener, desk.clone(), slowly));
+    let approvals = Arc::new(crate::approval::Approvals::open(state.path()).0);
+    runtime.spawn(server::serve(listener, desk.clone(), approvals, slowly));
     (state, desk, runtime)
 }
 

@@ -7,6 +7,7 @@ use vitrine_policy::policy::{ELSEWHERE, NONE};
 use vitrine_policy::record::last_part;
 
 use super::Told;
+use crate::approval::{Approval, Standing};
 
 /// The languages; the first one is everybody's who has another.
 const LANGUAGES: [(&str, &str); 7] = [
@@ -18,8 +19,9 @@ const LANGUAGES: [(&str, &str); 7] = [
     ("ja", include_str!("../../locale/ja.ftl")),
     ("zh-TW", include_str!("../../locale/zh-TW.ftl")),
 ];
-/// Longest name that is put into a sentence, in characters.
+/// Longest name and longest note that are put into a sentence, in characters.
 const NAME: usize = 200;
+const NOTE: usize = 500;
 
 /// The texts of one language.
 pub(crate) struct Texts {
@@ -71,6 +73,7 @@ impl Texts {
                 *name,
                 match word {
                     Word::Text(text) => FluentValue::from(plain(text, NAME)),
+                    Word::Note(text) => FluentValue::from(plain(text, NOTE)),
                     Word::Number(number) => FluentValue::from(*number),
                 },
             );
@@ -102,6 +105,13 @@ impl Texts {
             Rule::Vault { .. } => ("why-vault", vec![say("do-ask-vault")]),
             Rule::Coverage { .. } => ("why-area", vec![say("do-ask")]),
             Rule::ObjectsPerDay { .. } => ("why-objects", vec![say("do-tomorrow")]),
+            Rule::Justify { .. } if told.may_justify() && told.wants_approval => {
+                let stands = told.approval.as_ref().map_or_else(Vec::new, |approval| self.stands(approval));
+                let waits =
+                    told.approval.as_ref().is_some_and(|approval| approval.state.waits() || approval.until.is_some());
+                let again = (!waits).then(|| say("do-approval"));
+                ("why-approval", stands.into_iter().chain(again).collect())
+            }
             Rule::Justify { .. } if told.may_justify() => ("why-reason", vec![say("do-justify")]),
             Rule::Justify { .. } => ("why-reason", vec![say("do-ask")]),
             Rule::OpenCollection { .. } | Rule::Exempt { .. } => ("why-other", Vec::new()),
@@ -112,6 +122,35 @@ impl Texts {
             why = format!("{why} {}", say("why-audit"));
         }
         Sentences { title, why, instead }
+    }
+
+    /// Tells of an answer to a request for approval.
+    pub(crate) fn answered(&self, approval: &Approval) -> Sentences {
+        let title = if approval.state == Standing::Approved { "title-approved" } else { "title-transfer" };
+        let words = [("file", Word::Text(&approval.file)), ("place", Word::Text(&approval.destination))];
+        let mut stands = self.stands(approval).into_iter();
+        let why = stands.next().unwrap_or_default();
+        Sentences { title: self.say(title, &words), why, instead: stands.collect() }
+    }
+
+    /// How it stands with a request for approval; nothing where it was approved, and the time for that is over.
+    pub(crate) fn stands(&self, approval: &Approval) -> Vec<String> {
+        let (message, time) = match approval.state {
+            Standing::Asking => ("approval-asking", Some(approval.expires)),
+            Standing::Pending => ("approval-pending", Some(approval.expires)),
+            Standing::Approved if approval.until.is_none() => return Vec::new(),
+            Standing::Approved => ("approval-approved", approval.until),
+            Standing::Denied => ("approval-denied", None),
+            Standing::Expired => ("approval-expired", None),
+            Standing::Failed => ("approval-failed", None),
+        };
+        let time = time.map(moment).unwrap_or_default();
+        let note = Word::Note(&approval.note);
+        let by = approval.by.as_deref().unwrap_or("?");
+        let words = [("by", Word::Text(by)), ("time", Word::Text(&time)), ("note", note)];
+        let has_note = !approval.note.is_empty() && approval.state != Standing::Failed;
+        let note = has_note.then(|| self.say("approval-note", &[("note", note)]));
+        std::iter::once(self.say(message, &words)).chain(note).collect()
     }
 
     /// How small a copy has to be; none where nobody says.
@@ -138,10 +177,18 @@ impl Texts {
     }
 }
 
+/// A moment in the time of this machine.
+fn moment(milliseconds: i64) -> String {
+    let Ok(time) = jiff::Timestamp::from_millisecond(milliseconds) else { return milliseconds.to_string() };
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// What a variable stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Word<'a> {
     Text(&'a str),
+    /// What somebody has written.
+    Note(&'a str),
     Number(f64),
 }
 

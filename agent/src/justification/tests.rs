@@ -16,7 +16,11 @@ fn policy() -> Policy {
 
 fn window(uid: u32, master: &str, tier: &str) -> Window {
     Window {
-        given: Justification { id: format!("{uid}-{master}"), reason: "loan 14 to Leiden".to_owned() },
+        given: Justification {
+            id: format!("{uid}-{master}"),
+            reason: "loan 14 to Leiden".to_owned(),
+            approved_by: None,
+        },
         uid: Some(uid),
         masters: vec![master.to_owned()],
         tier: tier.to_owned(),

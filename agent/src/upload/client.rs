@@ -262,6 +262,10 @@ impl Client {
         Ok(heard.and_then(|heard| heard.masters))
     }
 
+    pub(super) fn put(&self, path: &str) -> RequestBuilder {
+        self.http.put(format!("{}{path}", self.base))
+    }
+
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
         self.http.get(format!("{}{path}", self.base))
     }

@@ -1,5 +1,6 @@
 //! Uploads against a real server that misbehaves on purpose: each request gets the next of its answers.
 
+mod approval;
 mod masters;
 mod policy;
 
@@ -209,6 +210,7 @@ struct World {
     pace: Pace,
     take: Option<Take>,
     masters: Option<Handing>,
+    asking: Option<Asking>,
     directory: tempfile::TempDir,
 }
 
@@ -240,9 +242,11 @@ impl World {
                 first: Duration::from_millis(5),
                 longest: Duration::from_millis(1000),
                 heartbeat: Duration::from_secs(3600),
+                answers: Duration::from_millis(20),
             },
             take: None,
             masters: None,
+            asking: None,
             directory,
         }
     }
@@ -272,6 +276,7 @@ impl World {
                 identity: self.directory.path().join("identity.json"),
                 take: self.take.take(),
                 masters: self.masters.take(),
+                asking: self.asking.take(),
             },
             heartbeat,
             self.contact.clone(),

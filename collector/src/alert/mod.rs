@@ -1,6 +1,7 @@
 //! Alerts: what security staff look at. Notable records of one workstation, user and program within a
 //! quarter of an hour are one alert, however many files were tried.
 
+mod approval;
 pub(crate) mod list;
 pub(crate) mod silence;
 pub mod text;
@@ -39,6 +40,8 @@ pub enum Kind {
     Tampering,
     /// A policy was halted on its way to the workstations.
     Rollout,
+    /// Somebody waits for a second person's approval.
+    Approval,
 }
 
 /// How far the staff are with it.
@@ -51,7 +54,7 @@ pub enum State {
     Acknowledged,
     /// Somebody has found out what it was.
     Closed,
-    /// It went away by itself: missing records arrived late, or a silent agent was heard again.
+    /// It went away by itself: missing records arrived late, a silent agent was heard again, or an approval was answered.
     Resolved,
 }
 
@@ -194,8 +197,11 @@ pub(crate) const SILENT: &str = "agent-silent";
 /// Code of the alert about a policy that was halted on its way.
 pub(crate) const HALTED: &str = "rollout-halted";
 
+/// Code of the alert about somebody who waits for an approval.
+pub(crate) const APPROVAL: &str = "approval-wanted";
+
 /// What only the collector finds: a notice of an agent that says so must not join what was found.
-const OWN: [&str; 5] = [LOST, TAMPERED, JUSTIFIED, SILENT, HALTED];
+const OWN: [&str; 6] = [LOST, TAMPERED, JUSTIFIED, SILENT, HALTED, APPROVAL];
 
 /// The code of a notice, marked as the agent's word where it is one of the collector's own.
 fn code(notice: &Notice) -> String {

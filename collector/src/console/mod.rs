@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod alert;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod export;
 mod filter;
@@ -81,6 +82,8 @@ pub(crate) struct Bar {
     hosts: HostCount,
     sinks: SinkCount,
     silences: u64,
+    /// Users who wait for an approval.
+    approvals: u64,
     /// Messages that were given up.
     dead: u64,
     /// What is being searched for.
@@ -94,9 +97,10 @@ impl Bar {
         let open = collector.store.open_alerts().await?;
         let (hosts, sinks) = (collector.store.count_hosts().await?, collector.store.count_sinks().await?);
         let silences = collector.store.count_silences().await?;
+        let approvals = collector.store.count_approvals().await?;
         let dead = collector.store.count_dead().await?;
         let query = String::new();
-        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, silences, dead, query })
+        Ok(Bar { user, is_analyst, is_admin, csrf, page, open, hosts, sinks, silences, approvals, dead, query })
     }
 }
 

@@ -128,6 +128,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Silent => "silent",
         Kind::Tampering => "tampering",
         Kind::Rollout => "rollout",
+        Kind::Approval => "approval",
     }
 }
 

@@ -238,11 +238,12 @@ impl Groups {
         Ok(id)
     }
 
-    /// Raises an alert of its own.
-    pub(super) fn raise(&mut self, connection: &Connection, alert: Alert) -> Result<(), StoreError> {
+    /// Raises an alert of its own; gives its number.
+    pub(super) fn raise(&mut self, connection: &Connection, alert: Alert) -> Result<i64, StoreError> {
         let touched = create(connection, alert.group(), alert)?;
+        let number = touched.alert.id;
         self.touched.push(touched);
-        Ok(())
+        Ok(number)
     }
 
     /// Writes the alerts back, and what routes are to be told of them. Says whether one is.

@@ -80,10 +80,11 @@ pub(crate) enum Kind {
     Agent,
     Backup,
     Policy,
+    Approval,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 15] = [
+    pub(crate) const ALL: [Kind; 16] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
@@ -99,6 +100,7 @@ impl Kind {
         Kind::Agent,
         Kind::Backup,
         Kind::Policy,
+        Kind::Approval,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -118,6 +120,7 @@ impl Kind {
             Kind::Agent => "agent",
             Kind::Backup => "backup",
             Kind::Policy => "policy",
+            Kind::Approval => "approval",
         }
     }
 }

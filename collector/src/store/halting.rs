@@ -206,7 +206,8 @@ fn halt(connection: &Connection, jump: &Jump, groups: &mut Groups) -> Result<(),
     );
     rollouts::change(connection, &Actor::Collector, &rollout)?;
     let version = rollout.policy;
-    groups.raise(connection, Alert::halted(rollout.number, version, &rollout.group, &rollout.reason, now()))
+    groups.raise(connection, Alert::halted(rollout.number, version, &rollout.group, &rollout.reason, now()))?;
+    Ok(())
 }
 
 #[cfg(test)]

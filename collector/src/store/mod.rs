@@ -10,6 +10,7 @@
 //! [`dialect`] and [`fulltext`].
 
 mod alerts;
+mod approvals;
 mod audit;
 mod backup;
 mod body;
@@ -59,6 +60,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 pub use alerts::AlertFilter;
+pub use approvals::Approval;
+pub(crate) use approvals::Unasked;
 pub(crate) use audit::Kind;
 pub use audit::{Actor, AuditEntry, AuditFilter, Broken, Head};
 pub(crate) use body::Body;

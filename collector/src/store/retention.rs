@@ -18,7 +18,8 @@ pub struct Retention {
     pub severities: Vec<(Severity, i64)>,
     /// Thumbnails.
     pub evidence: Option<i64>,
-    /// Lines that were no records, records that a sink refused, and messages that were delivered or given up.
+    /// Lines that were no records, records that a sink refused, messages that were delivered or given up, and requests
+    /// for approval that are over.
     pub remains: Option<i64>,
 }
 
@@ -31,7 +32,7 @@ pub struct Removed {
     pub alerts: u64,
     /// Thumbnails.
     pub evidence: u64,
-    /// Lines that were no records, messages, and records that a sink refused.
+    /// Lines that were no records, messages, requests for approval, and records that a sink refused.
     pub remains: u64,
 }
 
@@ -53,6 +54,8 @@ const DEAD_LETTERS: &str = "DELETE FROM dead_letters WHERE number IN (
     SELECT number FROM dead_letters WHERE ?1 = 0 AND received < ?2 LIMIT ?3)";
 const REFUSED: &str = "DELETE FROM refused WHERE number IN (
     SELECT number FROM refused WHERE ?1 = 0 AND at < ?2 LIMIT ?3)";
+const APPROVALS: &str = "DELETE FROM approvals WHERE number IN (
+    SELECT number FROM approvals WHERE ?1 = 0 AND expires < ?2 LIMIT ?3)";
 const MESSAGES: &str = "DELETE FROM outbox WHERE number IN (
     SELECT number FROM outbox WHERE ?1 = 0 AND state <> 'waiting' AND created < ?2 LIMIT ?3)";
 
@@ -76,6 +79,7 @@ impl Store {
             removed.remains += self.remove(DEAD_LETTERS, 0, now.saturating_sub(age)).await?;
             removed.remains += self.remove(REFUSED, 0, now.saturating_sub(age)).await?;
             removed.remains += self.remove(MESSAGES, 0, now.saturating_sub(age)).await?;
+            removed.remains += self.remove(APPROVALS, 0, now.saturating_sub(age)).await?;
         }
         // Users of whom no record can be left.
         let oldest = self.read(|connection| {

@@ -253,13 +253,15 @@ fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Resul
     // The rows themselves, eight-bit samples and colours; floating-point numbers where a range is looked for.
     let (row, columns) = (image.row_bytes(), u64::from(image.chunk.0));
     let numbers = if Range::is_needed(&image) { columns * image.together() as u64 * 16 } else { 0 };
-    let ahead = ahead::memory(row * planes);
-    afford(ahead + row * (planes + 3) + columns * (planes + image.together() as u64 + 3) * 4 + numbers, size, limits)?;
+    let ahead = ahead::memory(size, row * planes, limits);
+    let held = ahead.unwrap_or(0);
+    afford(held + row * (planes + 3) + columns * (planes + image.together() as u64 + 3) * 4 + numbers, size, limits)?;
     let mut reading = Reading::new(file, &image, limits);
+    let mut all = |row: Row<'_>| if ahead.is_some() { ahead::rows(&mut reading, row) } else { reading.rows(row) };
     let range = if Range::is_needed(&image) {
         let mut range = Range::NONE;
         let mut values = Vec::new();
-        ahead::rows(&mut reading, &mut |_, _, planes, little| {
+        all(&mut |_, _, planes, little| {
             for row in planes.iter() {
                 rows::values(row, &image, little, &mut values);
                 range.widen(&values);
@@ -271,7 +273,7 @@ fn picture(file: &mut File<'_>, directory: &Directory, limits: &Limits) -> Resul
     };
     let mut reducer = Reducer::new(size.width, size.height, limits);
     let (mut samples, mut pixels, mut rgb) = (Vec::new(), Vec::new(), Vec::new());
-    ahead::rows(&mut reading, &mut |left, y, planes, little| {
+    all(&mut |left, y, planes, little| {
         pixels.clear();
         for (plane, row) in planes.iter().enumerate() {
             rows::samples(row, &image, little, range, &mut samples);

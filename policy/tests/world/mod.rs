@@ -115,6 +115,11 @@ impl Sending<'_> {
         self
     }
 
+    pub fn approved_by(mut self, name: &str) -> Self {
+        self.history.justification.as_mut().expect("a reason").approved_by = Some(name.to_owned());
+        self
+    }
+
     pub fn as_object_of_today(mut self, number: u32) -> Self {
         self.history.objects_today = Some(number);
         self

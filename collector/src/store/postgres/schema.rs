@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/first.sql"),
     include_str!("../migrations/postgres/identities.sql"),
     include_str!("../migrations/postgres/packed.sql"),
+    include_str!("../migrations/postgres/approvals.sql"),
 ];
 
 /// Brings the database to the newest version, all of it in one transaction.

@@ -5,7 +5,7 @@ use std::{mem, panic, thread};
 
 use super::{Reading, Row};
 use crate::decode::Failure;
-use crate::measure::Reason;
+use crate::measure::{Limits, Reason, Size};
 
 /// Pictures of fewer pixels are done before a thread is worth it.
 const LARGE: u64 = 4_000_000;
@@ -13,6 +13,8 @@ const LARGE: u64 = 4_000_000;
 const BATCH: u64 = 256 << 10;
 /// So many batches are there at most: one that is filled, two that wait, and one that is looked at.
 const BATCHES: usize = 4;
+/// They take such a part of the memory that a decoder may hold, or are not read ahead.
+const SHARE: u64 = 8;
 
 struct Line {
     left: u32,
@@ -20,18 +22,17 @@ struct Line {
     planes: Vec<Vec<u8>>,
 }
 
-/// The memory that rows of so many bytes in all planes take.
-pub(super) fn memory(row: u64) -> u64 {
-    BATCHES as u64 * (BATCH + row)
+/// The memory that it takes where rows have so many bytes in all planes, if the picture is large enough and there is so
+/// much.
+pub(super) fn memory(size: Size, row: u64, limits: &Limits) -> Option<u64> {
+    let memory = BATCHES as u64 * (BATCH + row);
+    let pixels = u64::from(size.width) * u64::from(size.height);
+    (pixels >= LARGE && memory <= limits.max_memory / SHARE).then_some(memory)
 }
 
 /// Calls `row` for every row, as [`Reading::rows`] does.
 pub(super) fn rows(reading: &mut Reading<'_, '_>, row: Row<'_>) -> Result<(), Failure> {
-    let size = reading.image.size;
-    if u64::from(size.width) * u64::from(size.height) < LARGE {
-        return reading.rows(row);
-    }
-    let little = reading.little;
+    let (size, little) = (reading.image.size, reading.little);
     thread::scope(|scope| {
         let (full, batches) = sync_channel::<Vec<Line>>(BATCHES - 2);
         let unpack = move || {
