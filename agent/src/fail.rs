@@ -45,6 +45,10 @@ pub(crate) enum Failure {
     CollectorRefused,
     DeskClosed,
     Justified,
+    MaintenanceOpened,
+    MaintenanceEnded,
+    MaintenanceRefused,
+    AgentTouched,
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
@@ -76,7 +80,7 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 38] = [
+    pub(crate) const ALL: [Failure; 42] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -112,6 +116,10 @@ impl Failure {
         Failure::CollectorRefused,
         Failure::DeskClosed,
         Failure::Justified,
+        Failure::MaintenanceOpened,
+        Failure::MaintenanceEnded,
+        Failure::MaintenanceRefused,
+        Failure::AgentTouched,
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
@@ -158,6 +166,10 @@ impl Failure {
             Failure::CollectorRefused => ("collector-refused", Lifecycle, High,          "records wait in the spool"),
             Failure::DeskClosed       => ("desk-closed",       Lifecycle, Low,           "it is answered and recorded as ever; nobody is told why"),
             Failure::Justified        => ("justified",         Policy,    Low,           "until then it is let through, and recorded with this reason"),
+            Failure::MaintenanceOpened  => ("maintenance-opened",  Policy, Medium,        "until then root may touch what is the agent's"),
+            Failure::MaintenanceEnded   => ("maintenance-ended",   Policy, Informational, "what is the agent's is kept from root again"),
+            Failure::MaintenanceRefused => ("maintenance-refused", Tamper, High,          "nothing is opened by it"),
+            Failure::AgentTouched     => ("agent-touched",     Tamper,    High,          "none"),
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),

@@ -12,6 +12,7 @@ mod history;
 mod identify;
 mod inspect;
 mod justification;
+mod maintenance;
 mod pipeline;
 mod policy_file;
 mod quarantine;

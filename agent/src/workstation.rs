@@ -17,6 +17,7 @@ use crate::identify::label::Labels;
 use crate::identify::program::Programs;
 use crate::inspect::Arrival;
 use crate::justification::Windows;
+use crate::maintenance::Maintenance;
 use crate::recorder::Recorder;
 use crate::spool::Spool;
 use crate::tiles::Tiles;
@@ -46,6 +47,10 @@ pub(crate) struct Workstation {
     pub(crate) desk: Arc<Desk>,
     /// Where reasons hold that were given.
     pub(crate) windows: Windows,
+    /// When root may touch what is the agent's.
+    pub(crate) maintenance: Maintenance,
+    /// What root is kept from, in a sentence.
+    shield: RwLock<String>,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -71,6 +76,7 @@ impl Workstation {
             Arc::new(move |event| spool.push(event))
         };
         let desk = Desk::new();
+        let maintenance = Maintenance::read(&config);
         Arc::new(Workstation {
             history: History::open(config.state.join(history::FILE), report),
             config,
@@ -79,6 +85,8 @@ impl Workstation {
             recorder: Recorder::start(spool.clone(), index.clone(), desk.clone()),
             desk,
             windows: Windows::default(),
+            maintenance,
+            shield: RwLock::new("off: this guard has none".to_owned()),
             index,
             spool,
             arrivals,
@@ -92,6 +100,16 @@ impl Workstation {
     /// The policy, destinations and programs in force.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What root is kept from, in a sentence.
+    pub(crate) fn shield(&self) -> String {
+        self.shield.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It is this from now on.
+    pub(crate) fn set_shield(&self, told: String) {
+        *self.shield.write().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
     /// Another policy is in force from now on.

@@ -56,7 +56,8 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, slowly: Slowl
                 let (desk, slowly) = (desk.clone(), slowly.clone());
                 tokio::spawn(async move {
                     // Who hangs up or is too slow has lost his answer, and nobody else anything.
-                    let _ = attend(stream, Asker::new(seat.uid), &desk, &slowly).await;
+                    let asker = Asker { pid: peer.pid(), ..Asker::new(seat.uid) };
+                    let _ = attend(stream, asker, &desk, &slowly).await;
                     drop(seat);
                 });
             }
@@ -85,7 +86,8 @@ async fn attend(stream: UnixStream, asker: Asker, desk: &Desk, slowly: &Slowly) 
             }
             Ok(())
         }
-        request @ (Request::Place { .. } | Request::Look { .. } | Request::Justify { .. }) => {
+        request
+        @ (Request::Place { .. } | Request::Look { .. } | Request::Justify { .. } | Request::Maintenance(_)) => {
             let slowly = slowly.clone();
             // The seat is taken until it is done: whoever has a disk that hangs holds up himself.
             let answer = tokio::task::spawn_blocking(move || slowly(asker, request)).await?;

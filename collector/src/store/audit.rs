@@ -80,10 +80,11 @@ pub(crate) enum Kind {
     Agent,
     Backup,
     Policy,
+    Maintenance,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 15] = [
+    pub(crate) const ALL: [Kind; 16] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
@@ -99,6 +100,7 @@ impl Kind {
         Kind::Agent,
         Kind::Backup,
         Kind::Policy,
+        Kind::Maintenance,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -118,6 +120,7 @@ impl Kind {
             Kind::Agent => "agent",
             Kind::Backup => "backup",
             Kind::Policy => "policy",
+            Kind::Maintenance => "maintenance",
         }
     }
 }
@@ -290,6 +293,14 @@ impl Store {
     /// The store fails, and then nothing should be told.
     pub async fn record_trace(&self, by: Actor, digest: String, found: String) -> Result<(), StoreError> {
         self.record(by, Kind::Trace, digest, found).await
+    }
+
+    /// Records that somebody issues a maintenance token, before it is handed out.
+    ///
+    /// # Errors
+    /// The store fails, and then nothing should be handed out.
+    pub async fn record_maintenance(&self, by: Actor, token: String, detail: String) -> Result<(), StoreError> {
+        self.record(by, Kind::Maintenance, token, detail).await
     }
 
     /// Records what no transaction of the store does, before it is done: whoever cannot be recorded gets nothing.
