@@ -5,6 +5,7 @@
 #ifndef VITRINE_FILE_BPF_H
 #define VITRINE_FILE_BPF_H
 
+#include "shield.bpf.h"
 #include "splice.bpf.h"
 
 /* A file is opened to be written by somebody who carries nothing. */
@@ -221,6 +222,8 @@ int BPF_PROG(file_open, struct file *file)
     struct inode *inode = file->f_inode;
     __u64 magic = magic_of(inode);
 
+    if ((mode & FMODE_WRITE) && shelter(number_of(file->f_path.dentry), OPERATION_WRITE))
+        return -EPERM;
     if (magic == PIPEFS_MAGIC)
         open_foreign_pipe(inode);
     if (magic == MQUEUE_MAGIC)
@@ -267,7 +270,7 @@ static __noinline int make_name(struct inode *directory, struct dentry *dentry, 
 SEC("lsm/inode_create")
 int BPF_PROG(inode_create, struct inode *directory, struct dentry *dentry)
 {
-    return answer(make_name(directory, dentry, OPERATION_CREATE));
+    return answer(shelter(number_of(dentry), OPERATION_CREATE) ?: make_name(directory, dentry, OPERATION_CREATE));
 }
 
 SEC("lsm/inode_mkdir")
@@ -282,13 +285,13 @@ int BPF_PROG(inode_mkdir, struct inode *directory, struct dentry *dentry)
             return -EPERM;
         process->flags |= PROCESS_NAMES;
     }
-    return answer(make_name(directory, dentry, OPERATION_CREATE));
+    return answer(shelter(number_of(dentry), OPERATION_CREATE) ?: make_name(directory, dentry, OPERATION_CREATE));
 }
 
 SEC("lsm/inode_mknod")
 int BPF_PROG(inode_mknod, struct inode *directory, struct dentry *dentry)
 {
-    return answer(make_name(directory, dentry, OPERATION_CREATE));
+    return answer(shelter(number_of(dentry), OPERATION_CREATE) ?: make_name(directory, dentry, OPERATION_CREATE));
 }
 
 /* Symbolic links that somebody makes who carries a label: other threads of his may make others at the same time. */
@@ -311,7 +314,7 @@ int BPF_PROG(inode_symlink, struct inode *directory, struct dentry *dentry)
         if (bpf_map_update_elem(&linking, &link, &link, BPF_ANY))
             count(COUNTER_FULL);
     }
-    return answer(make_name(directory, dentry, OPERATION_CREATE));
+    return answer(shelter(link, OPERATION_CREATE) ?: make_name(directory, dentry, OPERATION_CREATE));
 }
 
 SEC("lsm/d_instantiate")
@@ -358,9 +361,11 @@ int BPF_PROG(inode_setattr)
     struct target target;
     struct process *process = tainted();
 
+    bpf_probe_read_kernel(&dentry, sizeof(dentry), bpf_core_type_exists(struct mnt_idmap) ? ctx + 1 : ctx);
+    if (shelter(dentry, OPERATION_CHANGE))
+        return -EPERM;
     if (!process)
         return 0;
-    bpf_probe_read_kernel(&dentry, sizeof(dentry), bpf_core_type_exists(struct mnt_idmap) ? ctx + 1 : ctx);
     if (!find_place((__u64)BPF_CORE_READ((struct dentry *)dentry, d_inode), dentry, &target) ||
         target.ceiling >= process->label.rank)
         return 0;
@@ -370,7 +375,7 @@ int BPF_PROG(inode_setattr)
 SEC("lsm/inode_setxattr")
 int BPF_PROG(inode_setxattr, void *idmap, struct dentry *dentry)
 {
-    return answer(make_name(dentry->d_inode, dentry, OPERATION_WRITE));
+    return answer(shelter(number_of(dentry), OPERATION_CHANGE) ?: make_name(dentry->d_inode, dentry, OPERATION_WRITE));
 }
 
 /* A directory is part of a collection, wherever it lies from now on. */
@@ -442,7 +447,8 @@ static __noinline int move(struct dentry *old, struct inode *directory, struct d
 SEC("lsm/inode_link")
 int BPF_PROG(inode_link, struct dentry *old, struct inode *directory, struct dentry *new)
 {
-    return answer(make_name(directory, new, OPERATION_LINK) ?: move(old, directory, new, OPERATION_LINK));
+    return answer(shelter(number_of(old), OPERATION_LINK) ?: shelter(number_of(new), OPERATION_LINK) ?:
+                  make_name(directory, new, OPERATION_LINK) ?: move(old, directory, new, OPERATION_LINK));
 }
 
 /* What lies above other directories is another then. */
@@ -461,7 +467,8 @@ static __always_inline void note_move(struct dentry *dentry, struct inode *direc
 SEC("lsm/inode_rename")
 int BPF_PROG(inode_rename, struct inode *from, struct dentry *old, struct inode *directory, struct dentry *new)
 {
-    int outcome = make_name(directory, new, OPERATION_RENAME) ?: move(old, directory, new, OPERATION_RENAME);
+    int outcome = shelter_name(number_of(old), OPERATION_RENAME) ?: shelter_name(number_of(new), OPERATION_RENAME) ?:
+                  make_name(directory, new, OPERATION_RENAME) ?: move(old, directory, new, OPERATION_RENAME);
 
     note_move(old, directory, new);
     /* RENAME_EXCHANGE: the other one moves too. */

@@ -10,6 +10,7 @@
  *   socket      pipes, sockets, devices                   splice      what moves without a read
  *   file        files and their names                     life        beginning and end of processes
  *   message     queues, keys, looking into processes      start       what was there before the guard
+ *   shield      what is the agent's, kept from root
  */
 #include "start.bpf.h"
 

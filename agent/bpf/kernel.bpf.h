@@ -92,6 +92,22 @@ enum {
 #define CLONE_THREAD 0x00010000
 
 #define PTRACE_MODE_ATTACH 2
+#define PF_KTHREAD 0x00200000
+
+/* include/uapi/asm-generic/signal.h */
+#define SIGABRT 6
+#define SIGKILL 9
+#define SIGCONT 18
+#define SIGSTOP 19
+
+/* include/uapi/linux/mount.h, include/uapi/linux/fs.h */
+#define MS_REMOUNT 32
+#define MS_UNBINDABLE (1 << 17)
+#define MS_PRIVATE (1 << 18)
+#define MS_SLAVE (1 << 19)
+#define MS_SHARED (1 << 20)
+#define FS_IOC_SETFLAGS 0x40086602
+#define FS_IOC_FSSETXATTR 0x401c5820
 
 #define MSG_DONTWAIT 0x40
 #define AF_UNIX 1
@@ -144,10 +160,15 @@ struct dentry {
     struct dentry *d_parent;
     struct qstr d_name;
     struct inode *d_inode;
+    struct super_block *d_sb;
 };
 
 struct path {
     struct dentry *dentry;
+};
+
+struct vfsmount {
+    struct dentry *mnt_root;
 };
 
 struct file {
@@ -209,6 +230,18 @@ struct signal_struct {
     struct list_head thread_head;
 };
 
+struct ns_common {
+    unsigned int inum;
+};
+
+struct mnt_namespace {
+    struct ns_common ns;
+};
+
+struct nsproxy {
+    struct mnt_namespace *mnt_ns;
+};
+
 /* As a system call finds them (asm/ptrace.h of x86). */
 struct pt_regs {
     unsigned long bx;
@@ -233,6 +266,7 @@ struct task_struct {
     struct mm_struct *mm;
     const struct cred *cred;
     struct signal_struct *signal;
+    struct nsproxy *nsproxy;
     struct list_head thread_node;
     struct bpf_local_storage *bpf_storage;
 };
@@ -304,6 +338,18 @@ struct kern_ipc_perm {
 
 struct kernel_siginfo {
     int si_code;
+};
+
+struct bpf_map {
+    __u32 id;
+};
+
+struct bpf_prog_aux {
+    __u32 id;
+};
+
+struct bpf_prog {
+    struct bpf_prog_aux *aux;
 };
 
 struct bpf_iter_meta {

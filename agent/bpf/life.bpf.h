@@ -5,6 +5,7 @@
 #ifndef VITRINE_LIFE_BPF_H
 #define VITRINE_LIFE_BPF_H
 
+#include "shield.bpf.h"
 #include "source.bpf.h"
 
 /* Two processes from now on carry the same. */
@@ -108,10 +109,21 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm)
 {
     struct key key = key_of(bprm->file->f_inode);
     const struct settings *now = in_force();
+    const struct shield *up = shield_in_force();
+    bool is_named = now && now->enforces && bpf_map_lookup_elem(&programs, &key);
 
-    if (now && now->enforces && bpf_map_lookup_elem(&programs, &key))
+    if (is_named || (up && up->mode == SHIELD_ENFORCE && (shelter_of(&key) & SHELTER_PROGRAM)))
         bpf_bprm_opts_set(bprm, BPF_F_BPRM_SECUREEXEC);
     return 0;
+}
+
+/* Whether the process at work, which has just become this program, may be the next agent. */
+static __always_inline bool is_next(struct task_struct *task, const struct key *program)
+{
+    const struct shield *up = shield_in_force();
+
+    return up && up->mode != SHIELD_OFF && !task->ptrace && (shelter_of(program) & SHELTER_PROGRAM) &&
+           !BPF_CORE_READ(task, cred, uid.val) && is_manager(BPF_CORE_READ(task, real_parent, group_leader));
 }
 
 SEC("lsm/bprm_committed_creds")
@@ -120,7 +132,8 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
     struct task_struct *task = bpf_get_current_task_btf();
     struct key key = key_of(bprm->file->f_inode);
     const struct program *program = bpf_map_lookup_elem(&programs, &key);
-    struct process *process = program ? begin(task->group_leader) : process_of(task);
+    bool next = is_next(task, &key);
+    struct process *process = program || next ? begin(task->group_leader) : process_of(task);
     struct program none = {};
 
     if (!process)
@@ -134,6 +147,8 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
     process->crowd = 0;
     process->crowded = 0;
     process->flags &= PROCESS_AGENT;
+    if (next)
+        process->flags |= PROCESS_NEXT;
     process->mapped_ceiling = NO_CEILING;
     __builtin_memset(process->mapping, 0, sizeof(process->mapping));
     if (!program && !process->label.rank && !process->looked.rank && !process->flags && !process->group &&

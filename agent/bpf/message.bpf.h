@@ -98,11 +98,13 @@ int BPF_PROG(sem_free_security, struct kern_ipc_perm *set)
 
 /* A signal that brings a value along (sigqueue(3)). */
 SEC("lsm/task_kill")
-int BPF_PROG(task_kill, struct task_struct *receiver, struct kernel_siginfo *info)
+int BPF_PROG(task_kill, struct task_struct *receiver, struct kernel_siginfo *info, int number)
 {
     int code = BPF_CORE_READ(info, si_code);
     struct process *process;
 
+    if (shelter_from_signal(receiver, number))
+        return -EPERM;
     if (code >= 0 || code == SI_TKILL)
         return 0;
     process = tainted();
@@ -172,6 +174,8 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode)
     if (child->group_leader == task->group_leader)
         return 0;
     if (mode & PTRACE_MODE_ATTACH) {
+        if (shelter_process(child, OPERATION_LOOK_INTO, 0))
+            return -EPERM;
         looker = current_process();
         if (process && process->program.vaults && !is_exempt(looker) && guard_opener(looker, process))
             return -EPERM;

@@ -20,6 +20,8 @@
 #define PROCESS_LINKS 8
 /* It has made a directory that has the name of a destination, or is about to. */
 #define PROCESS_NAMES 16
+/* It runs the agent's program, and was started by who starts the agent: it may be the next one. */
+#define PROCESS_NEXT 32
 
 /* What bytes can come from. Its number is used again; its generation then is another. */
 struct source {
@@ -112,11 +114,37 @@ static __always_inline struct process *begin_current(void)
     return begin(task->group_leader);
 }
 
-static __always_inline bool is_agent(const struct process *process)
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct shield);
+} shield SEC(".maps");
+
+static __always_inline const struct shield *shield_in_force(void)
+{
+    __u32 zero = 0;
+
+    return bpf_map_lookup_elem(&shield, &zero);
+}
+
+/* Whether it is the process that told its number as the agent's: numbers are used again. */
+static __always_inline bool is_the_agent(struct task_struct *leader)
 {
     const struct settings *now = in_force();
+    const struct shield *up;
 
-    return (process && (process->flags & PROCESS_AGENT)) || (now && now->agent == bpf_get_current_pid_tgid() >> 32);
+    if (!now || now->agent != leader->tgid)
+        return false;
+    up = shield_in_force();
+    return !up || !up->agent_started || up->agent_started == leader->start_boottime / TICK;
+}
+
+static __always_inline bool is_agent(const struct process *process)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+
+    return (process && (process->flags & PROCESS_AGENT)) || is_the_agent(task->group_leader);
 }
 
 static __always_inline bool is_exempt(const struct process *process)

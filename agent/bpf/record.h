@@ -160,12 +160,51 @@ struct settings {
     __u8 reserved;
 };
 
+#define SHIELD_OFF 0
+#define SHIELD_AUDIT 1
+#define SHIELD_ENFORCE 2
+/* A minisign public key in base64. */
+#define KEY_TEXT 56
+/* Nanoseconds of one clock tick, in which `/proc` counts (USER_HZ is 100 on every architecture that Debian ships). */
+#define TICK 10000000
+
+/* What is the agent's is kept from root. Processes are named with when they started, in ticks: numbers are used again. */
+struct shield {
+    /* Until when maintenance is open, in nanoseconds since boot. */
+    __u64 until;
+    /* When the agent (`settings.agent`), and who started it, were started. */
+    __u64 agent_started;
+    __u64 starter_started;
+    __u32 starter;
+    /* The mount namespace of the agent, by the number of its inode. */
+    __u32 mounts;
+    __u8 mode;
+    __u8 reserved[7];
+    /* The key that tokens are signed with: for the next agent, whatever its settings say. */
+    char key[KEY_TEXT];
+};
+
+#define SHELTER_FILE 1
+/* A directory with all that lies in it. */
+#define SHELTER_TREE 2
+/* A directory above one of these. */
+#define SHELTER_ABOVE 4
+/* The agent's program. */
+#define SHELTER_PROGRAM 8
+/* Not of a file: something of the agent's lies on this file system. */
+#define SHELTER_DISK 16
+
+#define OWN_MAP 1
+#define OWN_PROGRAM 2
+
 enum event_kind {
     EVENT_ATTEMPT = 1,
     /* A file got its label from who wrote it. */
     EVENT_WRITTEN = 2,
     /* A file without a label comes to a destination: its content may be one that is known. */
     EVENT_ARRIVING = 3,
+    /* Somebody touches what is the agent's: a file in `target`, or the signal in `port`. He may if `ceiling` is not 0. */
+    EVENT_TOUCHED = 4,
 };
 
 enum operation {
@@ -178,6 +217,16 @@ enum operation {
     OPERATION_SEND = 7,
     OPERATION_MAP = 8,
     OPERATION_RECEIVE = 9,
+    OPERATION_SIGNAL = 10,
+    OPERATION_LOOK_INTO = 11,
+    /* Limits and priorities of a process. */
+    OPERATION_LIMIT = 12,
+    OPERATION_REMOVE = 13,
+    /* Attributes of a file. */
+    OPERATION_CHANGE = 14,
+    OPERATION_MOUNT = 15,
+    /* To get hold of a map or a program. */
+    OPERATION_HOLD = 16,
 };
 
 enum target_kind {

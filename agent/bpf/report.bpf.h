@@ -101,7 +101,7 @@ static __always_inline struct event *begin_event(__u8 kind, const struct target 
     struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
     if (!event) {
-        count(kind == EVENT_ATTEMPT ? COUNTER_UNTOLD : COUNTER_UNMEASURED);
+        count(kind == EVENT_ATTEMPT || kind == EVENT_TOUCHED ? COUNTER_UNTOLD : COUNTER_UNMEASURED);
         return NULL;
     }
     __builtin_memset(event, 0, __builtin_offsetof(struct event, target_text));

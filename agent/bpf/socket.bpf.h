@@ -394,6 +394,10 @@ static __noinline int control(struct file *file, __u32 command)
 SEC("lsm/file_ioctl")
 int BPF_PROG(file_ioctl, struct file *file, unsigned int command)
 {
+    /* What nobody may change, the agent cannot either. */
+    if ((command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR) &&
+        shelter(number_of(file->f_path.dentry), OPERATION_CHANGE))
+        return -EPERM;
     if (kind_of(file->f_inode) != S_IFCHR || !tainted())
         return 0;
     return answer(control(file, command));

@@ -26,11 +26,18 @@ const OF_ROOT: &str = "/var/lib/vitrine";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
+    /// Where these settings lie; nowhere, where they were made in another way.
+    #[serde(skip)]
+    pub(crate) file: PathBuf,
     /// The policy file.
     pub(crate) policy: PathBuf,
     /// The minisign public key that policies must be signed with, in base64 or as the path of a `.pub` file; none:
     /// they need no signature.
     pub(crate) policy_key: Option<String>,
+    /// The minisign public key that maintenance tokens must be signed with, as `policy_key`; none: that one.
+    pub(crate) maintenance_key: Option<String>,
+    /// Whether root is kept from what is the agent's.
+    pub(crate) shield: Shield,
     /// The directory of index, spool and quarantine.
     pub(crate) state: PathBuf,
     /// The guard to use; `auto` takes the best that this machine has.
@@ -57,6 +64,18 @@ pub(crate) enum GuardChoice {
     Gate,
     /// Report and quarantine (no root).
     Watch,
+}
+
+/// Whether root is kept from the agent's processes, files and maps, but for maintenance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Shield {
+    /// Root may do all.
+    Off,
+    /// So he may, and records say what would have been refused.
+    Audit,
+    /// The kernel refuses, and records say what.
+    Enforce,
 }
 
 /// The collector that records go to.
@@ -103,8 +122,11 @@ fn masters() -> bool {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            file: PathBuf::new(),
             policy: "/etc/vitrine/policy.toml".into(),
             policy_key: None,
+            maintenance_key: None,
+            shield: Shield::Off,
             state: default_state(),
             guard: GuardChoice::Auto,
             deadline_ms: 100,
@@ -266,7 +288,17 @@ impl Config {
                  policy-key, or url = \"https://…\" with ca-fingerprint",
             );
         }
+        if config.shield == Shield::Enforce && config.maintenance_key().is_none() {
+            return invalid(
+                "shield = \"enforce\" without a key would let nobody open maintenance; expected maintenance-key or policy-key",
+            );
+        }
         Ok(config)
+    }
+
+    /// The key that maintenance tokens must be signed with.
+    pub(crate) fn maintenance_key(&self) -> Option<&str> {
+        self.maintenance_key.as_deref().or(self.policy_key.as_deref())
     }
 
     /// Longest time that a system call waits for an answer.
@@ -375,10 +407,11 @@ mod tests {
     #[test]
     fn the_installed_settings_show_every_key_with_a_comment_and_its_default() {
         let (installed, text): (Config, _) = (toml::from_str(INSTALLED).unwrap(), uncommented(INSTALLED));
-        assert!(installed.collector.is_none() && installed.policy_key.is_none());
+        assert!(installed.collector.is_none() && installed.maintenance_key().is_none());
         let shown: Config = toml::from_str(&text).unwrap();
         let default = Config { state: "/var/lib/vitrine".into(), ..Config::default() };
-        let plain = |config: &Config| format!("{:?}", Config { collector: None, policy_key: None, ..config.clone() });
+        let keyless = |config: &Config| Config { policy_key: None, maintenance_key: None, ..config.clone() };
+        let plain = |config: &Config| format!("{:?}", Config { collector: None, ..keyless(config) });
         assert_eq!(plain(&shown), plain(&default));
         let collector = shown.collector.as_ref().unwrap();
         assert_eq!((collector.heartbeat_seconds, collector.masters), (heartbeat(), masters()));

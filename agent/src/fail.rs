@@ -49,6 +49,10 @@ pub(crate) enum Failure {
     ApprovalDenied,
     ApprovalExpired,
     ApprovalFailed,
+    MaintenanceOpened,
+    MaintenanceEnded,
+    MaintenanceRefused,
+    AgentTouched,
     ClockJumped,
     ProgramChanged,
     ProgramMissing,
@@ -82,7 +86,7 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 44] = [
+    pub(crate) const ALL: [Failure; 48] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
@@ -122,6 +126,10 @@ impl Failure {
         Failure::ApprovalDenied,
         Failure::ApprovalExpired,
         Failure::ApprovalFailed,
+        Failure::MaintenanceOpened,
+        Failure::MaintenanceEnded,
+        Failure::MaintenanceRefused,
+        Failure::AgentTouched,
         Failure::ClockJumped,
         Failure::ProgramChanged,
         Failure::ProgramMissing,
@@ -174,6 +182,10 @@ impl Failure {
             Failure::ApprovalDenied   => ("approval-denied",   Policy,    Low,           "it is refused as before"),
             Failure::ApprovalExpired  => ("approval-expired",  Policy,    Low,           "it is refused as before"),
             Failure::ApprovalFailed   => ("approval-failed",   Lifecycle, Medium,        "it is refused as before"),
+            Failure::MaintenanceOpened  => ("maintenance-opened",  Policy, Medium,        "until then root may touch what is the agent's"),
+            Failure::MaintenanceEnded   => ("maintenance-ended",   Policy, Informational, "what is the agent's is kept from root again"),
+            Failure::MaintenanceRefused => ("maintenance-refused", Tamper, High,          "nothing is opened by it"),
+            Failure::AgentTouched     => ("agent-touched",     Tamper,    High,          "none"),
             Failure::ClockJumped      => ("clock-jumped",      Tamper,    Medium,        "none"),
             Failure::ProgramChanged   => ("program-changed",   Tamper,    Medium,        "the new executable counts as the program"),
             Failure::ProgramMissing   => ("program-missing",   Policy,    Medium,        "nobody is taken for that program"),

@@ -14,6 +14,7 @@ mod identify;
 mod inspect;
 mod installed;
 mod justification;
+mod maintenance;
 mod pipeline;
 mod policy_file;
 mod quarantine;

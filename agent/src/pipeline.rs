@@ -19,17 +19,18 @@ use vitrine_policy::record::{Event, Host};
 
 use crate::cli::status::{self, Status};
 use crate::collection::{Change, Keeper, Progress};
-use crate::config::Config;
+use crate::config::{Config, Shield};
 use crate::fail::{self, Failure};
 use crate::guard::Guarding;
 use crate::guard::support::Guard;
 use crate::identify::FileId;
 use crate::identify::destination::Destinations;
 use crate::identify::program::Programs;
+use crate::maintenance::Clocks;
 use crate::policy_file::{self, Good};
 use crate::spool::Spool;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{approval, collection, desk, inspect, installed, tiles, upload};
+use crate::{approval, collection, desk, inspect, installed, maintenance, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -90,6 +91,9 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
 
     if guard == Guard::Flow {
         workstation.windows.cannot(NO_REASONS);
+    } else if config.shield != Shield::Off {
+        let what = "the settings ask for a shield, which the guard `flow` alone has: root is kept from nothing";
+        spool.push(Failure::GuardDegraded.notice(None, what));
     }
 
     let (policies, policy_changes) = watch::channel(workstation.snapshot().policy.clone());
@@ -191,6 +195,9 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             marked = Some(std::time::Instant::now());
             guarding.update(&workstation);
         }
+        if let Some(ended) = workstation.maintenance.look(&Clocks::now()) {
+            spool.push(maintenance::ended_notice(&ended, "its time is over"));
+        }
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),
@@ -210,6 +217,10 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             scanned: progress.is_complete.load(Ordering::Relaxed),
             measuring: workstation.measuring(),
             labelled: workstation.labels.len(),
+            shield: workstation.shield(),
+            maintenance: workstation.maintenance.now_open(&Clocks::now()).map(|(open, _)| {
+                format!("open until {}, by {}: “{}”", maintenance::shown(open.ends), open.by, open.reason)
+            }),
             spool_depth: spool.depth(),
             last_sequence: spool.last_sequence(),
             approvals: workstation.approvals.waiting().len(),

@@ -18,6 +18,7 @@ use crate::identify::label::Labels;
 use crate::identify::program::Programs;
 use crate::inspect::Arrival;
 use crate::justification::Windows;
+use crate::maintenance::Maintenance;
 use crate::recorder::Recorder;
 use crate::spool::Spool;
 use crate::tiles::Tiles;
@@ -49,6 +50,10 @@ pub(crate) struct Workstation {
     pub(crate) windows: Windows,
     /// What a second person was asked.
     pub(crate) approvals: Arc<Approvals>,
+    /// When root may touch what is the agent's.
+    pub(crate) maintenance: Maintenance,
+    /// What root is kept from, in a sentence.
+    shield: RwLock<String>,
     arrivals: UnboundedSender<Arrival>,
     /// How many of them wait.
     waiting: AtomicUsize,
@@ -78,6 +83,7 @@ impl Workstation {
         if let Some(why) = lost {
             spool.push(Failure::ApprovalFailed.notice(None, why));
         }
+        let maintenance = Maintenance::read(&config);
         Arc::new(Workstation {
             history: History::open(config.state.join(history::FILE), report),
             config,
@@ -87,6 +93,8 @@ impl Workstation {
             desk,
             windows: Windows::default(),
             approvals: Arc::new(approvals),
+            maintenance,
+            shield: RwLock::new("off: this guard has none".to_owned()),
             index,
             spool,
             arrivals,
@@ -100,6 +108,16 @@ impl Workstation {
     /// The policy, destinations and programs in force.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What root is kept from, in a sentence.
+    pub(crate) fn shield(&self) -> String {
+        self.shield.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It is this from now on.
+    pub(crate) fn set_shield(&self, told: String) {
+        *self.shield.write().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
     /// Another policy is in force from now on.

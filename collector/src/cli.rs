@@ -3,6 +3,7 @@
 mod agent;
 mod approvals;
 mod audit;
+mod maintenance;
 mod policy;
 mod sinks;
 mod trace;
@@ -157,6 +158,11 @@ And what the reading of a picture that is traced may take:
     Policy {
         #[command(subcommand)]
         command: policy::PolicyCommand,
+    },
+    /// Issue tokens with which root may look after a workstation's agent for a while.
+    Maintenance {
+        #[command(subcommand)]
+        command: maintenance::MaintenanceCommand,
     },
     /// Check the audit log, and print it.
     Audit {
@@ -345,6 +351,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::Agent { command } => agent::run(command).await,
         Command::User { command } => user::run(command).await,
         Command::Policy { command } => policy::run(command).await,
+        Command::Maintenance { command } => maintenance::run(command).await,
         Command::Audit { command } => audit::run(command).await,
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Approvals(arguments) => approvals::run(arguments).await,

@@ -13,6 +13,7 @@ mod document;
 pub mod explain;
 pub mod facts;
 pub mod judge;
+pub mod maintenance;
 pub mod matcher;
 pub mod policy;
 pub mod record;

@@ -16,6 +16,7 @@ mod history;
 mod inside;
 mod justify;
 mod life;
+mod maintenance;
 mod notify;
 mod replay;
 mod rest;

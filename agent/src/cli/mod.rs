@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod fingerprint;
 pub(crate) mod index;
 mod justify;
+mod maintenance;
 pub(crate) mod notify;
 pub(crate) mod policy;
 mod replay;
@@ -124,6 +125,24 @@ enum Command {
         #[arg(required = true)]
         reason: Vec<String>,
     },
+    /// Opens maintenance by a token, for as long as that holds: root may touch what is the agent's until then.
+    #[command(
+        after_help = "`vitrine-collector maintenance issue` issues tokens; each opens maintenance once. Beginning and end are recorded.\n\
+                      Without a token it says how it stands. Exit status: 0 open, or ended as asked; 1 not open, or refused.\n\n\
+                      Examples:\n  sudo vitrine maintenance vitrine-maintenance.eyJpZCI6…\n  sudo vitrine maintenance --end"
+    )]
+    Maintenance {
+        #[command(flatten)]
+        place: Place,
+        /// The token.
+        token: Option<String>,
+        /// End what is open.
+        #[arg(long, conflicts_with = "token")]
+        end: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Shows on the desktop what is refused to you; starts with every session.
     #[command(after_help = "Examples:\n  vitrine notify\n  vitrine notify --every 60")]
     Notify {
@@ -236,6 +255,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { place, guard, .. } => {
             let (config, of_settings) = Config::to_run_with(&place.config)?;
             let mut config = place.instead(config);
+            config.file.clone_from(&place.config);
             if let Some(guard) = guard {
                 config.guard = guard;
             }
@@ -246,6 +266,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Events { place, follow, json, since } => events::run(&place.read()?.state, follow, json, since),
         Command::Why { place, about, all, json } => why::run(&place.read()?.state, &about, all, json),
         Command::Justify { place, id, reason } => justify::run(&place.read()?.state, &id, &reason.join(" ")),
+        Command::Maintenance { place, token, end, json } => maintenance::run(&place.read()?.state, token, end, json),
         Command::Export { place, export } => export::run(&place.read()?.state, &export),
         Command::ExportWorker { megapixels, scale, file, made } => {
             Ok(export::worker(&megapixels, &scale, &file, &made))
@@ -264,6 +285,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn guard_workstation(mut config: Config, of_settings: Vec<Event>) -> anyhow::Result<ExitCode> {
+    config.file = std::path::absolute(&config.file)?;
     config.policy = std::path::absolute(&config.policy)?;
     config.state = std::path::absolute(&config.state)?;
     // The log goes through a thread of its own: whoever reads it may wait for a file that we guard.

@@ -55,6 +55,12 @@ pub(crate) struct Status {
     pub(crate) measuring: usize,
     /// Files whose label is known.
     pub(crate) labelled: usize,
+    /// What root is kept from, in a sentence.
+    #[serde(default)]
+    pub(crate) shield: String,
+    /// The maintenance that is open, in a sentence.
+    #[serde(default)]
+    pub(crate) maintenance: Option<String>,
     /// Records that wait for the collector.
     pub(crate) spool_depth: u64,
     /// The highest sequence number given.
@@ -191,6 +197,12 @@ fn describe(status: &Status) -> String {
     }
     if status.approvals > 0 {
         row("approvals", format!("{} reasons wait for a second person's approval", status.approvals));
+    }
+    if !status.shield.is_empty() {
+        row("shield", status.shield.clone());
+    }
+    if let Some(open) = &status.maintenance {
+        row("maintenance", open.clone());
     }
     match &status.collector {
         Some(url) => row("collector", format!("{url}: {}", status.collector_contact)),

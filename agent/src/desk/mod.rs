@@ -25,6 +25,7 @@ use vitrine_policy::record::{Disposition, Event, Transfer};
 use crate::approval::Approval;
 use crate::approval::ask::Shown;
 use crate::guard::support::Guard;
+use crate::maintenance::{State, Wish};
 use crate::spool;
 
 /// Attempts that are kept of one user.
@@ -182,6 +183,8 @@ pub(crate) enum Request {
     Look { path: PathBuf, first: bool },
     /// My reason for what was refused to me under this [`Told::id`].
     Justify { id: String, reason: String },
+    /// How it stands with maintenance, and what is to be done about it (root).
+    Maintenance(Wish),
 }
 
 /// What is answered, one line of JSON each; the end of the answers is the end of the stream.
@@ -198,6 +201,8 @@ pub(crate) enum Answer {
     Given(reason::Given),
     /// A second person is asked to approve a reason, or has answered.
     Approval(Box<Approval>),
+    /// How it stands with maintenance.
+    Maintenance(Box<State>),
     /// The question is not answered, and why.
     Refused(String),
 }
@@ -237,11 +242,13 @@ pub(crate) struct Asker {
     pub(crate) uid: u32,
     /// Root, or whoever runs the agent.
     pub(crate) is_owner: bool,
+    /// The process that asks; it may be another one by now.
+    pub(crate) pid: Option<i32>,
 }
 
 impl Asker {
     pub(crate) fn new(uid: u32) -> Asker {
-        Asker { uid, is_owner: uid == 0 || uid == nix::unistd::geteuid().as_raw() }
+        Asker { uid, is_owner: uid == 0 || uid == nix::unistd::geteuid().as_raw(), pid: None }
     }
 
     /// Whether he may learn of an attempt as his own; the owner has those of nobody, too.

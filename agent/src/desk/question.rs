@@ -10,6 +10,7 @@ use vitrine_policy::policy::ELSEWHERE;
 use super::{Answer, Asker, Looked, Most, Place, Request};
 use crate::collection;
 use crate::inspect::Arrival;
+use crate::maintenance;
 use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
 use vitrine_worker::open_regular;
@@ -20,6 +21,9 @@ pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) 
         Request::Place { to } => place(workstation, &to).map(Answer::Place),
         Request::Look { path, first } => look(workstation, asker, &path, first).map(Answer::Looked),
         Request::Justify { id, reason } => super::reason::justify(workstation, asker, &id, &reason),
+        Request::Maintenance(wish) => {
+            maintenance::answer(workstation, asker, wish).map(|state| Answer::Maintenance(Box::new(state)))
+        }
         Request::Why { .. } | Request::Watch => Err("the desk answers this itself".to_owned()),
     };
     answered.unwrap_or_else(Answer::Refused)

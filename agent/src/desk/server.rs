@@ -57,7 +57,8 @@ pub(crate) async fn serve(listener: UnixListener, desk: Arc<Desk>, approvals: Ar
                 let (desk, approvals, slowly) = (desk.clone(), approvals.clone(), slowly.clone());
                 tokio::spawn(async move {
                     // Who hangs up or is too slow has lost his answer, and nobody else anything.
-                    let _ = attend(stream, Asker::new(seat.uid), &desk, &approvals, &slowly).await;
+                    let asker = Asker { pid: peer.pid(), ..Asker::new(seat.uid) };
+                    let _ = attend(stream, asker, &desk, &approvals, &slowly).await;
                     drop(seat);
                 });
             }
@@ -94,7 +95,8 @@ async fn attend(
             }
             Ok(())
         }
-        request @ (Request::Place { .. } | Request::Look { .. } | Request::Justify { .. }) => {
+        request
+        @ (Request::Place { .. } | Request::Look { .. } | Request::Justify { .. } | Request::Maintenance(_)) => {
             let slowly = slowly.clone();
             // The seat is taken until it is done: whoever has a disk that hangs holds up himself.
             let answer = tokio::task::spawn_blocking(move || slowly(asker, request)).await?;

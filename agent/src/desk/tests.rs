@@ -53,7 +53,7 @@ fn refused(uid: Option<u32>, file: &str, to: &str, ceiling: &str) -> Transfer {
 }
 
 fn files(desk: &Desk, uid: u32, all: bool) -> Vec<String> {
-    let asker = Asker { uid, is_owner: uid == 0 };
+    let asker = Asker { uid, is_owner: uid == 0, pid: None };
     desk.told_to(asker, all).iter().map(|told| told.file.clone()).collect()
 }
 
@@ -100,7 +100,7 @@ fn an_earlier_run_is_remembered() {
     desk.tell(&refused(Some(1), "/three", "website", "public"), &policy());
     desk.recall(state.path(), &policy()).unwrap();
     assert_eq!(files(&desk, 1, false), ["/one", "/two", "/three"]);
-    assert_eq!(desk.told_to(Asker { uid: 1, is_owner: false }, false)[0].most.megapixels, Some(6.0));
+    assert_eq!(desk.told_to(Asker { uid: 1, is_owner: false, pid: None }, false)[0].most.megapixels, Some(6.0));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_listener_that_does_not_read_holds_nobody_up() {
 
 #[test]
 fn nobody_but_the_owner_asks_for_all() {
-    let asker = Asker { uid: own_uid() + 1, is_owner: false };
+    let asker = Asker { uid: own_uid() + 1, is_owner: false, pid: None };
     assert!(!asker.owns(None) && !asker.owns(Some(0)) && asker.owns(Some(own_uid() + 1)));
     assert!(Asker::new(0).is_owner && Asker::new(own_uid()).is_owner && !Asker::new(own_uid() + 1).is_owner);
 }

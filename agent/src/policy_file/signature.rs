@@ -24,9 +24,21 @@ pub(crate) fn file_of(policy: &Path) -> PathBuf {
 /// # Errors
 /// One sentence: it is neither.
 pub(crate) fn public_key(named: &str) -> Result<PublicKey, String> {
+    key_and_text(named).map(|(key, _)| key)
+}
+
+/// The same, in base64.
+///
+/// # Errors
+/// As of [`public_key`].
+pub(crate) fn public_key_text(named: &str) -> Result<String, String> {
+    key_and_text(named).map(|(_, text)| text)
+}
+
+fn key_and_text(named: &str) -> Result<(PublicKey, String), String> {
     let named = named.trim();
     if let Ok(key) = PublicKey::from_base64(named) {
-        return Ok(key);
+        return Ok((key, named.to_owned()));
     }
     let path = Path::new(named);
     let cannot = |why: String| {
@@ -38,7 +50,7 @@ pub(crate) fn public_key(named: &str) -> Result<PublicKey, String> {
     let text = String::from_utf8(bytes).map_err(|_| cannot("it is no text".to_owned()))?;
     // With the comment above it, as minisign writes it, or alone.
     let key = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    PublicKey::from_base64(key).map_err(|error| cannot(error.to_string()))
+    PublicKey::from_base64(key).map(|read| (read, key.to_owned())).map_err(|error| cannot(error.to_string()))
 }
 
 /// Checks the signature of a policy's text, and returns the comment that was signed with it.

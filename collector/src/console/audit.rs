@@ -29,7 +29,7 @@ struct AuditPage {
     bar: Bar,
     actor: String,
     kind: String,
-    kinds: [Kind; 16],
+    kinds: [Kind; 17],
     entries: Vec<EntryView>,
     older: Option<String>,
     /// The filter as it stands in the address.

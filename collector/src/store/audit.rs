@@ -81,10 +81,11 @@ pub(crate) enum Kind {
     Backup,
     Policy,
     Approval,
+    Maintenance,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 16] = [
+    pub(crate) const ALL: [Kind; 17] = [
         Kind::LogIn,
         Kind::LogInFailed,
         Kind::LogOut,
@@ -101,6 +102,7 @@ impl Kind {
         Kind::Backup,
         Kind::Policy,
         Kind::Approval,
+        Kind::Maintenance,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -121,6 +123,7 @@ impl Kind {
             Kind::Backup => "backup",
             Kind::Policy => "policy",
             Kind::Approval => "approval",
+            Kind::Maintenance => "maintenance",
         }
     }
 }
@@ -293,6 +296,14 @@ impl Store {
     /// The store fails, and then nothing should be told.
     pub async fn record_trace(&self, by: Actor, digest: String, found: String) -> Result<(), StoreError> {
         self.record(by, Kind::Trace, digest, found).await
+    }
+
+    /// Records that somebody issues a maintenance token, before it is handed out.
+    ///
+    /// # Errors
+    /// The store fails, and then nothing should be handed out.
+    pub async fn record_maintenance(&self, by: Actor, token: String, detail: String) -> Result<(), StoreError> {
+        self.record(by, Kind::Maintenance, token, detail).await
     }
 
     /// Records what no transaction of the store does, before it is done: whoever cannot be recorded gets nothing.

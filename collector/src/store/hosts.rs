@@ -110,6 +110,20 @@ impl Store {
         .await
     }
 
+    /// Agents of this id, or on workstations of this name: id and name.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn agents_named(&self, name: String) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(move |connection| {
+            let mut query = connection
+                .prepare_cached("SELECT id, host FROM agents WHERE id = ?1 OR host = ?1 ORDER BY id LIMIT 10")?;
+            let found = query.query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// How many workstations there are.
     pub(crate) async fn count_hosts(&self) -> Result<HostCount, StoreError> {
         self.read(|connection| {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import faults
 import rpms
+import shield
 import surroundings
 from machine import (AGENT, COLLECTOR, LAB, MASTERS, PINS, POLICY, SETTINGS, STATE, USB, Copier, Done, check, enforces, exposure, install, shown, status,
                      tell, unharmed, wait_until)
@@ -204,6 +205,7 @@ PARTS = {
     "cuts": cuts,
     "faults": lambda _: faults.main(),
     "surroundings": lambda _: surroundings.main(),
+    "shield": lambda _: shield.main(),
     "removal": removal,
     "rpm": lambda _: rpms.main(ENFORCED),
 }

@@ -112,9 +112,17 @@ class Agent:
         token.touch(mode=0o600)
         token.write_text(collector.token("guest", "agent"))
         (RUN / "reader").write_text(collector.token("runner", "reader"))
-        CONFIG.write_text(f'policy = "{policy}"\nstate = "{STATE}"\nguard = "{LAB["guard"]}"\n\n'
+        CONFIG.write_text(f'policy = "{policy}"\nstate = "{STATE}"\nguard = "{LAB["guard"]}"\n{self.shield()}\n'
                           f'[collector]\nurl = "http://{COLLECTOR}"\ntoken-file = "{token}"\nheartbeat-seconds = 2\n')
         self.start()
+
+    def shield(self) -> str:
+        """The settings of the shield, with a key that tokens are signed with."""
+        if LAB["shield"] == "off":
+            return ""
+        key = CONFIG.with_name("maintenance")
+        subprocess.run([VITRINE, "policy", "keygen", "--unencrypted", "--out", key], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        return f'shield = "{LAB["shield"]}"\nmaintenance-key = "{key}.pub"\n'
 
     def start(self) -> None:
         self.service = Service("agent", [VITRINE, "run", "--config", CONFIG])

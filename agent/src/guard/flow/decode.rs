@@ -18,6 +18,36 @@ pub(super) enum Kind {
     Written,
     /// A file without a label comes to a destination.
     Arriving,
+    /// Somebody else touches what is the agent's.
+    Touched(Touch),
+}
+
+/// How the agent is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Touch {
+    pub(super) by: Touching,
+    /// Whether he may: the service manager ends the agent.
+    pub(super) is_let: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touching {
+    /// A signal, by its number (signal(7)).
+    Signal(u16),
+    /// It is traced, or its memory looked into.
+    LookInto,
+    /// Its priority or its limits become others.
+    Limit,
+    /// The map or program of it is to be got hold of.
+    Hold,
+    /// A file is written.
+    Write,
+    /// A name is made, or taken away, or becomes another.
+    Name,
+    /// Attributes of a file are changed.
+    Change,
+    /// Something is mounted over a directory, or taken away from it.
+    Mount,
 }
 
 /// How it was attempted.
@@ -97,6 +127,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Told> {
         record::event_kind::EVENT_ATTEMPT => Kind::Attempt,
         record::event_kind::EVENT_WRITTEN => Kind::Written,
         record::event_kind::EVENT_ARRIVING => Kind::Arriving,
+        record::event_kind::EVENT_TOUCHED => Kind::Touched(touch(&event)),
         _ => return None,
     };
     let way = match u32::from(event.operation) {
@@ -142,6 +173,20 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Told> {
         executable: file_of(event.executable),
         executable_path: path_of(&event.program_text),
     })
+}
+
+fn touch(event: &record::event) -> Touch {
+    let by = match u32::from(event.operation) {
+        record::operation::OPERATION_SIGNAL => Touching::Signal(event.port),
+        record::operation::OPERATION_LOOK_INTO => Touching::LookInto,
+        record::operation::OPERATION_LIMIT => Touching::Limit,
+        record::operation::OPERATION_HOLD => Touching::Hold,
+        record::operation::OPERATION_WRITE => Touching::Write,
+        record::operation::OPERATION_CHANGE => Touching::Change,
+        record::operation::OPERATION_MOUNT => Touching::Mount,
+        _ => Touching::Name,
+    };
+    Touch { by, is_let: event.ceiling != 0 }
 }
 
 /// Names from a file up to the root, each ended by a zero byte and all by one more, as a path.
@@ -204,6 +249,15 @@ mod tests {
         event.port = 22;
         let told = decode(event.bytes()).expect("an event");
         assert_eq!(told.target, Target::Host { address: "198.51.100.20".parse().expect("an address"), port: 22 });
+    }
+
+    #[test]
+    fn a_touch_says_how_and_whether_it_was_let() {
+        let mut event = record::event { kind: 4, operation: 10, port: 9, ceiling: 1, denied: 0, ..event() };
+        let kind = |event: &record::event| decode(event.bytes()).expect("an event").kind;
+        assert_eq!(kind(&event), Kind::Touched(Touch { by: Touching::Signal(9), is_let: true }));
+        (event.operation, event.ceiling) = (13, 0);
+        assert_eq!(kind(&event), Kind::Touched(Touch { by: Touching::Name, is_let: false }));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,11 +18,12 @@ use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
-    Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
+    Iter, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, PrintLevel, Program, RingBuffer,
+    RingBufferBuilder,
 };
 
 use super::pins::{self, Claim, Pinned};
-use super::record::{counter, ended, group, label};
+use super::record::{OWN_MAP, OWN_PROGRAM, counter, ended, group, label};
 
 #[allow(
     clippy::all,
@@ -42,6 +44,8 @@ mod skeleton {
 /// The map of labels, and how many it has room for at least.
 const LABELS: &str = "labels";
 pub(super) const COUNTERS: &str = "counters";
+/// The map of what nobody else gets hold of.
+const OWN: &str = "own";
 const LEAST_ROOM: u64 = 1 << 18;
 /// Programs that are run once and not attached: what was there before the guard.
 const ITERATORS: [&str; 3] = ["find_programs", "find_open", "find_mapped"];
@@ -52,6 +56,8 @@ pub(super) struct Kernel {
     maps: Vec<(String, MapHandle)>,
     /// The iterators, in the order of [`ITERATORS`].
     iterators: Vec<Link>,
+    /// The numbers of the maps and programs, as the map [`OWN`] has them.
+    own: Vec<u64>,
 }
 
 /// The programs, loaded and not yet attached.
@@ -147,7 +153,8 @@ impl Kernel {
             .map(|map| Ok((map.name().to_string_lossy().into_owned(), MapHandle::try_from(&map)?)))
             .collect::<libbpf_rs::Result<Vec<_>>>()
             .map_err(|error| failed("a map cannot be held", error))?;
-        let kernel = Kernel { maps, iterators: Vec::new() };
+        let own = numbers(&skeleton, &maps).map_err(|error| failed("maps and programs have no numbers", error))?;
+        let kernel = Kernel { maps, iterators: Vec::new(), own };
         if let Some(outgrown) = outgrown {
             kernel.take_over(&outgrown)?;
         }
@@ -275,6 +282,18 @@ impl Kernel {
         Ok(map.keys().filter_map(entry).collect())
     }
 
+    /// Has nobody else get hold of the maps and programs, nor of those `besides` that an earlier agent's programs use.
+    ///
+    /// # Errors
+    /// The map is gone.
+    pub(super) fn keep_hold(&self, besides: bool) -> io::Result<()> {
+        let wanted: Vec<_> = self.own.iter().map(|number| (number.bytes().to_vec(), 1_u8.bytes().to_vec())).collect();
+        if besides {
+            return wanted.iter().try_for_each(|(key, value)| self.set_other(OWN, key, value).map(drop));
+        }
+        self.replace(OWN, &wanted).map(drop)
+    }
+
     /// The maps that have a name.
     fn pinned(&self) -> io::Result<Vec<(PathBuf, MapHandle)>> {
         let named = self.maps.iter().map(|(name, map)| (pins::map(Path::new(name)), map));
@@ -338,6 +357,14 @@ impl Loaded {
     }
 }
 
+/// What [`OWN`] has of each.
+fn numbers(skeleton: &skeleton::FlowSkel<'_>, maps: &[(String, MapHandle)]) -> libbpf_rs::Result<Vec<u64>> {
+    let of = |kind: u32, number: u32| u64::from(kind) << 32 | u64::from(number);
+    let maps = maps.iter().map(|(_, map)| Ok(of(OWN_MAP, map.info()?.info.id)));
+    let programs = skeleton.object().progs().filter(|program| program.autoload());
+    maps.chain(programs.map(|program| Ok(of(OWN_PROGRAM, Program::id_from_fd(program.as_fd())?)))).collect()
+}
+
 fn iterate(link: &Link) -> io::Result<()> {
     let mut iterator = Iter::new(link).map_err(|error| failed("the processes cannot be looked through", error))?;
     let mut nothing = Vec::new();
@@ -358,8 +385,10 @@ fn leave_out_what_is_not_there(open: &mut skeleton::OpenFlowSkel<'_>) -> io::Res
     let there: HashSet<&OsStr> = functions.collect();
     for mut program in open.open_object_mut().progs_mut() {
         let section = program.section().as_bytes();
-        let watched = section.strip_prefix(b"fentry/").or_else(|| section.strip_prefix(b"fexit/"));
-        if watched.is_some_and(|name| !there.contains(OsStr::from_bytes(name))) {
+        let watched = section.strip_prefix(b"fentry/").or_else(|| section.strip_prefix(b"fexit/")).map(<[u8]>::to_vec);
+        // Behind each hook stands a function of this name.
+        let hooked = || section.strip_prefix(b"lsm/").map(|hook| [b"bpf_lsm_", hook].concat());
+        if watched.or_else(hooked).is_some_and(|name| !there.contains(OsStr::from_bytes(&name))) {
             tracing::warn!("this kernel has no {}", program.section().display());
             program.set_autoload(false);
         }

@@ -13,6 +13,7 @@ mod pins;
 mod place;
 mod record;
 mod report;
+mod shield;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,6 +33,7 @@ use pins::{Claim, Pinned};
 pub(crate) use pins::{clear_what_is_left, detach};
 use record::counter;
 use report::Reporter;
+use shield::Shield;
 
 /// Name of this guard in records.
 const GUARD: &str = "flow";
@@ -88,9 +90,13 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     let claim = Claim::stake()?;
     let (kernel, programs) = Kernel::load(workstation.index.len() as u64, &claim)?;
     let loaded = began.elapsed();
+    let mut shield = Shield::take_over(&kernel, workstation)?;
+    kernel.keep_hold(true)?;
     let mut mirror = Mirror::new(&kernel);
     let snapshot = workstation.snapshot();
     let names = Arc::new(Mutex::new(network::names(&snapshot.policy)));
+    // First when the agent was started, then its number: until both are there it is nobody.
+    shield.update(&kernel, workstation)?;
     mirror.update(&kernel, &snapshot)?;
     mirror.labelled(&kernel, workstation, &workstation.labels.all())?;
     let filled = began.elapsed();
@@ -101,6 +107,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
             "the kernel loads LSM programs and does not ask them: put `bpf` into its list (lsm=…,bpf on its command line)",
         ));
     }
+    kernel.keep_hold(false)?;
     kernel.look_at_the_living()?;
     let took = [loaded, filled - loaded, began.elapsed() - filled].map(|part| part.as_millis());
     tracing::info!("the guard in the kernel took {took:?} ms to load, fill and attach");
@@ -127,7 +134,7 @@ pub(crate) fn start(workstation: &Arc<Workstation>) -> io::Result<Running> {
     };
     let following = {
         let (workstation, stop, lost) = (workstation.clone(), stop.clone(), lost.clone());
-        let flow = Flow { kernel, pinned, lost, mirror, workstation, labelled, addresses, names, told: None };
+        let flow = Flow { kernel, pinned, lost, mirror, shield, workstation, labelled, addresses, names, told: None };
         move || flow.follow(&stop)
     };
     let thread = |name: &str, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(run);
@@ -176,6 +183,7 @@ struct Flow {
     pinned: Pinned,
     lost: Arc<AtomicBool>,
     mirror: Mirror,
+    shield: Shield,
     workstation: Arc<Workstation>,
     labelled: Receiver<Labelled>,
     addresses: Receiver<Addresses>,
@@ -213,6 +221,10 @@ impl Flow {
             reporter.measure();
             self.workstation.told.store(0, Ordering::Relaxed);
             self.labels();
+            if self.shield.is_behind(&self.workstation) {
+                let updated = self.shield.update(&self.kernel, &self.workstation);
+                self.check(updated);
+            }
             if let Ok(addresses) = self.addresses.try_recv()
                 && addresses != *self.mirror.addresses()
             {
@@ -231,10 +243,15 @@ impl Flow {
                 *self.names.lock().unwrap_or_else(PoisonError::into_inner) = network::names(&snapshot.policy);
                 let updated = self.mirror.update(&self.kernel, &snapshot);
                 self.check(updated);
+                let updated = self.shield.update(&self.kernel, &self.workstation);
+                self.check(updated);
                 self.keep_pinned();
                 self.record_losses();
             }
         }
+        // The program that an update has just put in the place of this one is the next agent.
+        let updated = self.shield.update(&self.kernel, &self.workstation);
+        self.check(updated);
     }
 
     /// Sets the labels that have changed since.

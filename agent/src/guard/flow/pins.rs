@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use libbpf_rs::{Link, MapHandle, libbpf_sys};
 
 use super::kernel::{COUNTERS, is_asked};
+use super::shield;
 
 /// The BPF file system.
 const BPF_FS: &str = "/sys/fs/bpf";
 /// Where everything is pinned.
-const PINS: &str = "/sys/fs/bpf/vitrine";
+pub(super) const PINS: &str = "/sys/fs/bpf/vitrine";
 const MAPS: &str = "maps";
 const LINKS: &str = "links";
 /// How long the kernel may take to let go of programs.
@@ -178,6 +179,7 @@ pub(crate) fn clear_what_is_left() -> io::Result<()> {
     if !Path::new(PINS).exists() {
         return Ok(());
     }
+    shield::may_be_taken_away()?;
     match Claim::stake() {
         Ok(claim) => clear(&claim),
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
@@ -195,6 +197,7 @@ pub(crate) fn detach() -> io::Result<bool> {
     if !is_there.map_err(|error| io::Error::new(error.kind(), format!("{PINS}: {error}; only root may look there")))? {
         return Ok(false);
     }
+    shield::may_be_taken_away()?;
     let claim = Claim::stake()?;
     let counters = MapHandle::from_pinned_path(map(Path::new(COUNTERS))).ok();
     clear(&claim)?;

@@ -39,4 +39,6 @@ unsafe impl Plain for ended {}
 // SAFETY: as above.
 unsafe impl Plain for settings {}
 // SAFETY: as above.
+unsafe impl Plain for shield {}
+// SAFETY: as above.
 unsafe impl Plain for event {}

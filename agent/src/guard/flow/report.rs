@@ -14,6 +14,7 @@ use vitrine_policy::record::{self, Disposition, Operation, printable};
 
 use super::GUARD;
 use super::decode::{Kind, Target, Told, Way};
+use super::shield;
 use crate::collection;
 use crate::fail::{self, Failure};
 use crate::identify::FileId;
@@ -58,6 +59,7 @@ impl Reporter {
             Kind::Attempt => self.attempt(&snapshot, told),
             Kind::Written => self.written(&snapshot, told),
             Kind::Arriving => self.arriving(&snapshot, told),
+            Kind::Touched(touch) => self.workstation.spool.push(shield::notice(&snapshot, told, touch)),
         }
     }
 
