@@ -27,8 +27,11 @@ pub(crate) const LOOK: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
-/// States of a unit that starts with the workstation (systemctl(1), is-enabled).
-const STARTS: [&str; 6] = ["enabled", "enabled-runtime", "static", "alias", "indirect", "generated"];
+/// The state of a unit that starts with the workstation (systemctl(1), is-enabled). What is enabled until the next start
+/// alone, or has nothing that enables it, does not.
+const STARTS: &str = "enabled";
+/// So often the service manager may leave a question without an answer before that is told.
+const UNANSWERED: u32 = 4;
 
 /// What was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +51,7 @@ struct Service {
 
 impl Service {
     fn starts(&self) -> bool {
-        STARTS.contains(&self.state.as_str())
+        self.state == STARTS
     }
 }
 
@@ -60,20 +63,29 @@ pub(crate) struct Watch {
     /// What was read of which file, and when it had changed.
     read: BTreeMap<PathBuf, (Stat, String)>,
     last: Option<Installed>,
+    /// How often in a row the service manager did not answer.
+    unanswered: u32,
 }
 
 impl Watch {
     pub(crate) fn new(spool: Spool, state: &Path) -> Watch {
         let executable = std::env::current_exe().unwrap_or_default();
-        Watch { spool, state: state.to_owned(), executable, read: BTreeMap::new(), last: kept(state) }
+        Watch { spool, state: state.to_owned(), executable, read: BTreeMap::new(), last: kept(state), unanswered: 0 }
     }
 
     /// Looks once, and records what has changed since the last time.
     pub(crate) async fn look(&mut self) {
-        let (service, mut paths) = match asked(std::process::id()).await {
+        let answer = asked(std::process::id()).await;
+        let is_answered = answer.is_some();
+        let (service, mut paths) = match answer {
             Some((service, files)) => (Some(service), files),
-            None => (None, Vec::new()),
+            // Nothing is said of what nobody could be asked for.
+            None => {
+                let last = self.last.clone().unwrap_or_default();
+                (last.service, last.files.into_keys().collect())
+            }
         };
+        self.missed(is_answered, service.as_ref());
         paths.push(self.executable.clone());
         let mut read = std::mem::take(&mut self.read);
         let known = self.last.as_ref().map(|last| last.files.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
@@ -94,6 +106,24 @@ impl Watch {
         if self.last.as_ref() != Some(&now) {
             keep(&self.state, &now);
             self.last = Some(now);
+        }
+    }
+}
+
+impl Watch {
+    /// Tells once where the service is known and nobody says any more how it stands with it.
+    fn missed(&mut self, is_answered: bool, service: Option<&Service>) {
+        let Some(service) = service.filter(|_| !is_answered) else {
+            self.unanswered = 0;
+            return;
+        };
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.unanswered == UNANSWERED {
+            let name = &service.name;
+            let what = format!(
+                "nobody says any more whether {name} starts with the workstation: see `systemctl status {name}`"
+            );
+            self.spool.push(Failure::ServiceDisabled.notice(Some(name.as_bytes()), what));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use vitrine_fingerprint::IndexError;
 use vitrine_policy::approval::{Asker, LONGEST, Master, Request};
 use vitrine_policy::matcher::Justify;
 use vitrine_policy::record::{self, Transfer, unprintable};
@@ -41,6 +42,7 @@ impl Shown {
 pub(crate) fn ask(
     workstation: &Workstation,
     told: &Told,
+    uid: u32,
     destination: &str,
     asked: Justify,
     reason: String,
@@ -59,7 +61,7 @@ pub(crate) fn ask(
     }
     let lasts = asked.approval.map_or(0, |approval| approval.as_secs()).clamp(1, LONGEST);
     let master = |master: &record::Master| Master {
-        content: content(workstation, &master.path),
+        content: content(workstation, &master.path).ok().flatten(),
         path: master.path.clone(),
         collection: master.collection.clone(),
         thumbnail: master.thumbnail.clone(),
@@ -67,7 +69,8 @@ pub(crate) fn ask(
     let request = Request {
         agent: workstation.spool.host().agent.clone(),
         id: uuid::Uuid::now_v7().simple().to_string(),
-        user: told.uid.map(|uid| Asker { uid, name: Login::new(uid, None).user().name }),
+        // Under `watch` nobody knows who made the attempt, but who asks.
+        user: Some(Asker { uid, name: Login::new(uid, None).user().name }),
         file: told.file.clone(),
         digest: told.shown.digest.clone(),
         thumbnail: told.shown.thumbnail.clone(),
@@ -125,8 +128,8 @@ pub(crate) fn is_trusted(url: &str) -> bool {
 }
 
 /// BLAKE3 of what the master at a printable path is recognised by, as the index knows it now.
-pub(super) fn content(workstation: &Workstation, path: &str) -> Option<String> {
-    let path = PathBuf::from(std::ffi::OsString::from_vec(unprintable(path)?));
-    let portrait = workstation.index.portrait(&path).ok().flatten()?;
-    portrait.digest().ok().map(|digest| digest.to_string())
+pub(super) fn content(workstation: &Workstation, path: &str) -> Result<Option<String>, IndexError> {
+    let Some(path) = unprintable(path) else { return Ok(None) };
+    let portrait = workstation.index.portrait(&PathBuf::from(std::ffi::OsString::from_vec(path)))?;
+    Ok(portrait.and_then(|portrait| portrait.digest().ok()).map(|digest| digest.to_string()))
 }

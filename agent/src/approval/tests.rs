@@ -233,7 +233,7 @@ fn an_approval_of_another_picture_or_policy_opens_nothing() {
     lab.workstation.index.insert(&Entry::new("/m/a.tif", "masters", measurement)).unwrap();
     assert_eq!(lab.hears(&changed, answer(&changed, State::Approved)), Standing::Failed);
     let mut known = new_request(2);
-    known.request.masters[0].content = ask::content(&lab.workstation, "/m/a.tif");
+    known.request.masters[0].content = ask::content(&lab.workstation, "/m/a.tif").unwrap();
     assert!(known.request.masters[0].content.is_some());
     lab.approvals().ask(known.clone()).unwrap();
     assert_eq!(lab.hears(&known, answer(&known, State::Approved)), Standing::Approved);

@@ -82,7 +82,7 @@ pub(super) fn justify(workstation: &Workstation, asker: Asker, id: &str, reason:
         format!("the policy wants no reason for `{destination}` any more; try again, and see `vitrine why`")
     })?;
     if asked.approval.is_some() {
-        let stands = approval::ask::ask(workstation, &told, destination, asked, reason)?;
+        let stands = approval::ask::ask(workstation, &told, asker.uid, destination, asked, reason)?;
         return Ok(Answer::Approval(Box::new(stands)));
     }
     let holds = asked.window;

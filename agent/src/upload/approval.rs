@@ -42,20 +42,26 @@ impl Asking {
                 continue;
             }
             let client = said.borrow_and_update().as_ref().map(|said| said.client.clone());
-            let mut pause = every;
+            // One that the collector does not take now must not keep those waiting that it has.
+            let (mut of_new, mut of_known) = (every, every);
+            let is_known = waiting.iter().any(|one| one.state == Standing::Pending);
             if client.is_none() {
                 self.approvals.is_troubled(Some("it has not been reached since the agent was started".to_owned()));
             }
             for one in waiting {
                 let id = one.request.id.clone();
                 let heard = match &client {
-                    Some(client) if !one.is_over() => self.ask(client, one, &mut pause).await,
+                    Some(client) if !one.is_over() => {
+                        let pause = if one.state == Standing::Pending { &mut of_known } else { &mut of_new };
+                        self.ask(client, one, pause).await
+                    }
                     _ => Heard::Nothing,
                 };
                 let hear = Arc::clone(&self.heard);
                 // What it did not do is done with the next answer.
                 let _ = tokio::task::spawn_blocking(move || hear(&id, &heard)).await;
             }
+            let pause = if is_known { of_known } else { of_new };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.approvals.asked() => {}

@@ -135,6 +135,21 @@ fn count(connection: &Connection, what: &str, values: &[&dyn sql::ToSql]) -> Res
     Ok(connection.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?)
 }
 
+/// What the agent is told of a request, which is noted. An answer that it did not fetch in time is none any more.
+fn hand_out(connection: &Connection, kept: Kept, at: i64) -> Result<Answer, StoreError> {
+    let Kept { number, expires, told, answer } = kept;
+    if told.is_some() || !matches!(answer.state, State::Approved | State::Denied) {
+        return Ok(answer);
+    }
+    if expires <= at {
+        return Ok(Answer { state: State::Expired, by: None, at: None, note: String::new(), ..answer });
+    }
+    connection
+        .prepare_cached("UPDATE approvals SET told = ? WHERE number = ? AND told IS NULL")?
+        .execute(params![at, number])?;
+    Ok(answer)
+}
+
 /// Keeps a new request, with the alert that is to be raised; one that is there already has none.
 fn take(
     connection: &Connection,
@@ -145,7 +160,10 @@ fn take(
     sender.admit(connection, &request.agent)?;
     let (at, fingerprint) = (now(), request.fingerprint()?);
     if let Some(kept) = find(connection, &request.agent, &request.id, at)? {
-        return Ok(if kept.answer.fingerprint == fingerprint { Ok((kept.answer, None)) } else { Err(Unasked::Other) });
+        if kept.answer.fingerprint != fingerprint {
+            return Ok(Err(Unasked::Other));
+        }
+        return Ok(Ok((hand_out(connection, kept, at)?, None)));
     }
     if count(connection, &format!("{WAIT} AND agent = ?2"), params![at, request.agent])? >= WAITING {
         let why = format!("{WAITING} requests of this agent wait for an answer");
@@ -212,16 +230,8 @@ impl Store {
         }
         self.write(move |connection| {
             let at = now();
-            let Some(mut kept) = find(connection, &agent, &id, at)? else { return Ok(None) };
-            if kept.told.is_none() && kept.expires <= at {
-                let (state, by, note) = (State::Expired, None, String::new());
-                kept.answer = Answer { state, by, at: None, note, ..kept.answer };
-            } else {
-                connection
-                    .prepare_cached("UPDATE approvals SET told = ? WHERE number = ? AND told IS NULL")?
-                    .execute(params![at, kept.number])?;
-            }
-            Ok(Some(kept.answer))
+            let kept = find(connection, &agent, &id, at)?;
+            kept.map(|kept| hand_out(connection, kept, at)).transpose()
         })
         .await
     }
@@ -322,9 +332,14 @@ impl Store {
 }
 
 impl Approval {
-    /// Whether a user of the console has the name of whoever asks, with or without the domain of an address.
+    /// Whether a user of the console has the name of whoever asks, with or without the domain of an address
+    /// (`wen@museum.example`) or of a directory service (`MUSEUM\wen`, `MUSEUM+wen`).
     pub(crate) fn is_of(&self, user: &str) -> bool {
-        let name = |name: &str| name.split('@').next().unwrap_or_default().to_lowercase();
-        self.request.user.as_ref().is_some_and(|asker| name(&asker.name) == name(user))
+        let names = |name: &str| {
+            let name = name.split('@').next().unwrap_or_default().to_lowercase();
+            [name.rsplit(['\\', '+']).next().unwrap_or_default().to_owned(), name]
+        };
+        let mine = names(user);
+        self.request.user.as_ref().is_some_and(|asker| names(&asker.name).iter().any(|name| mine.contains(name)))
     }
 }

@@ -36,7 +36,11 @@ impl Body {
         let frame = PACKER.with_borrow_mut(|packer| {
             let packer = match packer {
                 Some(packer) => packer,
-                None => packer.insert(Compressor::with_prepared_dictionary(&TO)?),
+                None => {
+                    let mut new = Compressor::with_prepared_dictionary(&TO)?;
+                    new.include_checksum(true)?;
+                    packer.insert(new)
+                }
             };
             packer.compress(&json)
         });
@@ -85,5 +89,54 @@ impl FromSql for Body {
             ValueRef::Text(text) => Some(Body(text.as_bytes().to_vec())),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first() -> Record {
+        let line = SHARED.split(|byte| *byte == b'\n').next().unwrap();
+        serde_json::from_slice(line).unwrap()
+    }
+
+    #[test]
+    fn what_is_shared_is_as_stored_records_need_it() {
+        assert_eq!(
+            blake3::hash(SHARED).to_hex().as_str(),
+            "cc654f44eb5dfb8372a4b32d17fbbcc69acbeb2b1feb63113cd7e7e37e1736ca"
+        );
+        for line in SHARED.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            serde_json::from_slice::<Record>(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was() {
+        let record = Record { sequence: 77, ..first() };
+        let body = Body::of(&record).unwrap();
+        let json = serde_json::to_string(&record).unwrap();
+        assert!(body.0.len() * 4 < json.len(), "{} of {}", body.0.len(), json.len());
+        assert_eq!((body.json().unwrap(), body.record().unwrap().sequence), (json.clone(), 77));
+        // As it was kept before.
+        let text = Body::from_sql(ValueRef::Text(&json)).unwrap();
+        assert_eq!(text.json().unwrap(), json);
+    }
+
+    #[test]
+    fn what_is_damaged_is_said_to_be() {
+        let body = Body::of(&first()).unwrap();
+        for place in 0..body.0.len() {
+            let mut damaged = body.0.clone();
+            damaged[place] ^= 0x10;
+            assert!(!Body(damaged).json().is_ok_and(|json| json != body.json().unwrap()), "byte {place}");
+        }
+        for length in 0..body.0.len() {
+            Body(body.0[..length].to_vec()).json().unwrap_err();
+        }
+        // A frame that claims more than any record has.
+        let bomb = zstd::bulk::compress(&vec![b'x'; LONGEST as usize + 1], 1).unwrap();
+        Body(bomb).json().unwrap_err();
     }
 }

@@ -64,8 +64,8 @@ impl Sender {
 }
 
 impl Store {
-    /// Whose certificate this is (by its SHA-256), if it was issued here and not revoked. Whether it is still valid in
-    /// time is seen in the handshake.
+    /// Whose certificate this is (by its SHA-256), if it was issued here, and is neither revoked nor expired: a session that is
+    /// gone on with proves nothing anew.
     pub(crate) async fn certified(&self, digest: [u8; 32]) -> Result<Option<Sender>, StoreError> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(

@@ -13,6 +13,8 @@ use crate::heartbeat::{Heartbeat, Host};
 const LONGEST: u64 = 3600;
 /// Heartbeats within so many milliseconds are written down together.
 const TOGETHER: u64 = 100;
+/// So many heartbeats wait for others at once.
+pub(super) const LINGERING: usize = 64;
 
 /// Which workstations to list.
 #[derive(Clone, Debug)]
@@ -36,9 +38,14 @@ pub(crate) struct HostCount {
 impl Store {
     /// Keeps an agent's latest word; answers with the highest sequence number stored of it.
     pub(crate) async fn heartbeat(&self, sender: Sender, heartbeat: Heartbeat) -> Result<u64, StoreError> {
-        // Those of many agents go into one transaction, which costs as much as that of one.
-        let wait = TOGETHER - now().unsigned_abs() % TOGETHER;
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        // SQLite writes those of many agents in one transaction, which costs as much as that of one. Only so many wait for
+        // others: they take places of requests.
+        if !self.database.is_shared()
+            && let Ok(_place) = self.lingering.try_acquire()
+        {
+            let wait = TOGETHER - now().unsigned_abs() % TOGETHER;
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
         self.write_beside(move |connection| {
             sender.admit(connection, &heartbeat.agent)?;
             let received = now();

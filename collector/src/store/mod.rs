@@ -115,6 +115,8 @@ pub struct Store {
     readers: Arc<Semaphore>,
     /// So that an agent that asks to be let in never waits behind searches.
     slow: Arc<Semaphore>,
+    /// Heartbeats that wait for others.
+    lingering: Arc<Semaphore>,
     rules: Arc<[Rule]>,
     armed: Arc<Notify>,
     posted: Arc<Notify>,
@@ -151,6 +153,7 @@ impl Store {
             database,
             readers: Arc::new(Semaphore::new(READERS)),
             slow: Arc::new(Semaphore::new(SLOW_READERS)),
+            lingering: Arc::new(Semaphore::new(hosts::LINGERING)),
             rules: rules.into(),
             armed: Arc::default(),
             posted: Arc::default(),

@@ -5,7 +5,7 @@ use std::{mem, panic, thread};
 
 use super::{Reading, Row};
 use crate::decode::Failure;
-use crate::measure::{Limits, Reason, Size};
+use crate::measure::{Limits, Size};
 
 /// Pictures of fewer pixels are done before a thread is worth it.
 const LARGE: u64 = 4_000_000;
@@ -13,6 +13,8 @@ const LARGE: u64 = 4_000_000;
 const BATCH: u64 = 256 << 10;
 /// So many batches are there at most: one that is filled, two that wait, and one that is looked at.
 const BATCHES: usize = 4;
+/// Bytes beside those of its samples that a row takes in memory.
+const LINE: u64 = 96;
 /// They take such a part of the memory that a decoder may hold, or are not read ahead.
 const SHARE: u64 = 8;
 
@@ -32,14 +34,15 @@ pub(super) fn memory(size: Size, row: u64, limits: &Limits) -> Option<u64> {
 
 /// Calls `row` for every row, as [`Reading::rows`] does.
 pub(super) fn rows(reading: &mut Reading<'_, '_>, row: Row<'_>) -> Result<(), Failure> {
-    let (size, little) = (reading.image.size, reading.little);
-    thread::scope(|scope| {
+    let little = reading.little;
+    let borrowed = &mut *reading;
+    let read = thread::scope(|scope| {
         let (full, batches) = sync_channel::<Vec<Line>>(BATCHES - 2);
         let unpack = move || {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             // Nobody takes what is sent if whoever looks at it panicked.
-            let unpacked = reading.rows(&mut |left, y, planes, _| {
-                bytes += planes.iter().map(Vec::len).sum::<usize>() as u64;
+            let unpacked = borrowed.rows(&mut |left, y, planes, _| {
+                bytes += planes.iter().map(|plane| plane.len() as u64 + LINE).sum::<u64>();
                 batch.push(Line { left, y, planes: planes.to_vec() });
                 if bytes >= BATCH {
                     bytes = 0;
@@ -49,12 +52,12 @@ pub(super) fn rows(reading: &mut Reading<'_, '_>, row: Row<'_>) -> Result<(), Fa
             let _ = full.send(batch);
             unpacked
         };
-        let unpacking = thread::Builder::new()
-            .spawn_scoped(scope, unpack)
-            .map_err(|error| Reason::DecoderFailed(format!("no thread could be started: {error}")).at(size))?;
+        let unpacking = thread::Builder::new().spawn_scoped(scope, unpack).ok()?;
         for line in batches.into_iter().flatten() {
             row(line.left, line.y, &line.planes, little);
         }
-        unpacking.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
-    })
+        Some(unpacking.join().unwrap_or_else(|payload| panic::resume_unwind(payload)))
+    });
+    // Without a thread it takes longer.
+    read.unwrap_or_else(|| reading.rows(row))
 }
