@@ -146,7 +146,8 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
         process->group = 0;
     process->crowd = 0;
     process->crowded = 0;
-    process->flags &= PROCESS_AGENT;
+    /* Of what the agent starts, its own program alone is the agent. */
+    process->flags &= is_shield_up() && !(shelter_of(&key) & SHELTER_PROGRAM) ? 0 : PROCESS_AGENT;
     if (next)
         process->flags |= PROCESS_NEXT;
     process->mapped_ceiling = NO_CEILING;

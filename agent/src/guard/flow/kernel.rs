@@ -24,6 +24,7 @@ use libbpf_rs::{
 
 use super::pins::{self, Claim, Pinned};
 use super::record::{OWN_MAP, OWN_PROGRAM, counter, ended, group, label};
+use super::shield;
 
 #[allow(
     clippy::all,
@@ -105,9 +106,13 @@ impl Kernel {
                 // Another version's maps have another shape: what they know cannot be taken over. Its programs hold them,
                 // and go on refusing until ours do.
                 tracing::warn!("what an earlier agent left cannot be taken over: {first}");
+                // What keeps root from the agent is no matter of shape, and is not lost to whoever spoils a start.
+                let shield = shield::in_force()?;
                 pins::clear_maps(claim)?;
                 pins::prepare()?;
-                Kernel::open_and_load(true, masters)
+                let (kernel, loaded) = Kernel::open_and_load(true, masters)?;
+                kernel.go_on_with(&shield)?;
+                Ok((kernel, loaded))
             }
             result => result,
         }
@@ -174,6 +179,19 @@ impl Kernel {
             if let Some(known) = known.and_then(|bytes| label::read(&bytes)).filter(|known| known.flags != 0) {
                 let set = self.map(LABELS)?.update(&key, known.bytes(), MapFlags::ANY);
                 set.map_err(|error| failed("the labels cannot be taken over", error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts into our maps what an earlier agent's knew, each by its name.
+    fn go_on_with(&self, earlier: &[(&str, MapHandle)]) -> io::Result<()> {
+        for (name, map) in earlier {
+            for key in map.keys() {
+                if let Some(value) = map.lookup(&key, MapFlags::ANY).map_err(io::Error::other)? {
+                    let set = self.map(name)?.update(&key, &value, MapFlags::ANY);
+                    set.map_err(|error| failed("the shield of an earlier agent cannot be taken over", error))?;
+                }
             }
         }
         Ok(())
@@ -377,6 +395,9 @@ pub(super) fn poll(events: &RingBuffer<'_>, longest: Duration) {
     let _ = events.poll(longest);
 }
 
+/// Hooks that not every kernel has: from Linux 6.2 on, and with `CONFIG_SECURITY_PATH`.
+const OPTIONAL: [&str; 2] = ["inode_set_acl", "path_mknod"];
+
 /// Programs that watch a function which this kernel was built without: nobody can call it.
 fn leave_out_what_is_not_there(open: &mut skeleton::OpenFlowSkel<'_>) -> io::Result<()> {
     let kernel = Btf::from_vmlinux().map_err(|error| failed("the kernel does not describe itself (BTF)", error))?;
@@ -386,8 +407,9 @@ fn leave_out_what_is_not_there(open: &mut skeleton::OpenFlowSkel<'_>) -> io::Res
     for mut program in open.open_object_mut().progs_mut() {
         let section = program.section().as_bytes();
         let watched = section.strip_prefix(b"fentry/").or_else(|| section.strip_prefix(b"fexit/")).map(<[u8]>::to_vec);
-        // Behind each hook stands a function of this name.
-        let hooked = || section.strip_prefix(b"lsm/").map(|hook| [b"bpf_lsm_", hook].concat());
+        // Behind each hook stands a function of this name. Without any of the others the guard would not be whole.
+        let is_optional = |hook: &&[u8]| OPTIONAL.iter().any(|name| name.as_bytes() == *hook);
+        let hooked = || section.strip_prefix(b"lsm/").filter(is_optional).map(|hook| [b"bpf_lsm_", hook].concat());
         if watched.or_else(hooked).is_some_and(|name| !there.contains(OsStr::from_bytes(&name))) {
             tracing::warn!("this kernel has no {}", program.section().display());
             program.set_autoload(false);

@@ -29,6 +29,8 @@ use crate::workstation::{Snapshot, Workstation};
 const SHIELD: &str = "shield";
 /// The map of files.
 const SHELTERED: &str = "sheltered";
+/// A program of which nobody else has need.
+const OF_ITS_OWN: &str = "bpf_map";
 
 /// Keeps the kernel's side as it has to be.
 pub(super) struct Shield {
@@ -94,6 +96,10 @@ impl Shield {
             None
         });
         let (mut mode, mut counts) = (config.shield, key.clone());
+        // Nobody could open what has no key.
+        if mode == config::Shield::Enforce && key.is_none() && key_in(&found).is_none() {
+            mode = config::Shield::Audit;
+        }
         if in_force == config::Shield::Enforce && !is_open(&found) {
             // What is as it was needs no more looking into: nobody could change it.
             for (path, flag) in [(&config.state, record::SHELTER_TREE), (&config.file, record::SHELTER_FILE)] {
@@ -120,9 +126,14 @@ impl Shield {
             let known = key_in(&found);
             if let Some(known) = known.filter(|known| Some(known) != key.as_ref()) {
                 refuse("the kernel knows another key for maintenance tokens, which is replaced");
-                workstation.maintenance.pin(known.clone());
                 counts = Some(known);
             }
+        }
+        // The file that it was read from may be exchanged for another.
+        if mode != config::Shield::Off
+            && let Some(key) = &counts
+        {
+            workstation.maintenance.pin(key.clone());
         }
         let starter = nix::unistd::getppid().as_raw();
         let itself = Stat::at(Path::new("/proc/self/exe"))?;
@@ -258,8 +269,9 @@ fn is_told_apart(path: &Path) -> bool {
 /// The shield keeps it there.
 pub(super) fn may_be_taken_away() -> io::Result<()> {
     let kept = || {
-        let what = "the shield keeps the guard in the kernel; open maintenance first (`vitrine maintenance TOKEN`), or start \
-                    the machine anew with shield = \"off\" in agent.toml";
+        let what = "the shield keeps the guard in the kernel; open maintenance first (`vitrine maintenance TOKEN`), or, where no \
+                    token can be had, `systemctl mask vitrine`, start the machine anew, set shield = \"off\" in agent.toml, and \
+                    `systemctl unmask vitrine`";
         Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
     };
     match MapHandle::from_pinned_path(pins::map(Path::new(SHIELD))) {
@@ -270,8 +282,27 @@ pub(super) fn may_be_taken_away() -> io::Result<()> {
         }
         Err(error) if error.kind() == libbpf_rs::ErrorKind::PermissionDenied => kept(),
         // An earlier version's, which has none.
-        Err(_) => Ok(()),
+        Err(_) if !is_there() => Ok(()),
+        Err(_) => kept(),
     }
+}
+
+/// Whether the guard in the kernel has a shield: a program that only it needs.
+fn is_there() -> bool {
+    pins::map(Path::new(SHIELD)).exists() || pins::link(Path::new(OF_ITS_OWN)).exists()
+}
+
+/// What is in force in the kernel, to be gone on with by maps of another shape.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub(super) fn in_force() -> io::Result<Vec<(&'static str, MapHandle)>> {
+    let held = |name: &'static str| match MapHandle::from_pinned_path(pins::map(Path::new(name))) {
+        Ok(map) => Ok(Some((name, map))),
+        Err(_) if !is_there() => Ok(None),
+        Err(error) => Err(io::Error::other(format!("the shield of an earlier agent cannot be read: {error}"))),
+    };
+    Ok([held(SHIELD)?, held(SHELTERED)?].into_iter().flatten().collect())
 }
 
 /// The record of somebody who touched the agent.
