@@ -44,7 +44,7 @@ def trace(lab: Lab, pairs: int) -> Iterator[Row]:
         # Its tables.
         wait_for_masters(console)
     (data / "masters" / "index.db").unlink()
-    shutil.rmtree(data / "masters" / "index.db-postings")
+    shutil.rmtree(data / "masters" / "index.db-postings", ignore_errors=True)
     began = time.monotonic()
     spend([fill, str(MADE_UP), data / "masters", *real])
     yield Row(f"index of {MADE_UP + REAL:,} masters made", "s", [time.monotonic() - began])

@@ -116,8 +116,13 @@ fn a_file_goes_for_a_reason_and_no_other_file_user_or_place_with_it() {
     let title = "cp: KP1_0001.jpg (master) to courier was allowed for a reason";
     let alert = wait_until("the alert", || world.alerts().into_iter().find(|alert| alert["title"] == title));
     assert!(alert["code"] == "justified" && alert["explanation"].to_string().contains(REASON), "{alert}");
-    let kept = "import sqlite3; c = sqlite3.connect('collector/collector.db', timeout=10); \
-                print([r[0] for r in c.execute('SELECT body FROM records')])";
+    // As anybody can read them: what all records share is the dictionary of their frames.
+    let shared = concat!(env!("CARGO_MANIFEST_DIR"), "/../collector/src/store/body.ndjson");
+    let kept = format!(
+        "import sqlite3, subprocess; c = sqlite3.connect('collector/collector.db', timeout=10); \
+         unpack = lambda frame: subprocess.run(['zstd', '-dcq', '-D', '{shared}'], input=frame, capture_output=True).stdout; \
+         print([unpack(r[0]).decode() for r in c.execute('SELECT body FROM records')])"
+    );
     wait_until("the records at the collector", || {
         let kept = world.sh(&format!("python3 -c \"{kept}\"")).text;
         (kept.contains("\"code\":\"justified\"") && kept.matches(&given.id).count() >= 3).then_some(())
