@@ -181,7 +181,7 @@ fn service(lines: &str) -> Option<&str> {
     let names = lines
         .lines()
         .filter_map(|line| line.splitn(3, ':').nth(2)?.rsplit('/').find(|name| name.ends_with(".service")));
-    names.last()
+    names.reduce(|_, last| last)
 }
 
 /// What `systemctl show` says.
