@@ -125,8 +125,7 @@ impl Maintenance {
         });
         let mut read = Maintenance { file, agent, key, pinned: OnceLock::new(), kept: Mutex::default() };
         // Whoever could write the file before the agent was there has no token for all that.
-        let is_of_this_start = kept.boot == Clocks::now().boot;
-        kept.open = kept.open.filter(|open| is_of_this_start && read.has_leave(open));
+        kept.open = kept.open.filter(|open| read.has_leave(open));
         read.kept = Mutex::new(kept);
         read
     }

@@ -83,6 +83,8 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
 
     // The guard comes first: everything else can wait.
     let progress = Arc::new(Progress::default());
+    // What was open before the machine was started again must not be told to the guard.
+    end_maintenance(&workstation);
     let guarding = Guarding::start(&workstation, &progress)?;
     let guard = guarding.guard();
     if guarding.is_degraded {
@@ -195,9 +197,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             marked = Some(std::time::Instant::now());
             guarding.update(&workstation);
         }
-        if let Some(ended) = workstation.maintenance.look(&Clocks::now()) {
-            spool.push(maintenance::ended_notice(&ended, "its time is over"));
-        }
+        end_maintenance(&workstation);
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),
@@ -255,6 +255,13 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     }
     anyhow::ensure!(!is_lost, "the guard in the kernel has ended: start the agent again");
     Ok(())
+}
+
+/// Ends maintenance of which the time is over.
+fn end_maintenance(workstation: &Workstation) {
+    if let Some(ended) = workstation.maintenance.look(&Clocks::now()) {
+        workstation.spool.push(maintenance::ended_notice(&ended, "its time is over"));
+    }
 }
 
 /// Looks now and then at what is installed.
