@@ -108,9 +108,7 @@ impl Watch {
             self.last = Some(now);
         }
     }
-}
 
-impl Watch {
     /// Tells once where the service is known and nobody says any more how it stands with it.
     fn missed(&mut self, is_answered: bool, service: Option<&Service>) {
         let Some(service) = service.filter(|_| !is_answered) else {

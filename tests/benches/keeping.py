@@ -64,7 +64,7 @@ def burst(lab: Lab, pairs: int) -> Iterator[Row]:
 
 
 def memory(lab: Lab, pairs: int) -> Iterator[Row]:
-    fill = lab.program("examples/bench_masters")
+    fill = lab.program("examples/bench_masters", "e2e")
     with World(lab, inodes=130_000) as world:
         index = world.root / "state/index.db"
         subprocess.run([fill, str(MASTERS), world.root / "ws/masters", index, *tiles_of(RACES)], check=True)

@@ -47,8 +47,8 @@ class Lab:
         """One of the programs under test."""
         found = self.binaries / name
         if not found.exists():
-            target = f"-p e2e --example {found.name}" if "/" in name else f"-p {package}"
-            raise Missing(f"{found}: cargo build --release {target}")
+            target = f" --example {found.name}" if "/" in name else ""
+            raise Missing(f"{found}: cargo build --release -p {package}{target}")
         return found
 
     def compiled(self, name: str) -> Path:
