@@ -45,7 +45,12 @@ fn every_command_has_a_page_that_man_and_apropos_understand() {
             continue;
         }
         for page in pages {
-            let shown = Command::new("man").args(["--warnings", "-l"]).arg(&page).env("MANWIDTH", "120").output();
+            let shown = Command::new("man")
+                .args(["--warnings", "-l"])
+                .arg(&page)
+                .env("MANWIDTH", "120")
+                .env("LC_ALL", "C")
+                .output();
             let shown = shown.expect("man");
             let (text, warnings) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
             assert!(shown.status.success() && warnings.is_empty(), "{}: {warnings}", page.display());

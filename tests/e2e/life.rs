@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use vitrine_policy::record::Disposition;
 
-use crate::world::{World, is_refused, wait_until};
+use crate::world::{World, binary, is_refused, wait_until};
 
 #[test]
 fn in_audit_everything_goes_through_and_the_record_says_what_would_have_been() {
@@ -114,6 +114,22 @@ fn it_tells_what_it_guards_and_what_it_does_not() {
     assert!(status["not_covered"].to_string().contains("network"));
     let text = String::from_utf8(world.vitrine(&["status"]).stdout).expect("text");
     assert!(text.contains("gate") && text.contains("enforce"), "{text}");
+}
+
+#[test]
+fn a_reader_that_goes_is_no_failure_of_a_command_and_no_end_of_the_agent() {
+    let Some(world) = World::builder().watching().build() else { return };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut status = Command::new(binary("vitrine"));
+    status.args(["status", "--state"]).arg(world.path("state")).stdout(writer).stderr(Stdio::piped());
+    let done = status.spawn().and_then(std::process::Child::wait_with_output).expect("vitrine");
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    let agent = world.agent.as_ref().expect("an agent").id();
+    let signals = fs::read_to_string(format!("/proc/{agent}/status")).expect("a process");
+    let ignored = signals.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("signals");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
+    assert_eq!(ignored & (1 << 12), 1 << 12, "SIGPIPE (13, signal(7)) is not ignored: {ignored:x}");
 }
 
 #[test]

@@ -26,7 +26,6 @@ pub(crate) fn run(state: &Path, follow: bool, json: bool, since: Option<u64>) ->
     loop {
         match print(&mut out, state, &mut after, json) {
             Ok(()) => {}
-            Err(Failed::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             Err(Failed::Print(error)) => return Err(error.into()),
             Err(Failed::Read(SpoolError::Absent { path })) if follow => {
                 if !std::mem::replace(&mut said, true) {

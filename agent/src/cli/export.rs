@@ -67,7 +67,7 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
     let file = std::path::absolute(&export.file)?;
     let place = place(state, &export.to)?;
     let refuse = |why: String| {
-        println!("{why}");
+        writeln!(io::stdout(), "{why}")?;
         Ok(ExitCode::from(FOUND))
     };
     let name_of_place = if place.name == vitrine_policy::policy::ELSEWHERE { &export.to } else { &place.name };
@@ -131,7 +131,7 @@ pub(crate) fn run(state: &Path, export: &Export) -> anyhow::Result<ExitCode> {
         };
     }
     let size = seen.megapixels.map(|most| format!(" ({most:.1} megapixels)")).unwrap_or_default();
-    println!("{}{size}", goal.display());
+    writeln!(io::stdout(), "{}{size}", goal.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

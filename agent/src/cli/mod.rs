@@ -129,7 +129,7 @@ enum Command {
     #[command(
         after_help = "`vitrine-collector maintenance issue` issues tokens; each opens maintenance once. Beginning and end are recorded.\n\
                       Without a token it says how it stands. Exit status: 0 open, or ended as asked; 1 not open, or refused.\n\n\
-                      Examples:\n  sudo vitrine maintenance vitrine-maintenance.eyJpZCI6…\n  sudo vitrine maintenance --end"
+                      Examples:\n  sudo vitrine maintenance vitrine-maintenance.eyJpZCI6...\n  sudo vitrine maintenance --end"
     )]
     Maintenance {
         #[command(flatten)]
@@ -230,11 +230,14 @@ pub(crate) fn main() -> ExitCode {
     if let Command::Worker = cli.command {
         return vitrine_worker::worker();
     }
-    // A reader that has seen enough (`| head`) ends the command quietly.
-    crate::sys::end_quietly_on_a_closed_pipe();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
+            // A reader that has seen enough (`| head`) is no failure. SIGPIPE stays ignored: it would end the agent, too,
+            // when the collector or a worker goes while something is written to it.
+            if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
             eprintln!("vitrine: {error:#}");
             ExitCode::from(CANNOT_RUN)
         }

@@ -11,12 +11,6 @@ pub(crate) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Lets a closed pipe end this process, as it ends other commands (Rust ignores SIGPIPE otherwise).
-pub(crate) fn end_quietly_on_a_closed_pipe() {
-    // SAFETY: sets a default disposition before any thread is made.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
-}
-
 /// As many descriptors as this process may have: each event of the kernel brings one.
 pub(crate) fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
