@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::mpsc::UnboundedSender;
 use vitrine_fingerprint::Index;
@@ -25,6 +25,8 @@ use crate::tiles::Tiles;
 
 /// How many files that wait to be looked at are kept open.
 const MAX_OPEN_ARRIVALS: usize = 1024;
+/// How many wait at all: some 100 MB, with who wrote them.
+const MAX_ARRIVALS: usize = 65_536;
 
 /// Everything that one judgement needs, as it stood at one moment.
 pub(crate) struct Snapshot {
@@ -62,6 +64,8 @@ pub(crate) struct Workstation {
     /// Paths in collections at which something happened.
     pub(crate) touched: UnboundedSender<PathBuf>,
     current: RwLock<Arc<Snapshot>>,
+    /// Held by whoever makes the next snapshot of the last one, so that none is lost.
+    next: Mutex<()>,
 }
 
 impl Workstation {
@@ -102,6 +106,7 @@ impl Workstation {
             told: AtomicUsize::new(0),
             touched,
             current: RwLock::new(Arc::new(first)),
+            next: Mutex::default(),
         })
     }
 
@@ -122,6 +127,7 @@ impl Workstation {
 
     /// Another policy is in force from now on.
     pub(crate) fn adopt(&self, next: Snapshot) {
+        let _next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot();
         self.labels.translate(&before.policy, &next.policy);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
@@ -129,6 +135,7 @@ impl Workstation {
 
     /// Reads the mounts, and the programs if one of them was replaced. Whether anything changed hands.
     pub(crate) fn refresh(&self) {
+        let _next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.snapshot();
         let destinations = match Destinations::read(now.policy.clone()) {
             Ok(destinations) => Arc::new(destinations),
@@ -154,7 +161,17 @@ impl Workstation {
         if arrival.destination.is_some() {
             self.tiles.arrived(&arrival.path, arrival.guard, arrival.actor.as_ref());
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) > MAX_OPEN_ARRIVALS {
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        if waiting >= MAX_ARRIVALS {
+            self.looked_at();
+            let what = format_args!(
+                "{} was written, and nobody looks at it: {MAX_ARRIVALS} files that were written before wait for that",
+                arrival.path.display()
+            );
+            self.spool.push(Failure::QueueOverflow.notice(None, what));
+            return;
+        }
+        if waiting > MAX_OPEN_ARRIVALS {
             arrival.file = None;
         }
         // The receiver is gone only when the agent stops.

@@ -296,6 +296,8 @@ fn guard_workstation(mut config: Config, of_settings: Vec<Event>) -> anyhow::Res
     let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_writer(log).with_env_filter(level).with_ansi(false).init();
     crate::sys::make_private(&config.state)?;
+    // What everybody may read says so by itself; without a service manager it is the same as with one.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     crate::sys::raise_descriptor_limit();
     // reqwest is built without a provider of its own, so that the only cryptography here is ring's.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -19,7 +19,7 @@ use crate::approval::Approvals;
 
 /// Connections of one user at a time.
 const EACH: usize = 8;
-/// Connections of all users at a time.
+/// Connections of all users but root at a time.
 const ALL: usize = 256;
 /// Longest question, in bytes.
 const QUESTION: u64 = 8 * 1024;
@@ -139,8 +139,9 @@ struct Seat {
 impl Seats {
     fn take(&self, uid: u32) -> Option<Seat> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        if all >= ALL || taken.get(&uid).is_some_and(|own| *own >= EACH) {
+        // However many users hold a connection open, root gets his.
+        let all: usize = taken.iter().filter(|(uid, _)| **uid != 0).map(|(_, own)| own).sum();
+        if uid != 0 && all >= ALL || taken.get(&uid).is_some_and(|own| *own >= EACH) {
             return None;
         }
         *taken.entry(uid).or_default() += 1;
@@ -157,5 +158,23 @@ impl Drop for Seat {
                 taken.remove(&self.uid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_has_a_seat_however_many_others_there_are() {
+        let seats = Seats::default();
+        let taken: Vec<Seat> =
+            (1..=40).flat_map(|uid| std::iter::from_fn(|| seats.take(uid)).collect::<Vec<_>>()).collect();
+        assert_eq!(taken.len(), ALL);
+        assert!(seats.take(50).is_none());
+        let of_root: Vec<Seat> = std::iter::from_fn(|| seats.take(0)).collect();
+        assert_eq!(of_root.len(), EACH);
+        drop(taken);
+        assert!(seats.take(50).is_some());
     }
 }

@@ -78,7 +78,7 @@ fn mount() -> io::Result<()> {
     if is_mounted() {
         return Ok(());
     }
-    nix::mount::mount(Some("bpf"), BPF_FS, Some("bpf"), nix::mount::MsFlags::empty(), None::<&str>)
+    nix::mount::mount(Some("bpf"), BPF_FS, Some("bpf"), nix::mount::MsFlags::empty(), Some("mode=0700"))
         .map_err(|error| io::Error::other(format!("the BPF file system cannot be mounted at {BPF_FS}: {error}")))
 }
 

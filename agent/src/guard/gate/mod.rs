@@ -8,6 +8,7 @@
 //! again.
 
 mod attempt;
+mod holders;
 mod leftover;
 mod marks;
 mod names;
@@ -156,7 +157,7 @@ impl Answering {
     fn run(&self, stop: &AtomicBool) {
         let group = self.marks.group(self.remote);
         if !self.remote {
-            self.work(|gate| gate.taint_those_who_hold_labelled_files());
+            self.work(|gate| gate.look_at_everybody());
         }
         let mut buffer = Buffer::new();
         let mut ticked = Instant::now();

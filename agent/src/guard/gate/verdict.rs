@@ -1,13 +1,14 @@
 //! What the gate answers. Each answer comes from memory and `/proc` alone, within the deadline; when time
 //! runs out, what is known by then decides.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vitrine_policy::decision::{Answer, Decision, Mode, Verdict};
 use vitrine_policy::facts::{Attempt, Destination, Facts, Program};
@@ -16,6 +17,7 @@ use vitrine_policy::{Trust, judge};
 
 use crate::fail::{self, Failure};
 use crate::guard::gate::attempt::{Who, seen, transfer, who, who_of};
+use crate::guard::gate::holders::holds_labelled;
 use crate::guard::gate::{leftover, marks::Marks};
 use crate::identify::label::Known;
 use crate::identify::process::{self, Access, Process};
@@ -29,26 +31,24 @@ use crate::workstation::{Snapshot, Workstation};
 
 /// Name of this guard in records.
 pub(super) const GUARD: &str = "gate";
-/// How long a pipeline may take until all of its programs run.
-const STARTING: Duration = Duration::from_millis(500);
-/// How often its pipes are followed meanwhile.
-const OFTEN: Duration = Duration::from_millis(50);
 
 /// The gate's own knowledge. One thread has it.
 pub(super) struct Gate {
-    workstation: Arc<Workstation>,
-    marks: Arc<Marks>,
+    pub(super) workstation: Arc<Workstation>,
+    pub(super) marks: Arc<Marks>,
     pub(super) taints: Taints,
     /// Files that refused creations left behind, removed by a thread that may wait.
     leftovers: SyncSender<PathBuf>,
     recent: Arc<Recent>,
     /// The policy by which processes were looked through.
-    digest: String,
+    pub(super) digest: String,
+    /// Processes that nobody has looked at since, whether they hold a labelled file.
+    pub(super) unseen: HashSet<i32>,
     /// Whether a labelled file could not be marked by itself: nothing may rest then.
     cannot_rest: bool,
     /// When somebody was tainted last, and when pipes are followed next.
-    tainted: Option<Instant>,
-    spread: Instant,
+    pub(super) tainted: Option<Instant>,
+    pub(super) spread: Instant,
 }
 
 /// One event as it was judged.
@@ -95,6 +95,7 @@ impl Gate {
             leftovers: leftover::remover(),
             recent,
             digest,
+            unseen: HashSet::new(),
             cannot_rest: false,
             tainted: None,
             spread: Instant::now(),
@@ -115,7 +116,7 @@ impl Gate {
         if event.mask & FAN_PRE_ACCESS != 0 {
             // Reading and writing is asked for at destinations only, and matters only while somebody carries
             // something.
-            if self.taints.is_empty() {
+            if self.nobody_may_carry() {
                 return Judged::allowed();
             }
             let access = Access::of_copy(event.tid, stat.file).unwrap_or_else(|| Access::of_use(event.tid));
@@ -126,7 +127,7 @@ impl Gate {
             };
         }
         let known = self.workstation.labels.of(&snapshot.policy, &stat, &path);
-        if known.is_none() && self.taints.is_empty() {
+        if known.is_none() && self.nobody_may_carry() {
             return Judged::allowed();
         }
         if process::is_own(event.tid) {
@@ -153,7 +154,7 @@ impl Gate {
         let snapshot = self.workstation.snapshot();
         let path = event.path().unwrap_or_default();
         let is_vault = || snapshot.policy.collection_of(&path).is_some_and(|collection| collection.opened_by.is_some());
-        let may_leave = || !self.taints.is_empty() && snapshot.destinations.of(&path, None).is_some();
+        let may_leave = || !self.nobody_may_carry() && snapshot.destinations.of(&path, None).is_some();
         let refuse = snapshot.policy.mode == Mode::Enforce && (is_vault() || may_leave());
         let what = "a fault of the gate: only the path was judged";
         Judged {
@@ -232,7 +233,7 @@ impl Gate {
     }
 
     /// From now on every file that somebody writes may matter.
-    fn taint(&mut self, process: Process, known: &Known, trust: Trust, reach: Reach) {
+    pub(super) fn taint(&mut self, process: Process, known: &Known, trust: Trust, reach: Reach) {
         if self.taints.is_empty() && self.marks.ask_everybody().is_err() {
             fail::count(Failure::MarkFailed, 1);
         }
@@ -245,7 +246,7 @@ impl Gate {
 
     /// Whether no process carries anything, and nothing keeps the file systems from resting.
     pub(super) fn nobody_carries(&self) -> bool {
-        self.taints.is_empty() && !self.cannot_rest
+        self.nobody_may_carry() && !self.cannot_rest
     }
 
     /// Whether the process, a descendant or a reader of its pipes holds a destination open for writing that
@@ -261,6 +262,9 @@ impl Gate {
         let mut others = reach.readers.clone();
         let mut parents = vec![who.process.id.pid];
         while let Some(parent) = parents.pop() {
+            if Instant::now() > deadline {
+                return Held::Unknown;
+            }
             for child in process::children(parent) {
                 if others.len() < 256 && !others.contains(&child) {
                     others.push(child);
@@ -288,6 +292,9 @@ impl Gate {
             None
         };
         for process in std::iter::once(who.process).chain(others.into_iter().filter_map(Process::of_thread)) {
+            if Instant::now() > deadline {
+                return Held::Unknown;
+            }
             let reads_along = process.id == who.process.id || reach.readers.contains(&process.id.pid);
             let mut count = 0;
             for descriptor in process.descriptors() {
@@ -328,6 +335,7 @@ impl Gate {
     ) -> Judged {
         let mut judged = Judged::allowed();
         let Some(process) = Process::of_thread(event.tid) else { return judged };
+        self.look_at(process);
         let holds = |process| holds_labelled(&self.workstation, snapshot, process);
         let taint = match self.taints.of(process, deadline, holds) {
             Carried::Nothing => return judged,
@@ -407,7 +415,7 @@ impl Gate {
         }
         let destination = snapshot.destinations.of(&path, Some(stat.file.device));
         // It may have been opened before its writer was tainted, and closed after.
-        let writer = Process::of_thread(event.tid).filter(|_| !self.taints.is_empty());
+        let writer = Process::of_thread(event.tid).filter(|_| !self.nobody_may_carry());
         let is_labelled = self.workstation.labels.of(&snapshot.policy, &stat, &path).is_some();
         // A copier has closed by now what it copied; a label there is tells what that was.
         let holds = |process| !is_labelled || holds_labelled(&self.workstation, &snapshot, process);
@@ -429,63 +437,4 @@ impl Gate {
         let what = "the kernel let accesses through unjudged because its queue of events was full";
         self.workstation.spool.push(Failure::QueueOverflow.notice(None, what));
     }
-
-    /// Follows the pipes of a pipeline that is just being started, and takes leave of the dead. How long nobody
-    /// need look again.
-    pub(super) fn keep_up(&mut self) -> Duration {
-        if self.taints.is_empty() {
-            return super::IDLE;
-        }
-        if self.marks.rests() && self.marks.ask_everybody().is_err() {
-            fail::count(Failure::MarkFailed, 1);
-        }
-        let now = Instant::now();
-        if now > self.spread {
-            let starting = self.tainted.is_some_and(|since| since.elapsed() < STARTING);
-            self.taints.sweep(starting);
-            // A tenth of the time at most, on a machine with however many processes.
-            self.spread = now + OFTEN.max(now.elapsed() * 10);
-        }
-        OFTEN
-    }
-
-    /// Where another policy is in force, who holds what is now labelled is tainted.
-    pub(super) fn follow_policy(&mut self) {
-        let digest = self.workstation.snapshot().digest.clone();
-        if digest != self.digest {
-            self.digest = digest;
-            self.taint_those_who_hold_labelled_files();
-        }
-    }
-
-    /// Processes that had a labelled file open before the marks were set (one only mapped is not seen).
-    pub(super) fn taint_those_who_hold_labelled_files(&mut self) {
-        let snapshot = self.workstation.snapshot();
-        for pid in process::all() {
-            let Some(process) = Process::of_thread(pid).filter(|process| !process::is_own(process.id.pid)) else {
-                continue;
-            };
-            let held =
-                process.descriptors().filter(|descriptor| descriptor.target.is_absolute()).find_map(|descriptor| {
-                    let stat = descriptor.stat().filter(Stat::is_regular)?;
-                    self.workstation
-                        .labels
-                        .of(&snapshot.policy, &stat, &descriptor.target)
-                        .filter(|_| descriptor.ways().reads)
-                });
-            let trust = snapshot.programs.of(process).map_or(Trust::None, |(_, trust)| trust);
-            if let Some(known) = held.filter(|_| trust != Trust::Exempt) {
-                self.taint(process, &known, trust, Reach::default());
-            }
-        }
-    }
-}
-
-/// Whether a process holds any labelled file open.
-fn holds_labelled(workstation: &Workstation, snapshot: &Snapshot, process: Process) -> bool {
-    let mut files = process.descriptors().filter(|descriptor| descriptor.target.is_absolute());
-    files.any(|descriptor| {
-        let stat = descriptor.stat();
-        stat.is_some_and(|stat| workstation.labels.of(&snapshot.policy, &stat, &descriptor.target).is_some())
-    })
 }

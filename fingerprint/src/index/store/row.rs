@@ -319,7 +319,9 @@ pub(super) fn insert(connection: &Connection, new: &mut New) -> rusqlite::Result
         let checksum = sum([Some(features.as_slice()), Some(picture.as_slice()), Some(thumbnail.as_slice())]);
         let sql = "INSERT INTO looks (id, features, picture, thumbnail, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
         connection.prepare_cached(sql)?.execute(params![id, features, picture, thumbnail, checksum])?;
-        connection.prepare_cached("INSERT INTO fresh (id) VALUES (?1)")?.execute([id])?;
+        if !features.is_empty() {
+            connection.prepare_cached("INSERT INTO fresh (id) VALUES (?1)")?.execute([id])?;
+        }
     }
     Ok((id, row.key()))
 }

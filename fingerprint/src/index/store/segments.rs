@@ -47,7 +47,7 @@ impl Store {
             writing().postings.segments.clear();
             if write {
                 // What they hold is in the rows as well.
-                let sql = "DELETE FROM segment; INSERT OR IGNORE INTO fresh (id) SELECT id FROM looks";
+                let sql = "DELETE FROM segment; INSERT OR IGNORE INTO fresh (id) SELECT id FROM looks WHERE length(features) > 0";
                 self.write(|tx| tx.execute_batch(sql))?;
             }
             if attempt >= TRIES {
