@@ -16,6 +16,8 @@ use crate::refusal::Refusal;
 use crate::server::Collector;
 use crate::store::{Batch, Body, Committed, Incoming, Poison};
 
+/// Times end here, in milliseconds since 1970: with the year 9999.
+const TIMES: i64 = 253_402_300_800_000;
 /// Records in one request.
 const MAX_RECORDS: usize = 500;
 /// Bytes of one request as it comes over the wire.
@@ -111,6 +113,9 @@ fn record(line: &[u8]) -> Result<Record, String> {
     let record = Record::from_ocsf(text).map_err(|error| error.to_string())?;
     if record.sequence == 0 || i64::try_from(record.sequence).is_err() {
         return Err(format!("{} is no sequence number", record.sequence));
+    }
+    if !(0..TIMES).contains(&record.time) {
+        return Err(format!("{} is no time: expected milliseconds since 1970, before the year 10000", record.time));
     }
     Ok(record)
 }

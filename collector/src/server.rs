@@ -1,5 +1,6 @@
 //! The server: TLS, limits, and every route on one screen.
 
+mod addresses;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use vitrine_worker::MeasureLimits;
 
+use self::addresses::Addresses;
 use crate::config::{self, Config, ConfigError, Policies};
 use crate::masters::{self, Opening};
 use crate::provider::{self, Provider};
@@ -242,7 +244,11 @@ pub(crate) struct Collector {
     pub(crate) measure: MeasureLimits,
     /// Pictures that are traced at the same time.
     pub(crate) tracing: Arc<Semaphore>,
-    requests: Semaphore,
+    /// Requests of agents, and of all others: who has no key keeps nobody's records out.
+    of_agents: Semaphore,
+    of_others: Semaphore,
+    /// Connections that are free.
+    connections: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -319,7 +325,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         data: settings.data,
         measure: config.measure,
         tracing: Arc::new(Semaphore::new(2)),
-        requests: Semaphore::new(settings.limits.requests),
+        of_agents: Semaphore::new(settings.limits.requests),
+        of_others: Semaphore::new(settings.limits.requests),
+        connections: Arc::new(Semaphore::new(settings.limits.connections)),
         limits: settings.limits,
     });
     let (stop, stopped) = watch::channel(false);
@@ -332,7 +340,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.push(tokio::spawn(upkeep::sum_up(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(heartbeat::miss(store.clone(), stopped.clone())));
     tasks.push(tokio::spawn(policy::watch(store.clone(), config.policy.clone(), stopped.clone())));
-    tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, stopped)));
+    let door = Door { connections: Arc::clone(&collector.connections), addresses: Addresses::default() };
+    tasks.push(tokio::spawn(listen(listener, tls, routes(&collector), settings.limits, door, stopped)));
     let url = format!("{}://{address}", if secure { "https" } else { "http" });
     Ok(Running { address, url, fingerprint, setup, stop, tasks, store, claim })
 }
@@ -349,17 +358,23 @@ impl Running {
     }
 }
 
+/// What lets connections in.
+struct Door {
+    connections: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
 async fn listen(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     app: Router,
     limits: Limits,
+    door: Door,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&door.connections).acquire_owned().await else {
             break;
         };
         let accepted = tokio::select! {
@@ -375,11 +390,13 @@ async fn listen(
                 continue;
             }
         };
+        // Who has half of all connections leaves the others to the rest, whoever he is: one machine, or many behind a proxy.
+        let Some(place) = door.addresses.take(peer.ip(), limits.connections.div_ceil(2)) else { continue };
         let app = app.clone();
         let (tls, watcher) = (tls.clone(), graceful.watcher());
         tokio::spawn(async move {
             connect(stream, peer, tls, app, limits, watcher).await;
-            drop(permit);
+            drop((place, permit));
         });
     }
     drop(listener);
@@ -429,7 +446,9 @@ where
 /// Around every request: how many at once, how long, and the headers of every answer.
 async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: Next) -> Response {
     let time = if request.uri().path() == TRACE { collector.limits.trace } else { collector.limits.request };
-    let mut response = match collector.requests.try_acquire() {
+    let is_agent = request.uri().path().starts_with("/v1/");
+    let requests = if is_agent { &collector.of_agents } else { &collector.of_others };
+    let mut response = match requests.try_acquire() {
         Ok(_permit) => match tokio::time::timeout(time, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long", "a whole request in time")
@@ -440,6 +459,10 @@ async fn guard(State(collector): State<Arc<Collector>>, request: Request, next: 
             .into_response(),
     };
     let headers = response.headers_mut();
+    // Workstations that come again in half a minute hold no connection meanwhile where there are too many of them.
+    if is_agent && collector.connections.available_permits() < collector.limits.connections / 2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -326,8 +326,8 @@ impl Alert {
         self.title = format!("records of {} were changed or removed between {from} and {to}", self.host);
         self.explanation = format!(
             "The agent seals each record as it writes it down, and between record {from} and record {to} seals are \
-             wrong or missing: somebody edited the spool on the workstation, which takes root, or its disk is \
-             damaged. Secure the workstation, and find out who was root there."
+             wrong or missing, or a number came twice: somebody edited the spool on the workstation, which takes \
+             root, put an earlier one back or copied it to another workstation, or its disk is damaged. Secure the workstation, and find out who was root there."
         );
     }
 

@@ -4,7 +4,7 @@
 //! go with the last of the master's records. They follow in steps of many records, because one record touches pages
 //! of four tables and many share them; `summed` says how far they are, in the transaction of each step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use vitrine_policy::record::{Destination, Event, Master, Mount, Operation, Place, Record, Transfer};
@@ -19,8 +19,13 @@ use crate::console::words::went_through;
 const MASTERS: usize = 8;
 /// Longest path and name that is kept, in characters.
 const TEXT: usize = 1200;
+/// Longest text that something is looked up by, in bytes: an index of PostgreSQL takes 2,704 in a row, and `lower` may
+/// make more of them.
+const KEY: usize = 2000;
 /// Name of every destination that the policy does not name.
 const ELSEWHERE: &str = "elsewhere";
+/// Evidence that is told of again counts as received then, to the day; in milliseconds.
+const DAY: i64 = 24 * 3600 * 1000;
 /// Records that are summed up at a time, and about how many bytes of them.
 const STEP: i64 = 1_000;
 const STEP_BYTES: usize = 2 << 20;
@@ -33,6 +38,16 @@ const REFUSED: i64 = 2;
 
 /// By what a master is known in addresses: the first half of the BLAKE3 of its collection and path.
 pub(crate) type ObjectKey = [u8; 16];
+
+/// What an index can hold of a text that somebody else has chosen.
+fn looked_up(text: &str) -> String {
+    let mut kept = line(text, TEXT);
+    if kept.len() > KEY {
+        kept.truncate(kept.floor_char_boundary(KEY));
+        kept.push('…');
+    }
+    kept
+}
 
 /// The key of a master.
 pub(crate) fn object_key(collection: &str, path: &str) -> ObjectKey {
@@ -47,7 +62,7 @@ pub(crate) fn object_key(collection: &str, path: &str) -> ObjectKey {
 /// host itself.
 pub(crate) fn destination(to: &Destination) -> String {
     if to.name != ELSEWHERE {
-        return line(&to.name, TEXT);
+        return looked_up(&to.name);
     }
     let place = match &to.place {
         Some(Place::Path { mount: Some(Mount { share: Some(share), .. }) }) => format!("share {share}"),
@@ -61,7 +76,7 @@ pub(crate) fn destination(to: &Destination) -> String {
         Some(Place::Host { .. }) => format!("host {}", to.target),
         None => return ELSEWHERE.into(),
     };
-    line(&format!("{ELSEWHERE}: {place}"), TEXT)
+    looked_up(&format!("{ELSEWHERE}: {place}"))
 }
 
 /// What one step adds, each master and account written once.
@@ -70,6 +85,9 @@ struct Objects {
     masters: HashMap<ObjectKey, usize>,
     touched: Vec<Touched>,
     accounts: HashMap<String, Sum>,
+    /// Digests of the thumbnails that are told of: an agent sends each once, so that they must not go before the last
+    /// record that shows them.
+    thumbnails: BTreeSet<String>,
 }
 
 struct Touched {
@@ -152,11 +170,14 @@ impl Objects {
             return;
         };
         if let Some(user) = &transfer.user {
-            self.accounts.entry(line(&user.name, TEXT)).or_default().add(transfer, record.time);
+            self.accounts.entry(looked_up(&user.name)).or_default().add(transfer, record.time);
         }
         if transfer.masters.len() > MASTERS {
-            tracing::warn!(record = %record.id, masters = transfer.masters.len(), "only the first {MASTERS} masters are followed");
+            tracing::warn!(number, masters = transfer.masters.len(), "only the first {MASTERS} masters are followed");
         }
+        let masters = transfer.masters.iter().filter_map(|master| master.thumbnail.as_ref());
+        let thumbnails = transfer.file.thumbnail.iter().chain(masters).filter(|digest| is_digest(digest));
+        self.thumbnails.extend(thumbnails.take(1 + MASTERS).cloned());
         for master in transfer.masters.iter().take(MASTERS) {
             self.touch(master, record.time).add(transfer, master, agent, record.time, number);
         }
@@ -168,7 +189,7 @@ impl Objects {
         let at = *self.masters.entry(key).or_insert_with(|| {
             self.touched.push(Touched {
                 key,
-                collection: line(&master.collection, TEXT),
+                collection: looked_up(&master.collection),
                 path: line(&master.path, TEXT),
                 object: None,
                 thumbnail: None,
@@ -195,6 +216,11 @@ impl Objects {
         )?;
         for (name, sum) in &self.accounts {
             account.execute(params![name, sum.went, sum.refused, sum.last_seen, received])?;
+        }
+        let mut keep =
+            connection.prepare_cached("UPDATE evidence SET received = ?1 WHERE digest = ?2 AND received < ?3")?;
+        for digest in &self.thumbnails {
+            keep.execute(params![received, digest, received - DAY])?;
         }
         Ok(())
     }

@@ -141,6 +141,8 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                     }
                     if let Event::Notice(notice) = &record.event
                         && let STARTED | SHUTDOWN = notice.code.as_str()
+                        // One that comes late says how it was then.
+                        && record.sequence > before
                     {
                         silent::goes(connection, stream.number, notice.code == SHUTDOWN)?;
                     }
@@ -149,15 +151,19 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
                     }
                 }
                 Insert::Known => {}
-                Insert::Another => poison.push(Poison {
-                    line,
-                    reason: format!(
-                        "record {} of this agent is stored already, with another id: its spool was reset or forged",
-                        record.sequence
-                    ),
-                    sequence: None,
-                    text: serde_json::to_vec(&record)?,
-                }),
+                Insert::Another => {
+                    // Perhaps two workstations, or one that was put back to an earlier state: somebody has to look.
+                    groups.tampered(connection, &record, record.sequence.saturating_sub(1), received)?;
+                    poison.push(Poison {
+                        line,
+                        reason: format!(
+                            "record {} of this agent is stored already, with another id: its spool was reset or forged",
+                            record.sequence
+                        ),
+                        sequence: None,
+                        text: serde_json::to_vec(&record)?,
+                    });
+                }
             }
         }
         new.write(connection)?;

@@ -6,6 +6,8 @@ use super::{Store, StoreError, now};
 
 /// So many heartbeats in a row may be missed.
 const MISSED: i64 = 2;
+/// By how much clocks of collectors differ, in milliseconds.
+const AHEAD: i64 = 60_000;
 
 struct Missed {
     number: i64,
@@ -19,7 +21,9 @@ impl Store {
     /// Raises an alert about each agent that has missed two heartbeats since it was last heard or since `from`
     /// (milliseconds since 1970; before that nobody listened), unless it told that its workstation goes off.
     pub(crate) async fn raise_silent(&self, from: i64) -> Result<(), StoreError> {
-        if self.read(move |connection| missed(connection, from, now(), "")).await?.is_empty() {
+        let silent = self
+            .read(move |connection| Ok(ahead(connection, now())? || !missed(connection, from, now(), "")?.is_empty()));
+        if !silent.await? {
             return Ok(());
         }
         let rules = std::sync::Arc::clone(&self.rules);
@@ -27,6 +31,10 @@ impl Store {
             .write(move |connection| {
                 let mut groups = Groups::default();
                 let received = now();
+                // The clock was set back: who is heard of in times to come would be missed only then.
+                connection
+                    .prepare_cached("UPDATE agents SET last_seen = ?1 WHERE last_seen > ?1")?
+                    .execute([received])?;
                 for silent in missed(connection, from, received, connection.skipping())? {
                     let alert = groups.silent(
                         connection,
@@ -48,6 +56,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether somebody was heard of later than now.
+fn ahead(connection: &Connection, now: i64) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM agents WHERE last_seen > ?)")?;
+    // Another collector's clock may be a little ahead.
+    Ok(query.query_row([now.saturating_add(AHEAD)], |row| row.get(0))?)
 }
 
 fn missed(connection: &Connection, from: i64, now: i64, locking: &str) -> Result<Vec<Missed>, StoreError> {

@@ -51,8 +51,8 @@ impl Side<'_> {
 
 /// Transforms that bring features of the query onto features of the master, the best first.
 pub(crate) fn fits(query: Side<'_>, master: Side<'_>) -> Vec<Fit> {
-    let mut likenesses: Vec<Likeness> = pulp::Arch::new()
-        .dispatch(|| query.features.iter().filter_map(|feature| alike(&query, feature, &master)).collect());
+    let mut likenesses: Vec<Likeness> =
+        query.features.iter().filter_map(|feature| alike(&query, feature, &master)).collect();
     likenesses.sort_by_key(|likeness| likeness.distance);
     likenesses.truncate(MATCHES);
     let mut fits = Vec::new();
@@ -79,7 +79,6 @@ pub(crate) fn fits(query: Side<'_>, master: Side<'_>) -> Vec<Fit> {
     fits
 }
 
-#[inline(always)]
 fn alike(query: &Side<'_>, feature: &Feature, master: &Side<'_>) -> Option<Likeness> {
     let mut best = (ALIKE + 1, usize::MAX);
     for (index, other) in master.features.iter().enumerate() {

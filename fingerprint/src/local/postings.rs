@@ -60,7 +60,6 @@ impl Posting {
         Posting { master: word(0), words: [word(4), word(8)] }
     }
 
-    #[inline(always)]
     fn distance(self, other: Posting) -> u32 {
         (self.words[0] ^ other.words[0]).count_ones() + ((self.words[1] ^ other.words[1]) >> 8).count_ones()
     }
@@ -213,15 +212,12 @@ impl Postings {
                 let place = (level * TURNS + turn) as u16;
                 (alike > 0.0).then_some(Hit { master: posting.master, place, weight: alike * alike })
             };
-            pulp::Arch::new().dispatch(|| {
-                for probe in probes(feature) {
-                    hits.extend(self.fresh[probe as usize].iter().copied().filter_map(hit));
-                    for segment in &self.segments {
-                        hits.extend(segment.read(probe, &mut bytes)?.filter_map(hit));
-                    }
+            for probe in probes(feature) {
+                hits.extend(self.fresh[probe as usize].iter().copied().filter_map(hit));
+                for segment in &self.segments {
+                    hits.extend(segment.read(probe, &mut bytes)?.filter_map(hit));
                 }
-                io::Result::Ok(())
-            })?;
+            }
             let of_this = &mut hits[first..];
             of_this.sort_unstable_by_key(|hit| hit.master);
             let different = of_this.chunk_by(|a, b| a.master == b.master).count();

@@ -12,7 +12,6 @@ pub(super) const PATCH: f32 = 32.0;
 pub(crate) type Descriptor = [u64; 4];
 
 /// Bits that differ, 0 to 256.
-#[inline(always)]
 pub(crate) fn distance(a: &Descriptor, b: &Descriptor) -> u32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
 }

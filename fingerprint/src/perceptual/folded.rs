@@ -31,12 +31,10 @@ impl Folded {
     }
 
     /// How many bits of each word differ.
-    #[inline(always)]
     fn differences(self, other: Folded) -> [u32; 4] {
         std::array::from_fn(|at| (self.0[at] ^ other.0[at]).count_ones())
     }
 
-    #[inline(always)]
     fn distance(self, other: Folded) -> u32 {
         self.differences(other).iter().sum()
     }
@@ -76,21 +74,16 @@ impl Sought {
         Sought { hashes, limit, slack }
     }
 
-    /// Whether `hash` may lie within the limit in any orientation.
-    #[inline(always)]
-    pub(crate) fn may_be(&self, hash: Folded) -> bool {
+    /// The orientations in which `hash` lies within the limit, and its distances.
+    pub(crate) fn near(&self, hash: Folded) -> impl Iterator<Item = (Orientation, u32)> {
         // No mirror image is nearer than this, by the inequality of the triangle.
         let least = |upright: &Folded| {
             let [kept, turned @ ..] = upright.differences(hash);
             kept + turned.map(|bits| bits.min(64 - bits)).iter().sum::<u32>()
         };
         let [upright, transposed, ..] = &self.hashes;
-        least(upright).min(least(transposed)) <= self.limit + self.slack
-    }
-
-    /// The orientations in which `hash` lies within the limit, and its distances.
-    pub(crate) fn near(&self, hash: Folded) -> impl Iterator<Item = (Orientation, u32)> {
-        let all = Orientation::ALL.into_iter().zip(&self.hashes).filter(move |_| self.may_be(hash));
+        let may_be = least(upright).min(least(transposed)) <= self.limit + self.slack;
+        let all = Orientation::ALL.into_iter().zip(&self.hashes).filter(move |_| may_be);
         all.map(move |(orientation, sought)| (orientation, sought.distance(hash)))
             .filter(|(_, distance)| *distance <= self.limit)
     }
