@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 use vitrine_collector::store::{Role, Store, Worth};
 use vitrine_collector::tls::Tls;
-use world::{AGENT, World, blocked, good, lines, refused};
+use world::{AGENT, World, blocked, good, lines, only_on_sqlite, refused};
 
 async fn with_tls() -> World {
     World::with(|settings| settings.tls = Tls::Own).await
@@ -102,6 +102,23 @@ async fn a_certificate_renews_itself_and_a_revoked_one_does_nothing() {
     assert_eq!(good(send(&world, &client(Some((&pem, &key))), AGENT, 2).await).await["committed"], 2);
     let listed = store(&world).await.certificates().await.unwrap();
     assert_eq!(listed.iter().map(|one| one.revoked.is_some()).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn an_expired_certificate_does_nothing() {
+    if !only_on_sqlite("an_expired_certificate_does_nothing") {
+        return; // the statement that asks is the same on both
+    }
+    let world = with_tls().await;
+    let (nobody, key) = (client(None), KeyPair::generate().unwrap());
+    let pem = certificate(enrol(&world, &nobody, Some(&world.agent), AGENT, &request(&key)).await).await;
+    let agent = client(Some((&pem, &key)));
+    good(send(&world, &agent, AGENT, 1).await).await;
+    let database = rusqlite::Connection::open(world.directory.path().join("collector.db")).unwrap();
+    assert_eq!(database.execute("UPDATE certificates SET expires = 1", []).unwrap(), 1);
+    let error = refused(send(&world, &agent, AGENT, 2).await, StatusCode::UNAUTHORIZED).await;
+    assert!(error.contains("certificate"), "{error}");
+    refused(enrol(&world, &agent, None, AGENT, &request(&key)).await, StatusCode::UNAUTHORIZED).await;
 }
 
 #[tokio::test]

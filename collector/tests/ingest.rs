@@ -72,6 +72,18 @@ async fn poison_lines_are_laid_aside_and_block_nothing() {
 }
 
 #[tokio::test]
+async fn a_time_that_no_calendar_has_is_laid_aside() {
+    let world = World::new().await;
+    world.send(&[blocked(1)]).await;
+    let (mut before, mut after) = (blocked(2), blocked(3));
+    (before.time, after.time) = (-1, i64::MAX);
+    let answer = good(world.send_lines(lines(&[before, after, blocked(4)])).await).await;
+    assert_eq!(answer["committed"], 4);
+    let reasons = answer["rejected"].to_string();
+    assert!(reasons.contains("-1 is no time") && answer["rejected"].as_array().unwrap().len() == 2, "{reasons}");
+}
+
+#[tokio::test]
 async fn another_record_under_a_known_number_is_not_swallowed() {
     let world = World::new().await;
     world.send(&[blocked(1)]).await;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use world::{World, blocked, lines, refused};
+use tokio::net::{TcpSocket, TcpStream};
+use world::{World, blocked, lines, refused, until};
 
 async fn rest(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
@@ -49,6 +49,43 @@ async fn too_many_requests_at_once_are_told_to_come_back() {
     let response = world.send_lines(lines(&[blocked(1)])).await;
     assert!(response.headers().contains_key("retry-after"));
     refused(response, StatusCode::SERVICE_UNAVAILABLE).await;
+}
+
+#[tokio::test]
+async fn slow_strangers_keep_no_record_out() {
+    let world = World::with(|settings| settings.limits.requests = 2).await;
+    let mut dripping = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+        let head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                     Content-Length: 1000\r\n\r\nname=";
+        stream.write_all(head).await.unwrap();
+        dripping.push(stream);
+    }
+    until("all places for pages are taken", async || {
+        let login = world.client.get(world.url("/login")).send().await.unwrap();
+        (login.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    world.send(&[blocked(1)]).await;
+}
+
+#[tokio::test]
+async fn one_address_leaves_connections_to_others_and_agents_hold_none_where_there_are_few() {
+    let world = World::with(|settings| settings.limits.connections = 4).await;
+    let from_another = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(world.running.address).await.unwrap()
+    };
+    let response = world.send_lines(lines(&[blocked(1)])).await;
+    assert!(response.status().is_success() && !response.headers().contains_key("connection"));
+    let (_first, _second) = (from_another().await, from_another().await);
+    // The third of that address is closed unheard.
+    assert_eq!(rest(from_another().await).await, "");
+    let response = world.send_lines(lines(&[blocked(2)])).await;
+    assert_eq!(response.headers()["connection"], "close");
+    assert!(response.status().is_success());
 }
 
 #[tokio::test]

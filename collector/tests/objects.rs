@@ -260,6 +260,21 @@ async fn hostile_names_are_text_in_pages_files_and_addresses() {
 }
 
 #[tokio::test]
+async fn names_too_long_for_an_index_stop_no_list() {
+    let world = World::new().await;
+    let session = world.set_up().await;
+    // Of three bytes each, and no two alike, so that nothing can be packed.
+    let name: String =
+        (0..1200u32).filter_map(|at| char::from_u32(0x4e00 + at.wrapping_mul(2_654_435_761) % 20_000)).collect();
+    let mut transfer = allowed("/m/K1_0001.tif", &name, Some(0.5), None);
+    transfer.masters[0].collection = name.clone();
+    transfer.user.as_mut().unwrap().name = name;
+    world.send(&[happened(1, transfer), refused_copy(2, "/m/K2_0001.tif")]).await;
+    page_with(&world, &session, "/objects", "K2_0001.tif").await;
+    page_with(&world, &session, "/objects", "K1_0001.tif").await;
+}
+
+#[tokio::test]
 async fn viewers_see_lists_and_analysts_pictures_and_files() {
     let world = World::new().await;
     let ines = world.set_up().await;

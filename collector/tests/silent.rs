@@ -92,6 +92,16 @@ async fn nobody_misses_a_workstation_that_was_switched_off() {
 }
 
 #[tokio::test]
+async fn a_record_that_comes_late_switches_nobody_off() {
+    let world = World::new().await;
+    beat(&world, Some(1)).await;
+    world.send(&[life(1, STARTED), life(3, STARTED)]).await;
+    world.send(&[life(2, SHUTDOWN)]).await;
+    assert_eq!(host(&world).await["off"], false);
+    until("silence", async || of("scan-07", &world).await).await;
+}
+
+#[tokio::test]
 async fn an_agent_that_does_not_say_how_often_it_speaks_is_not_missed() {
     let world = World::new().await;
     beat(&world, None).await;
