@@ -102,7 +102,7 @@ async fn inspect(workstation: &Workstation, arrival: Arrival) -> io::Result<()> 
     let seen = recognise(file.try_clone()?, &workstation.config.measure, &workstation.index, &mut |_| {}).await;
     if let Err(error) = &seen.measured {
         let what = format!("{} could not be measured: {error}", path.display());
-        workstation.spool.push(Failure::Unscanned.notice(Some(path.as_os_str().as_bytes()), what));
+        workstation.spool.push(Failure::from(error).notice(Some(path.as_os_str().as_bytes()), what));
     }
     let known = label(workstation, &snapshot, &path, before.clone(), &seen);
     let matches: Vec<Match> = seen.sightings.iter().flat_map(|sighting| sighting.matches.iter().cloned()).collect();

@@ -424,7 +424,8 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
         // Between half of it and all, so that a hundred agents do not come back at the same moment.
         let jitter = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         let pause = pause.mul_f64(0.5 + jitter / 2.0);
-        after.map_or(pause, |after| after.min(pace.longest).max(pause))
+        // So it is where the collector names a time: it names the same to all.
+        after.map_or(pause, |after| after.min(pace.longest).mul_f64(1.0 + jitter / 2.0).max(pause))
     }
 }
 
