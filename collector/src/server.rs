@@ -159,9 +159,9 @@ impl Settings {
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections, all clients together.
+    /// Open connections, all clients together; of one address at most half.
     pub connections: usize,
-    /// Requests under way, all clients together; one more is told to come back.
+    /// Requests under way, of all agents together and as many of all others; one more is told to come back.
     pub requests: usize,
     /// Time for a TLS handshake, and for the head of each request.
     pub head: Duration,

@@ -327,7 +327,8 @@ impl Alert {
         self.explanation = format!(
             "The agent seals each record as it writes it down, and between record {from} and record {to} seals are \
              wrong or missing, or a number came twice: somebody edited the spool on the workstation, which takes \
-             root, put an earlier one back or copied it to another workstation, or its disk is damaged. Secure the workstation, and find out who was root there."
+             root, put an earlier one back or copied it to another workstation, or its disk is damaged. \
+             Secure the workstation, and find out who was root there."
         );
     }
 
