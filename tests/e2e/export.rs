@@ -7,7 +7,8 @@ use vitrine_fingerprint::{Content, Limits, Picture, measure};
 use vitrine_policy::record::Disposition;
 
 use crate::desk::{ANNA, shared_world};
-use crate::world::{Done, World, binary, wait_until};
+use crate::shell::Done;
+use crate::world::{World, binary, wait_until};
 
 pub(crate) fn export(world: &World, arguments: &str) -> Done {
     let (program, config) = (binary("vitrine"), world.path("etc/agent.toml"));

@@ -21,6 +21,7 @@ mod notify;
 mod replay;
 mod rest;
 mod seals;
+mod shell;
 mod signed;
 mod staff;
 mod tiles;

@@ -2,8 +2,6 @@
 //! All of it lies in a mount namespace of the test's own, so that nothing outside is guarded or left behind.
 
 use std::fs;
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
@@ -13,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vitrine_policy::decision::Verdict;
 use vitrine_policy::record::{Disposition, Event, Record, Transfer};
+
+use crate::shell::{self, Done};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -321,29 +321,14 @@ impl World {
         }
     }
 
-    /// Runs a shell command in the world's directory, within ten seconds. Its output goes to files, and it
-    /// inherits no pipe, because a pipe would carry a label to this test and to whoever started it.
+    /// Runs a shell command in the world's directory.
     pub(crate) fn sh(&self, command: &str) -> Done {
-        self.sh_as(command, None)
+        shell::run(&self.root, command, None)
     }
 
     /// The same as another user.
     pub(crate) fn sh_as(&self, command: &str, uid: Option<u32>) -> Done {
-        let output = tempfile::tempfile().expect("a file");
-        let close = "for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -le 2 ] || eval \"exec $n>&-\"; done";
-        let mut shell = Command::new("bash");
-        let outer = format!("{close}; exec timeout 10 sh -c \"$0\"");
-        shell.args(["-c", &outer, command]).current_dir(&self.root).stdin(Stdio::null());
-        shell.stdout(output.try_clone().expect("a file")).stderr(output.try_clone().expect("a file"));
-        if let Some(uid) = uid {
-            std::os::unix::process::CommandExt::uid(&mut shell, uid);
-        }
-        let status = shell.status().expect("a shell");
-        let mut text = String::new();
-        let mut output = output;
-        std::io::Seek::rewind(&mut output).expect("the output");
-        output.read_to_string(&mut text).ok();
-        Done { succeeded: status.success(), hung: status.code() == Some(124) || status.signal().is_some(), text }
+        shell::run(&self.root, command, uid)
     }
 
     /// Everything on the agent's record, oldest first.
@@ -463,6 +448,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the agent said:\n{}", self.log());
+        }
         self.kill_agent();
         if let Some(collector) = &mut self.collector {
             let _ = collector.child.kill();
@@ -472,13 +460,6 @@ impl Drop for World {
             let _ = Command::new("umount").arg("-l").arg(point).stderr(Stdio::null()).status();
         }
     }
-}
-
-/// How a shell command ended.
-pub(crate) struct Done {
-    pub(crate) succeeded: bool,
-    pub(crate) hung: bool,
-    pub(crate) text: String,
 }
 
 fn run(command: &mut Command) {
