@@ -107,8 +107,7 @@ impl FromRequestParts<Arc<Collector>> for Agent {
 }
 
 fn within_rate(sender: Sender, collector: &Collector) -> Result<Sender, Refusal> {
-    let key = sender.certificate.map_or(sender.token, |certificate| -certificate);
-    if collector.rates.admit(key) {
+    if collector.rates.admit(&sender) {
         return Ok(sender);
     }
     let error = "too many requests of this agent";

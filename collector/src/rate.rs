@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::store::Sender;
+
 /// How much is let through.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -63,10 +65,10 @@ impl Bucket {
     }
 }
 
-/// A bucket for each agent's token.
+/// A bucket for each agent, whichever certificate it shows, or for each token where there are none.
 pub(crate) struct Rates {
     rate: Rate,
-    buckets: Mutex<HashMap<i64, Bucket>>,
+    buckets: Mutex<HashMap<String, Bucket>>,
 }
 
 impl Rates {
@@ -74,8 +76,10 @@ impl Rates {
         Rates { rate, buckets: Mutex::default() }
     }
 
-    pub(crate) fn admit(&self, token: i64) -> bool {
+    pub(crate) fn admit(&self, sender: &Sender) -> bool {
+        let agent = sender.agent.clone().filter(|_| sender.certificate.is_some());
+        let key = agent.unwrap_or_else(|| format!("token {}", sender.token));
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.entry(token).or_insert_with(|| Bucket::full(self.rate)).take(self.rate).is_ok()
+        buckets.entry(key).or_insert_with(|| Bucket::full(self.rate)).take(self.rate).is_ok()
     }
 }

@@ -94,6 +94,35 @@ async fn guessing_a_password_has_to_wait() {
 }
 
 #[tokio::test]
+async fn guessing_from_many_addresses_or_under_many_names_has_to_wait() {
+    let world = World::new().await;
+    world.set_up().await;
+    let log_in = async |address: u8, name: &str, password: &str| {
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.local_address(std::net::IpAddr::from([127, 0, 1, address])).build().unwrap();
+        client.post(world.url("/login")).form(&[("name", name), ("password", password)]).send().await.unwrap()
+    };
+    let refused = async |name: &dyn Fn(u8) -> String, address: &dyn Fn(u8) -> u8| {
+        let mut looked_at = 0;
+        for attempt in 0..22 {
+            match log_in(address(attempt), &name(attempt), "wrong").await.status() {
+                StatusCode::FORBIDDEN => looked_at += 1,
+                status => assert_eq!(status, StatusCode::TOO_MANY_REQUESTS),
+            }
+        }
+        assert_eq!(looked_at, 21);
+    };
+    // Everybody else may still try, and nobody waits for long.
+    refused(&|attempt| format!("name{attempt}"), &|_| 1).await;
+    assert_eq!(log_in(2, "ines", PASSWORD).await.status(), StatusCode::SEE_OTHER);
+    refused(&|_| "ines".into(), &|attempt| 10 + attempt).await;
+    let response = log_in(2, "ines", PASSWORD).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!(wait <= 60, "{wait}");
+}
+
+#[tokio::test]
 async fn guesses_at_the_same_time_wait_for_each_other() {
     let world = World::new().await;
     world.set_up().await;

@@ -7,6 +7,7 @@ mod world;
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
+use vitrine_collector::rate::Rate;
 use vitrine_collector::store::{Role, Store, Worth};
 use vitrine_collector::tls::Tls;
 use world::{AGENT, World, blocked, good, lines, only_on_sqlite, refused};
@@ -102,6 +103,26 @@ async fn a_certificate_renews_itself_and_a_revoked_one_does_nothing() {
     assert_eq!(good(send(&world, &client(Some((&pem, &key))), AGENT, 2).await).await["committed"], 2);
     let listed = store(&world).await.certificates().await.unwrap();
     assert_eq!(listed.iter().map(|one| one.revoked.is_some()).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_brings_no_new_allowance() {
+    let world = World::with(|settings| {
+        settings.tls = Tls::Own;
+        settings.limits.agent = Rate { per_second: 0.01, burst: 4.0 };
+    })
+    .await;
+    let (nobody, key) = (client(None), KeyPair::generate().unwrap());
+    let pem = certificate(enrol(&world, &nobody, Some(&world.agent), AGENT, &request(&key)).await).await;
+    let agent = client(Some((&pem, &key)));
+    for sequence in 1..=2 {
+        good(send(&world, &agent, AGENT, sequence).await).await;
+    }
+    let renewed = certificate(enrol(&world, &agent, None, AGENT, &request(&key)).await).await;
+    let agent = client(Some((&renewed, &key)));
+    good(send(&world, &agent, AGENT, 3).await).await;
+    let error = refused(send(&world, &agent, AGENT, 4).await, StatusCode::TOO_MANY_REQUESTS).await;
+    assert!(error.contains("too many requests of this agent"), "{error}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::session::{Known, SameOrigin, check_form, check_own, lacks_factor, sec
 use super::{PageError, page as render};
 use crate::refusal::Refusal;
 use crate::server::{Collector, Peer};
-use crate::store::{Code, Session, TotpEnrolment};
+use crate::store::{Attempt, Code, Session, TotpEnrolment};
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -137,16 +137,15 @@ pub(crate) async fn change_password(
     if let Some(mistake) = password::mistake(&password, &repeated) {
         return page.refuse(mistake);
     }
-    let from = peer.address.ip().to_string();
-    match password::check(&collector, &name, current, &from).await? {
+    let attempt = Attempt { name, from: peer.address.ip().to_string() };
+    match password::check(&collector, &attempt, current).await? {
         Checked::Right => {}
         Checked::Wrong => return page.refuse("The current password is wrong."),
         Checked::Wait(wait) => return page.hold(wait),
     }
     let kept = password::keep(&collector, password).await?;
     let cookie = secret(&headers, collector.secure).unwrap_or_default();
-    let key = password::key(&from, &name);
-    collector.store.change_password(name, kept, &cookie, key).await?;
+    collector.store.change_password(attempt, kept, &cookie).await?;
     page.notice = Some("The password was changed. Your other sessions have ended.");
     Ok(render(&page)?.into_response())
 }

@@ -14,7 +14,7 @@ use super::password::{self, Checked, LONGEST};
 use super::session::{self, Known, SameOrigin};
 use super::{PageError, page as render};
 use crate::server::{Collector, Peer};
-use crate::store::{Admission, Code, StoreError};
+use crate::store::{Admission, Attempt, Code, StoreError};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -81,14 +81,13 @@ pub(crate) async fn log_in(
     if name.len() > LONGEST || password.len() > LONGEST {
         return wrong();
     }
-    let from = peer.address.ip().to_string();
-    match password::check(&collector, &name, password, &from).await? {
+    let attempt = Attempt { name: name.clone(), from: peer.address.ip().to_string() };
+    match password::check(&collector, &attempt, password).await? {
         Checked::Right => {}
         Checked::Wrong => return wrong(),
         Checked::Wait(wait) => return must_wait(&page(waiting(wait)), wait),
     }
-    let key = password::key(&from, &name);
-    match collector.store.log_in(name.clone(), key, from).await? {
+    match collector.store.log_in(attempt).await? {
         Admission::Session(secret) => Ok(signed_in(&collector, secret)),
         Admission::Pending(login) => Ok(render(&CodePage { login, error: None })?.into_response()),
         Admission::Refused => wrong(),

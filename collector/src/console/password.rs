@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use super::PageError;
 use crate::refusal::Refusal;
 use crate::server::Collector;
-use crate::store::StoreError;
+use crate::store::{Attempt, StoreError};
 
 /// Longest user name and password, in bytes.
 pub(super) const LONGEST: usize = 256;
@@ -45,30 +45,19 @@ pub(super) enum Checked {
     Wait(i64),
 }
 
-/// Under what wrong passwords are counted.
-pub(super) fn key(from: &str, name: &str) -> String {
-    format!("{from}|{name}")
-}
-
 /// Looks at a user's password, and counts it if it is wrong.
-pub(super) async fn check(
-    collector: &Collector,
-    name: &str,
-    password: String,
-    from: &str,
-) -> Result<Checked, StoreError> {
+pub(super) async fn check(collector: &Collector, attempt: &Attempt, password: String) -> Result<Checked, StoreError> {
     // Held until the failure is counted: guesses at the same time would not wait for each other.
     let _permit = collector.hashing.acquire().await.map_err(|_| StoreError::Closed)?;
-    let key = key(from, name);
-    match collector.store.login_wait(key.clone()).await? {
+    match collector.store.login_wait(attempt.clone()).await? {
         0 => {}
         wait => return Ok(Checked::Wait(wait)),
     }
-    let kept = collector.store.password(name.to_owned()).await?;
+    let kept = collector.store.password(attempt.name.clone()).await?;
     if verify(kept, password).await? {
         return Ok(Checked::Right);
     }
-    collector.store.login_failed(key, name.to_owned(), from.to_owned()).await?;
+    collector.store.login_failed(attempt.clone()).await?;
     Ok(Checked::Wrong)
 }
 

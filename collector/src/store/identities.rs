@@ -5,7 +5,7 @@ use super::audit::{self, Actor, Kind};
 use super::people::{UserRole, check_not_last, known};
 use super::sql::{Connection, Optional, params};
 use super::tokens::{hash, secret};
-use super::{Store, StoreError, now, sessions};
+use super::{Store, StoreError, backoff, now, sessions};
 
 /// How long a browser may be away at the provider, in milliseconds.
 const AWAY: i64 = 10 * 60 * 1000;
@@ -186,7 +186,7 @@ fn add(connection: &Connection, person: &Person) -> Result<Result<(), String>, S
 /// Whoever comes again and again must not fill the disk: an entry for every doubling says as much. The key holds nothing that
 /// whoever comes could choose, but for his address.
 fn refuse(connection: &Connection, key: &str, why: &str, from: &str) -> Result<(), StoreError> {
-    let attempts = sessions::failed(connection, &format!("provider|{key}"))?;
+    let attempts = backoff::failed(connection, &format!("provider|{key}"), backoff::ONE)?;
     if !attempts.is_power_of_two() {
         return Ok(());
     }

@@ -12,6 +12,7 @@
 mod alerts;
 mod approvals;
 mod audit;
+mod backoff;
 mod backup;
 mod body;
 mod catalogue;
@@ -64,6 +65,7 @@ pub use approvals::Approval;
 pub(crate) use approvals::Unasked;
 pub(crate) use audit::Kind;
 pub use audit::{Actor, AuditEntry, AuditFilter, Broken, Head};
+pub(crate) use backoff::Attempt;
 pub(crate) use body::Body;
 pub(crate) use catalogue::{DESTINATIONS, Master, ObjectQuery, Outcome, Turn, Whereto};
 pub use certificates::Certificate;

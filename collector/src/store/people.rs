@@ -4,6 +4,7 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::audit::{self, Actor, Kind};
+use super::backoff::Attempt;
 use super::sessions;
 use super::sql::{self, Connection, FromSql, Optional, ToSql, ValueRef, params};
 use super::tokens::{hash, secret};
@@ -289,13 +290,13 @@ impl Store {
     /// Gives a user another password, which he has chosen; all his sessions but that of `cookie` end.
     pub(crate) async fn change_password(
         &self,
-        name: String,
+        attempt: Attempt,
         password: String,
         cookie: &str,
-        key: String,
     ) -> Result<(), StoreError> {
         let this = hash(cookie);
         self.write(move |connection| {
+            let name = attempt.name.clone();
             // Meanwhile an admin may have ended all that he was logged in by.
             let changed = connection.execute(
                 "UPDATE users SET password = ? WHERE name = ? AND EXISTS (SELECT 1 FROM sessions WHERE hash = ?)",
@@ -306,7 +307,7 @@ impl Store {
             }
             connection.execute("DELETE FROM sessions WHERE user = ? AND hash <> ?", params![name, this])?;
             connection.execute("DELETE FROM pending_logins WHERE user = ?", [&name])?;
-            connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
+            attempt.succeeded(connection)?;
             audit::append(connection, &Actor::User(name.clone()), Kind::User, &name, "changed the password")
         })
         .await

@@ -3,6 +3,7 @@
 use subtle::ConstantTimeEq;
 
 use super::audit::{self, Actor, Kind};
+use super::backoff::{self, Attempt};
 use super::people::UserRole;
 use super::sql::{Connection, Optional, params};
 use super::tokens::{hash, secret};
@@ -12,12 +13,6 @@ use super::{Store, StoreError, now, totp};
 const SESSION: i64 = 12 * 60 * 60 * 1000;
 /// How long after the password the code may be given, in milliseconds.
 const PENDING: i64 = 5 * 60 * 1000;
-/// Log-ins that may fail before waiting begins.
-const FREE_FAILURES: u32 = 3;
-/// The longest wait after a failed log-in, in milliseconds.
-const LONGEST_WAIT: i64 = 15 * 60 * 1000;
-/// Failed log-ins are forgotten after this long, in milliseconds.
-const FORGOTTEN: i64 = 24 * 60 * 60 * 1000;
 
 /// A user who is logged in.
 #[derive(Clone, Debug)]
@@ -49,15 +44,16 @@ pub(crate) enum Admission {
 }
 
 impl Store {
-    /// Milliseconds that a log-in under this key must still wait.
-    pub(crate) async fn login_wait(&self, key: String) -> Result<i64, StoreError> {
-        self.read(move |connection| wait(connection, &key)).await
+    /// Milliseconds that a log-in must still wait.
+    pub(crate) async fn login_wait(&self, attempt: Attempt) -> Result<i64, StoreError> {
+        self.read(move |connection| attempt.wait(connection)).await
     }
 
-    /// Counts a failed log-in of this name under a key.
-    pub(crate) async fn login_failed(&self, key: String, name: String, from: String) -> Result<(), StoreError> {
+    /// Counts a failed log-in.
+    pub(crate) async fn login_failed(&self, attempt: Attempt) -> Result<(), StoreError> {
         self.write(move |connection| {
-            failed(connection, &key)?;
+            attempt.failed(connection)?;
+            let Attempt { name, from } = attempt;
             let known: bool =
                 connection
                     .query_row("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?)", [&name], |row| row.get(0))?;
@@ -67,7 +63,7 @@ impl Store {
             }
             // People type passwords into the field of the name: what is nobody's name is not kept. And whoever tries
             // name after name must not fill the disk: an entry for every doubling says as much.
-            let names = failed(connection, &format!("stranger|{from}"))?;
+            let names = backoff::failed(connection, &format!("stranger|{from}"), backoff::ONE)?;
             if !names.is_power_of_two() {
                 return Ok(());
             }
@@ -78,9 +74,10 @@ impl Store {
     }
 
     /// Takes a user in whose password was right: to the second factor, or where there is none, into a session.
-    pub(crate) async fn log_in(&self, user: String, key: String, from: String) -> Result<Admission, StoreError> {
+    pub(crate) async fn log_in(&self, attempt: Attempt) -> Result<Admission, StoreError> {
         self.write(move |connection| {
-            connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
+            attempt.succeeded(connection)?;
+            let Attempt { name: user, from } = attempt;
             let found: Option<bool> = connection
                 .query_row(
                     "SELECT EXISTS (SELECT 1 FROM totp WHERE user = name AND confirmed)
@@ -166,33 +163,5 @@ pub(super) fn forget(connection: &Connection, user: &str) -> Result<(), StoreErr
     connection.execute("UPDATE users SET password = NULL WHERE name = ?", [user])?;
     connection.execute("DELETE FROM totp WHERE user = ?", [user])?;
     connection.execute("DELETE FROM recovery_codes WHERE user = ?", [user])?;
-    connection.execute("DELETE FROM login_failures WHERE key = ?", [totp::key(user)])?;
-    Ok(())
-}
-
-/// Milliseconds to wait under this key.
-pub(super) fn wait(connection: &Connection, key: &str) -> Result<i64, StoreError> {
-    let until: Option<i64> = connection
-        .prepare_cached("SELECT until FROM login_failures WHERE key = ?")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    Ok(until.map_or(0, |until| (until - now()).clamp(0, LONGEST_WAIT)))
-}
-
-/// Counts a failure, and says which it is; each one beyond the third doubles the wait.
-pub(super) fn failed(connection: &Connection, key: &str) -> Result<u32, StoreError> {
-    let now = now();
-    connection.execute("DELETE FROM login_failures WHERE until < ?", [now - FORGOTTEN])?;
-    let failures: u32 = connection.query_row(
-        "INSERT INTO login_failures (key, failures, until) VALUES (?, 1, ?)
-         ON CONFLICT (key) DO UPDATE SET failures = login_failures.failures + 1 RETURNING failures",
-        params![key, now],
-        |row| row.get(0),
-    )?;
-    let wait = match failures.saturating_sub(FREE_FAILURES) {
-        0 => 0,
-        beyond => (1000_i64 << beyond.min(10)).min(LONGEST_WAIT),
-    };
-    connection.execute("UPDATE login_failures SET until = ? WHERE key = ?", params![now + wait, key])?;
-    Ok(failures)
+    backoff::forget(connection, &totp::key(user))
 }

@@ -3,7 +3,8 @@
 use totp_rs::Totp;
 
 use super::audit::{self, Actor, Kind};
-use super::sessions::{self, begin};
+use super::backoff;
+use super::sessions::begin;
 use super::sql::{Connection, Optional, params};
 use super::tokens::{fill, hash};
 use super::{Store, StoreError, now};
@@ -69,12 +70,12 @@ impl Store {
     pub(crate) async fn confirm_totp(&self, user: String, code: String) -> Result<Code<Vec<String>>, StoreError> {
         self.write(move |connection| {
             let key = key(&user);
-            match sessions::wait(connection, &key)? {
+            match backoff::wait(connection, &key, backoff::ONE)? {
                 0 => {}
                 wait => return Ok(Code::Wait(wait)),
             }
             if !is_totp(connection, &user, &code, false)? {
-                sessions::failed(connection, &key)?;
+                backoff::failed(connection, &key, backoff::ONE)?;
                 return Ok(Code::Wrong);
             }
             connection.execute("UPDATE totp SET confirmed = TRUE WHERE user = ?", [&user])?;
@@ -166,7 +167,7 @@ pub(super) fn key(user: &str) -> String {
 /// Uses up a code of a confirmed second factor, or a recovery code; says which of them it was. Wrong ones are counted.
 fn spend(connection: &Connection, user: &str, code: &str) -> Result<Code<&'static str>, StoreError> {
     let key = key(user);
-    match sessions::wait(connection, &key)? {
+    match backoff::wait(connection, &key, backoff::ONE)? {
         0 => {}
         wait => return Ok(Code::Wait(wait)),
     }
@@ -178,10 +179,10 @@ fn spend(connection: &Connection, user: &str, code: &str) -> Result<Code<&'stati
     {
         "recovery code"
     } else {
-        sessions::failed(connection, &key)?;
+        backoff::failed(connection, &key, backoff::ONE)?;
         return Ok(Code::Wrong);
     };
-    connection.execute("DELETE FROM login_failures WHERE key = ?", [key])?;
+    backoff::forget(connection, &key)?;
     Ok(Code::Right(how))
 }
 
