@@ -449,7 +449,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the agent said:\n{}", self.log());
+            let ended = self.agent.as_mut().and_then(|agent| agent.try_wait().ok()?);
+            eprintln!(
+                "the agent said (it {}):\n{}",
+                ended.map_or("runs".into(), |how| format!("ended: {how}")),
+                self.log()
+            );
         }
         self.kill_agent();
         if let Some(collector) = &mut self.collector {

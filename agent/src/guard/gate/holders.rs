@@ -17,6 +17,8 @@ const STARTING: Duration = Duration::from_millis(500);
 const OFTEN: Duration = Duration::from_millis(50);
 /// How long processes are looked at before somebody who waits for an answer has his turn.
 const A_TURN: Duration = Duration::from_millis(20);
+/// And how long they are left alone then, so that the other threads have the gate for what they need of it.
+const BETWEEN: Duration = Duration::from_millis(1);
 
 impl Gate {
     /// Takes leave of the dead, follows the pipes of a pipeline that is just being started, and looks at some of those
@@ -36,7 +38,7 @@ impl Gate {
             }
         }
         if !self.unseen.is_empty() {
-            return Duration::ZERO;
+            return BETWEEN;
         }
         if self.taints.is_empty() {
             return super::IDLE;

@@ -166,7 +166,8 @@ impl Answering {
                 self.work(Gate::follow_policy);
                 ticked = Instant::now();
             }
-            let patience = self.work(Gate::keep_up);
+            // One of the two keeps up for both: they would take the gate from each other, and one might not get it in time.
+            let patience = if self.remote { IDLE } else { self.work(Gate::keep_up) };
             if !wait(group, patience) {
                 continue;
             }
