@@ -439,6 +439,7 @@ fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
         policy: snapshot.digest.clone(),
         policy_serial: snapshot.policy.serial,
         policy_source: source(&workstation.config),
+        masters: workstation.index.len() as u64,
         counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
     }
 }

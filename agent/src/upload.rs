@@ -22,6 +22,7 @@ use reqwest::StatusCode;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use vitrine_fingerprint::Index;
 
 use crate::config;
 use crate::fail::{self, Failure};
@@ -52,6 +53,8 @@ pub(crate) struct Heartbeat {
     pub(crate) policy_serial: Option<u32>,
     /// Where it is from: `file` or `collector`.
     pub(crate) policy_source: &'static str,
+    /// How many masters its index has.
+    pub(crate) masters: u64,
     /// Counters of failures that are not zero, by code.
     pub(crate) counters: Vec<(String, u64)>,
 }
@@ -255,7 +258,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
     async fn beat(&mut self) -> Result<(), Stuck> {
         let handover = self.in_spool(Spool::handover).await?;
         let host = self.spool.host();
-        let Heartbeat { guard, mode, policy, policy_serial, policy_source, counters } = (self.heartbeat)();
+        let Heartbeat { guard, mode, policy, policy_serial, policy_source, masters, counters } = (self.heartbeat)();
         let counters: serde_json::Map<_, _> = counters.into_iter().map(|(code, count)| (code, count.into())).collect();
         let heartbeat = serde_json::json!({
             "agent": host.agent,
@@ -266,6 +269,7 @@ impl<H: Fn() -> Heartbeat> Uploader<H> {
             "policy": policy,
             "policy_serial": policy_serial,
             "policy_source": policy_source,
+            "index": {"version": Index::VERSION, "masters": masters},
             "takes_policies": self.setup.take.is_some(),
             "spool_depth": self.spool.depth(),
             "last_sequence": self.spool.last_sequence(),

@@ -3,6 +3,7 @@
 mod agent;
 mod approvals;
 mod audit;
+mod letters;
 mod maintenance;
 mod policy;
 mod sinks;
@@ -184,6 +185,8 @@ And what the reading of a picture that is traced may take:
   vitrine-collector sinks --data DIR --refused siem --limit 10
   vitrine-collector sinks --data DIR --json | jq '.sinks[] | {name, behind, behind_seconds}'")]
     Sinks(sinks::Sinks),
+    /// Show what agents sent that is no record, or none that can be kept; exits 1 if there is any, 0 if there is none.
+    DeadLetters(letters::DeadLetters),
     /// Find the masters that a picture was made from, and all that is on record of them; exits 1 if there are any, 0 if
     /// there are none.
     #[command(after_help = "Examples:
@@ -356,6 +359,7 @@ async fn command(command: Command) -> Result<u8> {
         Command::Alerts(alerts) => self::alerts(alerts).await,
         Command::Approvals(arguments) => approvals::run(arguments).await,
         Command::Sinks(arguments) => sinks::run(arguments).await,
+        Command::DeadLetters(arguments) => letters::run(arguments).await,
         Command::Trace(arguments) => trace::run(arguments).await,
         Command::Backup { data, to } => {
             Store::open_existing(&data)?.back_up(&to).await?;

@@ -47,6 +47,9 @@ pub(crate) struct Heartbeat {
     /// Whether the agent takes policies from the collector.
     #[serde(default)]
     pub(crate) takes_policies: bool,
+    /// The index of its masters.
+    #[serde(default)]
+    pub(crate) index: Option<IndexFacts>,
     /// Records that wait to be sent.
     pub(crate) spool_depth: u64,
     /// The last sequence number given out.
@@ -60,6 +63,15 @@ pub(crate) struct Heartbeat {
     /// What the seals of this run of the agent are checked with; never shown again.
     #[serde(default, skip_serializing)]
     pub(crate) seal: Option<FirstKey>,
+}
+
+/// What is told of an agent's index.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct IndexFacts {
+    /// The form in which it is kept.
+    pub(crate) version: u64,
+    /// How many masters it has.
+    pub(crate) masters: u64,
 }
 
 /// The first key of a run of the agent.

@@ -66,8 +66,13 @@ async fn poison_lines_are_laid_aside_and_block_nothing() {
     assert_eq!(rejected, [2, 3, 4, 5, 6, 8]);
     good(world.send_lines(text).await).await;
     let store = world.store().await;
-    assert_eq!(store.dead_letters().await.unwrap().len(), 6, "a repeated dead letter is kept once");
+    assert_eq!(store.dead_letters(0, 100).await.unwrap().len(), 6, "a repeated dead letter is kept once");
     assert_eq!(store.sequences(AGENT).await.unwrap(), [1, 3]);
+    let letters = store.dead_letters(0, 100).await.unwrap();
+    assert!(letters.iter().all(|letter| letter.agent == AGENT && letter.host.is_some() && !letter.reason.is_empty()));
+    assert!(letters.iter().any(|letter| letter.line == "not json"), "{letters:?}");
+    let earlier = store.dead_letters(letters[1].number, 2).await.unwrap();
+    assert_eq!([earlier[0].number, earlier[1].number], [letters[2].number, letters[3].number]);
     assert!(world.alerts().await.iter().all(|alert| alert["kind"] != "lost"), "laid aside is not lost");
 }
 
@@ -92,7 +97,7 @@ async fn another_record_under_a_known_number_is_not_swallowed() {
     let answer = good(world.send_lines(lines(&[other, blocked(2)])).await).await;
     assert_eq!(answer["committed"], 2);
     assert!(answer["rejected"][0]["reason"].as_str().unwrap().contains("stored already, with another id"));
-    assert_eq!(world.store().await.dead_letters().await.unwrap().len(), 1);
+    assert_eq!(world.store().await.dead_letters(0, 100).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ impl Handing {
         let Some(epoch) = epoch else { return };
         let is_new = self.blocking({
             // Fingerprints of another version are other fingerprints.
-            let epoch = format!("{epoch} {}", Index::PORTRAITS);
+            let epoch = format!("{epoch} {}", Index::VERSION);
             move |_, sent| Ok(begin(sent, &epoch)?)
         });
         match is_new.await {

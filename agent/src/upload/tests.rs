@@ -266,6 +266,7 @@ impl World {
             policy: "0".repeat(64),
             policy_serial: None,
             policy_source: "file",
+            masters: 3,
             counters: vec![("vanished".into(), 1)],
         };
         let run = run_at(

@@ -33,6 +33,8 @@ struct HostsPage {
     newer: Option<String>,
     older: Option<String>,
     hosts: Vec<HostView>,
+    /// Lines that were laid aside, of all of them.
+    dead_letters: u64,
 }
 
 struct HostView {
@@ -48,6 +50,7 @@ struct HostView {
     policy_short: String,
     policy_more: String,
     version: String,
+    index: String,
     waiting: u64,
     lost: u64,
     skew: String,
@@ -84,6 +87,7 @@ pub(crate) async fn page(
         newer: (number > 1).then(|| address(number - 1)),
         older: more.then(|| address(number + 1)),
         query,
+        dead_letters: collector.store.count_dead_letters().await?,
         hosts: found.iter().map(|host| HostView::new(host, now)).collect(),
     })
 }
@@ -113,6 +117,10 @@ impl HostView {
             policy_short: policy.chars().take(8).collect(),
             policy,
             version: said(|heartbeat| &heartbeat.agent_version),
+            index: heartbeat
+                .as_ref()
+                .and_then(|heartbeat| heartbeat.index)
+                .map_or_else(String::new, |index| format!("{} masters, version {}", index.masters, index.version)),
             waiting: heartbeat.as_ref().map_or(0, |heartbeat| heartbeat.spool_depth),
             lost: host.missing,
             skew: host.skew.map_or(String::new(), words::skew),

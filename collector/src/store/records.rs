@@ -6,6 +6,7 @@ use vitrine_policy::record::{Event, Record, SHUTDOWN, STARTED};
 use super::alerts::Groups;
 use super::body::Body;
 use super::halting::Judged;
+use super::letters::{self, Poison};
 use super::new_records::{NewRecord, NewRecords};
 use super::seals::Seals;
 use super::sql::{Connection, Optional, params};
@@ -13,8 +14,6 @@ use super::{Sender, Store, StoreError, now, silent};
 
 /// How far beyond the newest stored record the sequence of an unreadable line is believed.
 const BELIEVED: u64 = 500;
-/// Dead letters kept for one token; older ones give way.
-const DEAD_LETTERS: i64 = 10_000;
 
 /// One request's worth of records, read but not judged.
 pub(crate) struct Batch {
@@ -35,18 +34,6 @@ pub(crate) struct Incoming {
     pub(crate) record: Record,
     /// The same, to be stored.
     pub(crate) body: Body,
-}
-
-/// A line that is no record, or not one that can be stored.
-pub(crate) struct Poison {
-    /// Its number, from 1.
-    pub(crate) line: usize,
-    /// Why.
-    pub(crate) reason: String,
-    /// Its sequence number, where that can be guessed.
-    pub(crate) sequence: Option<u64>,
-    /// Its text, cut.
-    pub(crate) text: Vec<u8>,
 }
 
 /// What became of a batch.
@@ -99,19 +86,6 @@ impl Store {
             )?;
             let numbers = query.query_map([agent], |row| row.get(0))?.collect::<Result<_, _>>()?;
             Ok(numbers)
-        })
-        .await
-    }
-
-    /// Dead letters, oldest first: reason and text.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn dead_letters(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.read(|connection| {
-            let mut query = connection.prepare_cached("SELECT reason, line FROM dead_letters ORDER BY number")?;
-            let letters = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-            Ok(letters)
         })
         .await
     }
@@ -170,8 +144,9 @@ fn append(connection: &Connection, batch: Batch, groups: &mut Groups) -> Result<
         seals.write(connection)?;
     }
     poison.sort_by_key(|poison| poison.line);
+    let agent = batch.agent.as_deref().or(batch.sender.agent.as_deref()).unwrap_or_default();
     for letter in &poison {
-        lay_aside(connection, batch.sender.token, letter, received)?;
+        letters::lay_aside(connection, batch.sender.token, agent, letter, received)?;
         let (Some(stream), Some(sequence)) = (&mut stream, letter.sequence) else {
             continue;
         };
@@ -218,23 +193,6 @@ fn insert(
         .prepare_cached("SELECT id FROM records WHERE agent = ? AND sequence = ?")?
         .query_row(params![stream.number, record.sequence], |row| row.get(0))?;
     Ok(if id == record.id { Insert::Known } else { Insert::Another })
-}
-
-fn lay_aside(connection: &Connection, token: i64, letter: &Poison, received: i64) -> Result<(), StoreError> {
-    let digest = blake3::hash(&letter.text);
-    connection
-        .prepare_cached(
-            "INSERT INTO dead_letters (token, received, digest, reason, line) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (token, digest) DO NOTHING",
-        )?
-        .execute(params![token, received, digest.as_bytes(), letter.reason, letter.text])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM dead_letters WHERE token = ?1 AND number <=
-             (SELECT number FROM dead_letters WHERE token = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        )?
-        .execute(params![token, DEAD_LETTERS])?;
-    Ok(())
 }
 
 /// One agent's stream of sequence numbers, contiguous from 1 where nothing is lost.

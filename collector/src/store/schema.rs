@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/outbox_lists.sql"),
     include_str!("migrations/identities.sql"),
     include_str!("migrations/approvals.sql"),
+    include_str!("migrations/letters.sql"),
 ];
 
 /// Brings the database to the newest version, each step in a transaction of its own.

@@ -118,8 +118,8 @@ impl Portrait {
 }
 
 impl Index {
-    /// What of fingerprints goes into a portrait: those of another version are of no use here.
-    pub const PORTRAITS: i64 = VERSION;
+    /// The form of an index, and of what goes into a portrait: those of another version are of no use here.
+    pub const VERSION: i64 = VERSION;
 
     /// What can be handed on of the master at `path`.
     ///

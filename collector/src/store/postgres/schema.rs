@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/identities.sql"),
     include_str!("../migrations/postgres/packed.sql"),
     include_str!("../migrations/postgres/approvals.sql"),
+    include_str!("../migrations/postgres/letters.sql"),
 ];
 
 /// Brings the database to the newest version, all of it in one transaction.
