@@ -38,10 +38,10 @@ use crate::store::{self, Claim, Store, StoreError};
 use crate::tls::{self, Authority, Tls};
 use crate::{alert, approval, console, enroll, evidence, heartbeat, ingest, policy};
 
-/// What scripts, styles, frames and forms the console's pages may use: its own style sheet and script, its own
+/// What scripts, styles, frames and forms the console's pages may use: its own style sheet and scripts, its own
 /// pictures, its own forms, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 /// The page of which forms carry pictures, and may take longer.
 const TRACE: &str = "/trace";
 /// Bytes of a form or a heartbeat.
@@ -85,6 +85,7 @@ fn routes(collector: &Arc<Collector>) -> Router {
                 .layer(DefaultBodyLimit::max(console::trace::MAX_FORM)),
         )
         .route("/hosts", get(console::hosts::page))
+        .route("/dead-letters", get(console::letters::page))
         .route("/approvals", get(console::approvals::page).post(console::approvals::answer))
         .route("/silences", get(console::silences::page).post(console::silences::add))
         .route("/silences/end", post(console::silences::end))
@@ -118,7 +119,8 @@ fn routes(collector: &Arc<Collector>) -> Router {
         .route("/audit.ndjson", get(console::audit::ndjson))
         .route("/setup", get(console::setup::page).post(console::setup::set_up))
         .route("/assets/console.css", get(console::style_sheet))
-        .route("/assets/keys.js", get(console::keys));
+        .route("/assets/keys.js", get(console::keys))
+        .route("/assets/htmx.js", get(console::htmx));
     agents
         .merge(readers)
         .merge(pages)

@@ -1,4 +1,5 @@
-"""Gives a collector what an agent would send: pictures of a master and a copy, and attempts of every outcome."""
+"""Gives a collector what an agent would send: pictures of a master and a copy, attempts of every outcome, and a line that
+is no record. With `more` behind the token, one attempt more."""
 
 import json
 import re
@@ -94,10 +95,21 @@ EVENTS = [
     ),
     of_master(transfer("lin", "zip", "allowed", "archive", "/mnt/archive/a.zip", "a.zip", "master", 1), "/srv/scans/寒食帖.tif"),
 ]
-BODY = "\n".join(line(number, event) for number, event in enumerate(EVENTS, 1))
+if sys.argv[3:] == ["more"]:
+    LATER = transfer("kai", "cp", "blocked", "courier disk", "/media/courier/K2B_0099.tif", "K2B_0099.tif", "master", 1)
+    print(call("POST", "/v1/records", line(len(EVENTS) + 1, LATER).encode()))
+    raise SystemExit
+BODY = "\n".join([*(line(number, event) for number, event in enumerate(EVENTS, 1)), "<b>no record</b>"])
 ANSWER = json.loads(call("POST", "/v1/records", BODY.encode()))
-if ANSWER.get("committed") != len(EVENTS):
+if ANSWER.get("committed") != len(EVENTS) or len(ANSWER.get("rejected", [])) != 1:
     raise SystemExit(f"the records were not taken: {ANSWER}")
+HEARTBEAT = {
+    "agent": "0198c0de-0000-7000-8000-000000000001", "host": "scan-07", "agent_version": "0.1.0", "guard": "gate",
+    "mode": "enforce", "policy": "5f" * 32, "policy_serial": 12, "spool_depth": 3, "last_sequence": len(EVENTS),
+    "time": NOW + 90_000, "index": {"version": 7, "masters": 41_212},
+}  # fmt: skip
+if "committed" not in json.loads(call("POST", "/v1/heartbeat", json.dumps(HEARTBEAT).encode())):
+    raise SystemExit("the heartbeat was not taken")
 
 
 def ask(nth: int, file: str, path: str, reason: str) -> None:

@@ -1,9 +1,10 @@
 // Visits the console's pages: a screenshot of each, what axe finds, and what the content security policy refuses.
+import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
-const [url, setup, shots] = process.argv.slice(2);
+const [url, setup, shots, seed, token] = process.argv.slice(2);
 const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
 const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const password = 'a lantern over the scroll';
@@ -19,6 +20,8 @@ const pages = [
   ['search', '/search?q=K2B'],
   ['nothing-found', '/search?q=nothing'],
   ['hosts', '/hosts'],
+  ['dead-letters', '/dead-letters'],
+  ['sinks', '/sinks'],
   ['approvals', '/approvals'],
   ['silences', '/silences'],
   ['notifications', '/notifications'],
@@ -174,6 +177,31 @@ for (const colorScheme of ['light', 'dark']) {
       await page.locator('tbody a').first().focus();
       await page.keyboard.press('a');
       await page.waitForSelector('tbody tr:first-child:has-text("acknowledged")');
+    }
+    if (first && name === 'no-alerts') {
+      // While the list is followed, something comes: what was chosen stays chosen, and what was written stays there.
+      await page.goto(`${url}/?state=all&follow=1`);
+      await page.fill('#note', 'asked the courier');
+      await page.locator('tbody tr').nth(1).locator('input').check();
+      const row = await page.locator('tbody tr').nth(1).getAttribute('id');
+      const before = await page.locator('tbody tr').count();
+      execFileSync('python3', [seed, url, token, 'more']);
+      await page.waitForFunction((count) => document.querySelectorAll('tbody tr').length > count, before, { timeout: 15000 });
+      const chosen = await page.$$eval('tbody input:checked', (boxes) => boxes.map((box) => box.closest('tr').id));
+      if (chosen.length !== 1 || chosen[0] !== row) found.push(`while followed, ${row} was chosen, and now ${chosen}`);
+      if (await page.inputValue('#note') !== 'asked the courier') found.push('while followed, the note was lost');
+      await look('followed');
+      await page.selectOption('#severity', 'critical');
+      await page.waitForURL('**severity=critical**');
+      await page.waitForFunction(() => ![...document.querySelectorAll('tbody tr')].some((row) => !row.classList.contains('critical')));
+      await page.goto(url + path);
+    }
+    if (name === 'trace') {
+      await page.setInputFiles('input[type=file]', 'found.jpg');
+      await page.locator('main form button[type=submit]').first().click();
+      await page.waitForSelector('#found:has-text("No master is known")');
+      await look('trace-result');
+      await page.goto(url + path);
     }
     if (name === 'search') {
       await page.goto(`${url}/objects`);
