@@ -1,4 +1,4 @@
-//! The ways out of alerts, to real receivers: a signed webhook that fails first, and mail to a real SMTP server.
+//! The ways out of alerts, to real receivers: a signed webhook that fails first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
@@ -6,8 +6,6 @@
 mod hook;
 mod world;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -193,70 +191,4 @@ async fn a_mistake_in_the_configuration_is_pointed_at() {
             Ok(_) => panic!("{config}: started"),
         }
     }
-}
-
-struct Smtp {
-    child: Child,
-    port: u16,
-}
-
-impl Smtp {
-    /// Debian's `python3-aiosmtpd`, printing each message as JSON on a line.
-    fn start() -> Option<Smtp> {
-        let script = include_str!("smtp.py");
-        let mut child = Command::new("/usr/bin/python3")
-            .args(["-c", script])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take()?);
-        out.read_line(&mut line).ok()?;
-        child.stdout = Some(out.into_inner());
-        match line.trim().parse() {
-            Ok(port) => Some(Smtp { child, port }),
-            Err(_) => {
-                let _ = child.wait();
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Smtp {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mail_arrives_and_file_names_forge_no_header() {
-    let Some(mut smtp) = Smtp::start() else {
-        println!("skipped: mail_arrives_and_file_names_forge_no_header (needs python3-aiosmtpd)");
-        return;
-    };
-    let config = format!(
-        "[[route]]\nname = \"staff\"\ngroup-wait = \"0s\"\n[route.email]\nserver = \"127.0.0.1:{}\"\nfrom = \"Vitrine <vitrine@museum.example>\"\n\
-         to = [\"security@museum.example\"]\ntls = \"none\"\n",
-        smtp.port
-    );
-    let world = world_with(&config, 10).await;
-    let mut transfer = world::transfer();
-    transfer.file.path = "/srv/寒食帖\r\nBcc: eve@evil.example\r\n\r\n.\r\nMAIL FROM:<x>.tif".into();
-    world.send(&[record(1, NOON, Event::Transfer(Box::new(transfer)))]).await;
-    let out = smtp.child.stdout.take().unwrap();
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line).map(|_| line)
-    });
-    let line = tokio::time::timeout(Duration::from_secs(20), reading).await.expect("a mail in time").unwrap().unwrap();
-    let mail: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(mail["to"], serde_json::json!(["security@museum.example"]));
-    assert_eq!(mail["headers"]["Bcc"], Value::Null);
-    let subject = mail["headers"]["Subject"].as_str().unwrap();
-    assert!(subject.starts_with("[Vitrine] high cp: ") && subject.contains("\\u{d}\\u{a}Bcc"), "{subject}");
-    let text = mail["text"].as_str().unwrap();
-    assert!(text.contains("refused before the first byte") && text.contains("scan-07"), "{text}");
 }

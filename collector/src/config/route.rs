@@ -117,6 +117,8 @@ pub struct Email {
     /// How the connection is protected.
     #[serde(default)]
     pub tls: MailTls,
+    /// PEM file with the only authorities that may vouch for the server; relative to the data directory.
+    pub ca_file: Option<PathBuf>,
     /// Login name, where the server wants one.
     pub username: Option<String>,
     /// File with the password; relative to the data directory.

@@ -9,7 +9,11 @@ use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::{SUBMISSION_PORT, SUBMISSIONS_PORT};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::SendError;
 use super::letter::{headline, rows};
@@ -39,8 +43,24 @@ impl Email {
         };
         let failed = |error| mistake(data, format!("{entry} email.server = {:?}: {error}", config.server));
         let builder: AsyncSmtpTransportBuilder = match config.tls {
-            MailTls::Always => Transport::relay(host).map_err(failed)?,
-            MailTls::Starttls => Transport::starttls_relay(host).map_err(failed)?,
+            MailTls::Always | MailTls::Starttls => {
+                let mut tls = TlsParameters::builder(host.trim_matches(['[', ']']).to_owned());
+                if let Some(file) = &config.ca_file {
+                    tls = tls.certificate_store(CertificateStore::None);
+                    for authority in authorities(data, file)? {
+                        tls = tls.add_root_certificate(authority);
+                    }
+                }
+                let tls = tls.build().map_err(failed)?;
+                let (tls, port) = match config.tls {
+                    MailTls::Always => (Tls::Wrapper(tls), SUBMISSIONS_PORT),
+                    _ => (Tls::Required(tls), SUBMISSION_PORT),
+                };
+                Transport::builder_dangerous(host.trim_matches(['[', ']'])).port(port).tls(tls)
+            }
+            MailTls::None if config.ca_file.is_some() => {
+                return Err(mistake(data, format!("{entry} email.ca-file is for tls = \"always\" and \"starttls\"")));
+            }
             MailTls::None if is_this_machine(host) => Transport::builder_dangerous(host.trim_matches(['[', ']'])),
             MailTls::None => {
                 let reason = "email.tls = \"none\" goes only to this machine: use \"always\" or \"starttls\"";
@@ -87,6 +107,20 @@ impl Email {
         let answer = self.transport.send(message).await?;
         Ok(format!("{} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" ")))
     }
+}
+
+/// The authorities of a file.
+fn authorities(data: &Path, file: &Path) -> Result<Vec<Certificate>, ConfigError> {
+    let path = data.join(file);
+    let wrong = |reason: String| ConfigError::Value { path: path.clone(), reason };
+    let found: Vec<_> = CertificateDer::pem_file_iter(&path)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(format!("no PEM certificates: {error}")))?;
+    if found.is_empty() {
+        return Err(wrong("holds no certificate: PEM is expected".into()));
+    }
+    let certificate = |der: CertificateDer<'_>| Certificate::from_der(der.to_vec());
+    found.into_iter().map(certificate).collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))
 }
 
 fn text(letter: &Letter) -> String {
