@@ -22,6 +22,7 @@ mod replay;
 mod rest;
 mod seals;
 mod signed;
+mod service;
 mod staff;
 mod tiles;
 mod trace;

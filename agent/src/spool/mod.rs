@@ -65,10 +65,10 @@ pub(crate) enum SpoolError {
     Place { path: PathBuf, source: std::io::Error },
     /// Another process holds it.
     #[error(
-        "another agent keeps its records in {path} already; stop it first (`systemctl stop vitrine`), or give \
+        "{holder} keeps its records in {path} already; stop it first (`systemctl stop vitrine`), or give \
          this one a directory of its own with `state` in agent.toml"
     )]
-    InUse { path: PathBuf },
+    InUse { path: PathBuf, holder: String },
     /// Of a version that this program does not know.
     #[error("the spool {path} is of version {found}, and this program knows versions up to {known}: update Vitrine")]
     Newer { path: PathBuf, found: i64, known: i64 },
