@@ -60,3 +60,47 @@ fn a_second_agent_with_the_same_state_says_whose_it_is_and_the_first_goes_on() {
     assert_eq!(world.status().expect("a status")["pid"], first);
     copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
 }
+
+#[test]
+fn files_that_come_all_at_once_hold_nobody_up_and_all_of_them_are_registered() {
+    // Programs that were built for tests are slow, and who could not be looked through in time is refused.
+    let Some(world) = World::builder().config("deadline-ms = 1500\n").build() else { return };
+    let small = world.path("small.jpg");
+    let master = picture("photo_elem").expect("a picture");
+    let made = Command::new("convert-im6.q16").arg(master).args(["-resize", "64x64"]).arg(&small).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let small = fs::read(small).expect("a small picture");
+    let begun = Instant::now();
+    for number in 0..BURST {
+        // A comment behind the start of the picture: other bytes, the same pixels.
+        let comment = [&[0xff, 0xfe, 0, 10][..], format!("{number:08}").as_bytes()].concat();
+        let picture = [&small[..2], &comment, &small[2..]].concat();
+        fs::write(world.path(&format!("ws/masters/B{number}_1.jpg")), picture).expect("a file");
+        if number % 1000 == 999 {
+            copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+            copy_is_refused(&world, &format!("ws/masters/B{number}_1.jpg"));
+        }
+    }
+    let dropped = begun.elapsed();
+    let wanted = BURST as u64 + 3;
+    loop {
+        copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+        let status = world.status().expect("an agent that answers");
+        let (known, waiting) = (status["masters"].as_u64().expect("a number"), status["pending"].as_u64());
+        if known == wanted && waiting == Some(0) {
+            break;
+        }
+        assert!(
+            begun.elapsed() < BURST_TIME,
+            "{known} of {wanted} are known, {waiting:?} wait: {}",
+            status["counters"]
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    eprintln!("{BURST} files came within {dropped:?} and were known after {:?}", begun.elapsed());
+    copy_is_refused(&world, "ws/masters/B1234_1.jpg");
+    let counters = world.status().expect("a status")["counters"].to_string();
+    for lost in ["queue-overflow", "untold", "spool-full"] {
+        assert!(!counters.contains(lost), "{counters}");
+    }
+}
