@@ -18,7 +18,7 @@ use vitrine_policy::decision::Mode;
 use vitrine_policy::record::{Event, Host};
 
 use crate::cli::status::{self, Status};
-use crate::collection::{Change, Keeper, Progress};
+use crate::collection::{Absence, Change, Keeper, Progress};
 use crate::config::{Config, Shield};
 use crate::fail::{self, Failure};
 use crate::guard::Guarding;
@@ -106,6 +106,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let keeper = Keeper {
         index: index.clone(),
         policy: policy_changes,
+    let absence = Absence::follow(policy_changes.clone()).context("no thread can be started")?;
         touched: touches,
         limits: config.measure,
         report,
@@ -154,6 +155,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
     loop {
+    let mut state_failed = false;
         tokio::select! {
             () = signals.next() => break,
             _ = ticks.tick() => {}
@@ -202,6 +204,8 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             pid: std::process::id(),
             started: started.to_string(),
             guard: guard.name().to_owned(),
+        let mut not_covered = guarding.not_covered();
+        not_covered.extend(absence.lines());
             why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
             policy_serial: workstation.snapshot().policy.serial,
@@ -210,7 +214,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             policy_digest: workstation.snapshot().digest.clone(),
             policy_error: last_error.clone().or_else(|| contact.policy_refused()),
             guarded: guarding.guarded(),
-            not_covered: guarding.not_covered(),
+            not_covered,
             masters: progress.masters.load(Ordering::Relaxed),
             pending: progress.pending.load(Ordering::Relaxed),
             seconds_left: progress.seconds_left(),
@@ -230,8 +234,13 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         };
         if told.as_ref() != Some(&state) {
             match status::write(&config.state, &state) {
-                Ok(()) => told = Some(state),
-                Err(error) => tracing::warn!("the status cannot be written: {error}"),
+                Ok(()) => (told, state_failed) = (Some(state), false),
+                // Once as long as it lasts.
+                Err(_) if state_failed => {}
+                Err(error) => {
+                    state_failed = true;
+                    spool.push(state_notice(&config.state, &error));
+                }
             }
         }
     }
@@ -289,6 +298,16 @@ fn host(config: &Config) -> anyhow::Result<Host> {
 /// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
 /// says so loudly. With it why the file is not in force.
 fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<(Snapshot, Option<String>)> {
+/// The state directory cannot be written. The record may be lost with it, so the journal has it, too.
+fn state_notice(state: &Path, error: &std::io::Error) -> Event {
+    let what = match state.exists() {
+        true => format!("the state directory {} cannot be written: {error}; free space, or mend it", state.display()),
+        false => format!("the state directory {} is gone: `systemctl restart vitrine` makes it anew", state.display()),
+    };
+    tracing::error!("{what}");
+    Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what)
+}
+
     let place = policy_file::place(config);
     let subject = Some(place.as_os_str().as_bytes());
     let (good, refused) = match policy_file::read_trusted(config) {

@@ -104,3 +104,45 @@ fn files_that_come_all_at_once_hold_nobody_up_and_all_of_them_are_registered() {
         assert!(!counters.contains(lost), "{counters}");
     }
 }
+
+#[test]
+fn a_collection_that_is_not_there_is_named_and_guarded_as_soon_as_it_is() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    let loans = world.path("ws/loans");
+    let text = format!("[[collection]]\nname = \"loans\"\npaths = [\"{}\"]\n", loans.display());
+    world.set_policy("enforce", &text);
+    world.start();
+    let is_named = |world: &World| {
+        let status = world.status().expect("a status");
+        status["not_covered"].to_string().contains(&format!("{} of the collection “loans”", loans.display()))
+    };
+    wait_until("status that names it", || is_named(&world).then_some(()));
+    noticed(&world, "standing", "of the collection “loans”: no such directory");
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    for round in 0..2 {
+        fs::create_dir(&loans).expect("the collection");
+        fs::copy(picture("art_se__mark").expect("a picture"), loans.join("L1.jpg")).expect("a master");
+        copy_is_refused(&world, "ws/loans/L1.jpg");
+        wait_until("master", || (world.status()?["masters"] == 4 && !is_named(&world)).then_some(()));
+        copy_is_refused(&world, "ws/loans/L1.jpg");
+        fs::remove_dir_all(&loans).expect("the collection");
+        wait_until("status that names it again", || is_named(&world).then_some(round));
+    }
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+}
+
+#[test]
+fn a_state_directory_that_is_missing_is_made_and_one_that_goes_is_named() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    let state = world.path("state");
+    fs::remove_dir(&state).expect("the state directory");
+    world.start();
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    fs::remove_dir_all(&state).expect("the state directory");
+    let told = format!("the state directory {} is gone", state.display());
+    wait_until("word of it", || world.log().contains(&told).then_some(()));
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    stop(&mut world);
+    world.run();
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+}
