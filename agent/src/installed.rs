@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vitrine_policy::record::Event;
 
+use crate::config::Config;
 use crate::fail::Failure;
 use crate::policy_file::write_durably;
 use crate::spool::Spool;
@@ -40,6 +41,9 @@ struct Installed {
     files: BTreeMap<PathBuf, Option<String>>,
     /// The service that this process is the main one of, and whether it starts with the workstation.
     service: Option<Service>,
+    /// BLAKE3 of the settings, empty where there are none; none where an older agent has looked.
+    #[serde(default)]
+    settings: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,8 @@ pub(crate) struct Watch {
     spool: Spool,
     state: PathBuf,
     executable: PathBuf,
+    /// Where the settings lie.
+    settings: PathBuf,
     /// What was read of which file, and when it had changed.
     read: BTreeMap<PathBuf, (Stat, String)>,
     last: Option<Installed>,
@@ -68,9 +74,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(spool: Spool, state: &Path) -> Watch {
-        let executable = std::env::current_exe().unwrap_or_default();
-        Watch { spool, state: state.to_owned(), executable, read: BTreeMap::new(), last: kept(state), unanswered: 0 }
+    pub(crate) fn new(spool: Spool, config: &Config) -> Watch {
+        Watch {
+            spool,
+            state: config.state.clone(),
+            executable: std::env::current_exe().unwrap_or_default(),
+            settings: config.file.clone(),
+            read: BTreeMap::new(),
+            last: kept(&config.state),
+            unanswered: 0,
+        }
     }
 
     /// Looks once, and records what has changed since the last time.
@@ -89,17 +102,21 @@ impl Watch {
         paths.push(self.executable.clone());
         let mut read = std::mem::take(&mut self.read);
         let known = self.last.as_ref().map(|last| last.files.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let settings = self.settings.clone();
+        let read_settings = settings.clone();
         let digests = tokio::task::spawn_blocking(move || {
             // One that is gone is told of once, and then not asked for again.
             paths.extend(known.into_iter().filter(|path| !path.exists()));
             let files: BTreeMap<_, _> =
                 paths.into_iter().map(|path| (path.clone(), digest(&path, &mut read))).collect();
-            (files, read)
+            let settings = Some(digest(&read_settings, &mut read).unwrap_or_default());
+            (files, settings, read)
         });
-        let Ok((files, read)) = digests.await else { return };
+        let Ok((files, digest_of_settings, read)) = digests.await else { return };
         self.read = read;
-        let now = Installed { files, service };
-        for event in changes(self.last.as_ref(), &now) {
+        let now = Installed { files, service, settings: digest_of_settings };
+        let edited = self.last.as_ref().and_then(|last| edited(last, &now, &settings));
+        for event in changes(self.last.as_ref(), &now).into_iter().chain(edited) {
             self.spool.push(event);
         }
         let now = Installed { files: now.files.into_iter().filter(|(_, digest)| digest.is_some()).collect(), ..now };
@@ -135,9 +152,9 @@ fn changes(before: Option<&Installed>, now: &Installed) -> Vec<Event> {
     let subject = |path: &Path| path.as_os_str().as_bytes().to_owned();
     for (path, digest) in &now.files {
         let what = match (before.files.get(path), digest) {
-            (Some(Some(earlier)), Some(digest)) if earlier != digest => "was replaced",
-            (Some(Some(_)), None) => "was removed, or cannot be read",
-            (None, Some(_)) if known => "is new",
+            (Some(Some(earlier)), Some(digest)) if earlier != digest => format!("was replaced, BLAKE3 {digest}"),
+            (Some(Some(_)), None) => "was removed, or cannot be read".to_owned(),
+            (None, Some(_)) if known => "is new".to_owned(),
             _ => continue,
         };
         let what = format!("{} {what}; if nobody installed anything, look into it", path.display());
@@ -162,6 +179,18 @@ fn changes(before: Option<&Installed>, now: &Installed) -> Vec<Event> {
         }
     }
     events
+}
+
+/// What is to be recorded of the settings, also of an edit while no agent ran.
+fn edited(before: &Installed, now: &Installed, settings: &Path) -> Option<Event> {
+    let earlier = before.settings.as_ref().filter(|_| before.settings != now.settings)?;
+    let what = match now.settings.as_deref() {
+        Some("") | None => format!("were removed, or cannot be read; their BLAKE3 was {earlier}"),
+        Some(digest) if earlier.is_empty() => format!("are there, with the BLAKE3 {digest}; before there were none"),
+        Some(digest) => format!("were edited: their BLAKE3 was {earlier} and is {digest}"),
+    };
+    let what = format!("the settings {} {what}; if nobody who may has done it, look into it", settings.display());
+    Some(Failure::SettingsChanged.notice(Some(settings.as_os_str().as_bytes()), what))
 }
 
 /// The service that the process is the main one of, its unit and drop-ins; none where there is none, or nobody answers.
@@ -229,7 +258,7 @@ mod tests {
     fn installed(files: &[(&str, &str)], state: &str) -> Installed {
         let service = Service { name: "vitrine.service".to_owned(), state: state.to_owned() };
         let files = files.iter().map(|(path, digest)| (PathBuf::from(path), Some((*digest).to_owned())));
-        Installed { files: files.collect(), service: Some(service) }
+        Installed { files: files.collect(), service: Some(service), settings: None }
     }
 
     fn codes(before: Option<&Installed>, now: &Installed) -> Vec<(String, String)> {
@@ -269,6 +298,23 @@ mod tests {
         let mended = installed(&[("/usr/bin/vitrine", "dd"), ("/etc/new.conf", "ee")], "enabled");
         let told = codes(Some(&now), &mended);
         assert!(told.contains(&("installation-changed".to_owned(), "vitrine.service".to_owned())), "{told:?}");
+    }
+
+    #[test]
+    fn an_edit_of_the_settings_is_told_and_their_first_sight_is_not() {
+        let with =
+            |settings: Option<&str>| Installed { settings: settings.map(str::to_owned), ..installed(&[], "enabled") };
+        let told = |before, now| edited(&with(before), &with(now), Path::new("/etc/vitrine/agent.toml"));
+        assert!(told(None, Some("aa")).is_none() && told(Some("aa"), Some("aa")).is_none());
+        assert!(told(Some(""), Some("aa")).is_some(), "they are there again");
+        for now in [Some("bb"), Some("")] {
+            let Some(Event::Notice(notice)) = told(Some("aa"), now) else { panic!("{now:?} is not told") };
+            assert_eq!(
+                (notice.code.as_str(), notice.subject.as_deref()),
+                ("settings-changed", Some("/etc/vitrine/agent.toml"))
+            );
+            assert!(notice.message.contains("BLAKE3 was aa"), "{}", notice.message);
+        }
     }
 
     #[test]

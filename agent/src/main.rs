@@ -8,6 +8,7 @@ mod desk;
 #[path = "../../packaging/documents.rs"]
 mod documents;
 mod fail;
+mod ending;
 mod guard;
 mod history;
 mod identify;
@@ -22,6 +23,7 @@ mod recognise;
 mod recorder;
 mod spool;
 mod sys;
+mod standing;
 mod tiles;
 mod upload;
 mod workstation;

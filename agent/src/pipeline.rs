@@ -15,11 +15,12 @@ use anyhow::Context;
 use tokio::sync::{Mutex, mpsc, watch};
 use vitrine_policy::Policy;
 use vitrine_policy::decision::Mode;
-use vitrine_policy::record::{Event, Host};
+use vitrine_policy::record::{Event, Host, printable};
 
 use crate::cli::status::{self, Status};
 use crate::collection::{Absence, Change, Keeper, Progress};
 use crate::config::{Config, Shield};
+use crate::ending::{Signals, machine_goes_off};
 use crate::fail::{self, Failure};
 use crate::guard::Guarding;
 use crate::guard::support::Guard;
@@ -29,6 +30,8 @@ use crate::identify::program::Programs;
 use crate::maintenance::Clocks;
 use crate::policy_file::{self, Good};
 use crate::spool::Spool;
+use crate::standing::Standing;
+use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
 use crate::{approval, collection, desk, inspect, installed, maintenance, tiles, upload};
 
@@ -40,9 +43,9 @@ const MARK: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// And the service manager to say whether it starts again with the workstation.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-/// The labels of local copies, below the state directory.
 /// Key and certificate that the collector knows the agent by.
 pub(crate) const IDENTITY: &str = "identity.json";
+/// The labels of local copies, below the state directory.
 const LABELS: &str = "labels.json";
 /// How often they are written, where they changed.
 const SAVE: Duration = Duration::from_secs(5);
@@ -102,11 +105,11 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     tokio::spawn(inspect::run(workstation.clone(), arrived));
     tokio::spawn(tiles::run(workstation.clone()));
     attend_users(&workstation);
+    let absence = Absence::follow(policy_changes.clone()).context("no thread can be started")?;
     let masters_changed = Arc::new(AtomicBool::new(false));
     let keeper = Keeper {
         index: index.clone(),
         policy: policy_changes,
-    let absence = Absence::follow(policy_changes.clone()).context("no thread can be started")?;
         touched: touches,
         limits: config.measure,
         report,
@@ -151,11 +154,11 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let mut edited = None::<std::time::Instant>;
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
+    let (mut standing, mut state_failed) = (Standing::default(), false);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
     loop {
-    let mut state_failed = false;
         tokio::select! {
             () = signals.next() => break,
             _ = ticks.tick() => {}
@@ -200,14 +203,15 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             guarding.update(&workstation);
         }
         end_maintenance(&workstation);
+        let mut not_covered = guarding.not_covered();
+        not_covered.extend(absence.lines());
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),
             guard: guard.name().to_owned(),
-        let mut not_covered = guarding.not_covered();
-        not_covered.extend(absence.lines());
             why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
+            policy_name: workstation.snapshot().policy.name.as_deref().map(|name| printable(name.as_bytes())),
             policy_serial: workstation.snapshot().policy.serial,
             policy: policy_file::place(&config).display().to_string(),
             policy_source: source(&config).to_owned(),
@@ -232,7 +236,10 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             collector_contact: contact.describe(),
             counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
         };
-        if told.as_ref() != Some(&state) {
+        if let Some(event) = standing.tell(&state, std::time::Instant::now()) {
+            spool.push(event);
+        }
+        if told.as_ref() != Some(&state) || !config.state.exists() {
             match status::write(&config.state, &state) {
                 Ok(()) => (told, state_failed) = (Some(state), false),
                 // Once as long as it lasts.
@@ -273,31 +280,22 @@ fn end_maintenance(workstation: &Workstation) {
     }
 }
 
-/// Looks now and then at what is installed.
+/// Looks now and then at what is installed, and at an edit of the settings at once.
 fn watch_installation(spool: &Spool, config: &Config) -> Arc<Mutex<installed::Watch>> {
-    let watch = Arc::new(Mutex::new(installed::Watch::new(spool.clone(), &config.state)));
-    let looking = watch.clone();
+    let watch = Arc::new(Mutex::new(installed::Watch::new(spool.clone(), config)));
+    let (looking, file) = (watch.clone(), config.file.clone());
     tokio::spawn(async move {
         loop {
+            let (settings, began) = (Stat::at(&file).ok(), std::time::Instant::now());
             looking.lock().await.look().await;
-            tokio::time::sleep(installed::LOOK).await;
+            while began.elapsed() < installed::LOOK && Stat::at(&file).ok() == settings {
+                tokio::time::sleep(LOOK).await;
+            }
         }
     });
     watch
 }
 
-fn host(config: &Config) -> anyhow::Result<Host> {
-    let name = nix::unistd::gethostname().context("the host has no name")?;
-    Ok(Host {
-        agent: Spool::agent_id(&config.state).context("the agent's identity cannot be kept")?,
-        name: vitrine_policy::record::printable(name.as_bytes()),
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
-}
-
-/// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
-/// says so loudly. With it why the file is not in force.
-fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<(Snapshot, Option<String>)> {
 /// The state directory cannot be written. The record may be lost with it, so the journal has it, too.
 fn state_notice(state: &Path, error: &std::io::Error) -> Event {
     let what = match state.exists() {
@@ -308,6 +306,18 @@ fn state_notice(state: &Path, error: &std::io::Error) -> Event {
     Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what)
 }
 
+fn host(config: &Config) -> anyhow::Result<Host> {
+    let name = nix::unistd::gethostname().context("the host has no name")?;
+    Ok(Host {
+        agent: Spool::agent_id(&config.state).context("the agent's identity cannot be kept")?,
+        name: printable(name.as_bytes()),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// The policy to start with: the file, else the last one that was good, else none, which blocks nothing and
+/// says so loudly. With it why the file is not in force.
+fn first_snapshot(config: &Config, spool: &Spool) -> anyhow::Result<(Snapshot, Option<String>)> {
     let place = policy_file::place(config);
     let subject = Some(place.as_os_str().as_bytes());
     let (good, refused) = match policy_file::read_trusted(config) {
@@ -459,36 +469,5 @@ fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
         policy_serial: snapshot.policy.serial,
         policy_source: source(&workstation.config),
         counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
-    }
-}
-
-/// Whether the service manager is bringing the whole machine down (systemctl(1), `is-system-running`). Where there is no
-/// systemd nobody can say, and the collector will miss the agent.
-async fn machine_goes_off() -> bool {
-    let mut asked = tokio::process::Command::new("/usr/bin/systemctl");
-    asked.arg("is-system-running").kill_on_drop(true).stdin(std::process::Stdio::null());
-    match tokio::time::timeout(Duration::from_secs(1), asked.output()).await {
-        Ok(Ok(answer)) => answer.stdout.trim_ascii() == b"stopping",
-        _ => false,
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -106,6 +106,41 @@ fn files_that_come_all_at_once_hold_nobody_up_and_all_of_them_are_registered() {
 }
 
 #[test]
+fn what_is_in_force_is_on_record_at_the_start_and_at_each_change_and_so_is_the_end() {
+    let Some(mut world) = World::builder().audit().not_started().build() else { return };
+    let named = |world: &World, mode: &str, serial: u32| {
+        let head = format!("version = 1\nname = \"scanning room\"\nserial = {serial}\n");
+        let text = world.policy(mode, "").replacen("version = 1\n", &head, 1);
+        fs::write(world.path("etc/policy.new"), text).expect("the policy");
+        fs::rename(world.path("etc/policy.new"), world.path("etc/policy.toml")).expect("the policy");
+    };
+    named(&world, "audit", 7);
+    world.start();
+    let told = noticed(&world, "standing", "in mode audit");
+    for part in ["guards with gate", "“scanning room” of serial 7", "not covered on this machine: network destinations"]
+    {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let shown = String::from_utf8(world.vitrine(&["status"]).stdout).expect("text");
+    assert!(shown.contains("“scanning room”, ") && shown.contains("serial 7"), "{shown}");
+    named(&world, "enforce", 8);
+    noticed(&world, "standing", "in mode enforce, by the policy “scanning room” of serial 8");
+
+    let settings = world.path("etc/agent.toml");
+    let text = fs::read_to_string(&settings).expect("the settings");
+    fs::write(&settings, text.clone() + "# edited\n").expect("the settings");
+    let told = noticed(&world, "settings-changed", "were edited");
+    assert!(told.contains(&settings.display().to_string()), "{told}");
+
+    stop(&mut world);
+    assert_eq!(notices(&world, STOPPED, "").len(), 1);
+    fs::write(&settings, text + "# edited while nobody looked\n").expect("the settings");
+    world.run();
+    wait_until("record of the second edit", || (notices(&world, "settings-changed", "").len() == 2).then_some(()));
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+}
+
+#[test]
 fn a_collection_that_is_not_there_is_named_and_guarded_as_soon_as_it_is() {
     let Some(mut world) = World::builder().not_started().build() else { return };
     let loans = world.path("ws/loans");

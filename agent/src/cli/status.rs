@@ -31,6 +31,9 @@ pub(crate) struct Status {
     /// Where it is from: `file` or `collector`.
     #[serde(default)]
     pub(crate) policy_source: String,
+    /// What the policy in force is called, where it has a name.
+    #[serde(default)]
+    pub(crate) policy_name: Option<String>,
     /// Serial of the policy in force, where it has one.
     #[serde(default)]
     pub(crate) policy_serial: Option<u32>,
@@ -180,7 +183,8 @@ fn describe(status: &Status) -> String {
     let digest = status.policy_digest.get(..16).unwrap_or(&status.policy_digest);
     let serial = status.policy_serial.map_or_else(String::new, |serial| format!("serial {serial}, "));
     let given = if status.policy_source == "collector" { ", given by the collector" } else { "" };
-    row("policy", format!("{} ({serial}BLAKE3 {digest}…){given}", status.policy));
+    let name = status.policy_name.as_ref().map_or_else(String::new, |name| format!("“{name}”, "));
+    row("policy", format!("{name}{} ({serial}BLAKE3 {digest}…){given}", status.policy));
     if let Some(error) = &status.policy_error {
         row("", format!("NOT in force as it is now:\n{error}"));
     }
@@ -253,7 +257,12 @@ mod tests {
 
     #[test]
     fn it_reads_as_sentences() {
-        let text = describe(&Status { policy_error: Some("p.toml:3:1: no".into()), ..own() });
+        let text = describe(&Status {
+            policy_error: Some("p.toml:3:1: no".into()),
+            policy_name: Some("scans".into()),
+            ..own()
+        });
+        assert!(text.contains("  policy      “scans”, "), "{text}");
         assert!(
             text.contains("audit: nothing is blocked") && text.contains("NOT in force") && text.contains("/srv/scans")
         );
