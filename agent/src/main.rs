@@ -2,6 +2,7 @@
 
 mod approval;
 mod cli;
+mod clock;
 mod collection;
 mod config;
 mod desk;

@@ -33,7 +33,7 @@ use crate::spool::Spool;
 use crate::standing::Standing;
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{approval, collection, desk, inspect, installed, maintenance, tiles, upload};
+use crate::{approval, clock, collection, desk, inspect, installed, maintenance, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -64,7 +64,8 @@ const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
-    of_settings.into_iter().for_each(|event| spool.push(event));
+    let (mut clock, clock_is_off) = clock::Watch::start(&config.state);
+    of_settings.into_iter().chain(clock_is_off).for_each(|event| spool.push(event));
     let mut looked = policy_file::stamp(&config);
     let (first, mut last_error) = first_snapshot(&config, &spool)?;
     let report: collection::Report = {
@@ -203,6 +204,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             guarding.update(&workstation);
         }
         end_maintenance(&workstation);
+        clock.tick();
         let mut not_covered = guarding.not_covered();
         not_covered.extend(absence.lines());
         let state = Status {
@@ -252,6 +254,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    clock.keep();
     let is_lost = guarding.is_lost();
     drop(guarding);
     save(&workstation, &labels);

@@ -181,3 +181,47 @@ fn a_state_directory_that_is_missing_is_made_and_one_that_goes_is_named() {
     world.run();
     copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
 }
+
+#[test]
+fn a_clock_that_was_set_back_while_the_workstation_was_off_is_on_record() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    world.start();
+    stop(&mut world);
+    assert!(notices(&world, "clock-jumped", "").is_empty());
+    let kept = fs::read(world.path("state/clock.json")).expect("what the clock showed");
+    let mut kept: serde_json::Value = serde_json::from_slice(&kept).expect("JSON");
+    (kept["boot"], kept["wall"]) = ("another".into(), (kept["wall"].as_i64().expect("a time") + 7200).into());
+    fs::write(world.path("state/clock.json"), kept.to_string()).expect("what the clock showed");
+    world.run();
+    let told = noticed(&world, "clock-jumped", "set back by");
+    assert!(told.contains("timedatectl"), "{told}");
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+}
+
+/// A clock that is thirty years late for whoever is started with it.
+const LATE: &str = r#"
+#define _GNU_SOURCE
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, id, now);
+    if (result == 0 && id == CLOCK_REALTIME) now->tv_sec -= 30L * 365 * 24 * 60 * 60;
+    return result;
+}
+"#;
+
+#[test]
+fn a_clock_that_is_years_late_at_the_start_is_on_record_and_keeps_nobody_from_guarding() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    fs::write(world.path("late.c"), LATE).expect("a clock");
+    let made = world.sh("cc -shared -fPIC -o late.so late.c");
+    assert!(made.succeeded, "{}", made.text);
+    world.configure();
+    let late = world.path("late.so");
+    world.spawn(Command::new(binary("vitrine")).env("LD_PRELOAD", late));
+    enforces(&world);
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    let told = noticed(&world, "clock-jumped", "this program was made at");
+    assert!(told.contains("the clock shows 19"), "{told}");
+}
