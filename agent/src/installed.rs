@@ -7,16 +7,16 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vitrine_policy::record::Event;
 
-use crate::config::Config;
 use crate::fail::Failure;
 use crate::policy_file::write_durably;
-use crate::spool::Spool;
 use crate::sys::stat::Stat;
+use crate::workstation::Workstation;
 
 /// Where it is kept what was there at the last look, below the state directory.
 const FILE: &str = "installed.json";
@@ -61,28 +61,28 @@ impl Service {
 
 /// Looks at what is installed, now and then.
 pub(crate) struct Watch {
-    spool: Spool,
-    state: PathBuf,
+    workstation: Arc<Workstation>,
     executable: PathBuf,
-    /// Where the settings lie.
-    settings: PathBuf,
+    /// Whether the shield tells what becomes of the executable.
+    is_shielded: bool,
     /// What was read of which file, and when it had changed.
     read: BTreeMap<PathBuf, (Stat, String)>,
     last: Option<Installed>,
     /// How often in a row the service manager did not answer.
     unanswered: u32,
+    has_looked: bool,
 }
 
 impl Watch {
-    pub(crate) fn new(spool: Spool, config: &Config) -> Watch {
+    pub(crate) fn new(workstation: Arc<Workstation>, is_shielded: bool) -> Watch {
         Watch {
-            spool,
-            state: config.state.clone(),
             executable: std::env::current_exe().unwrap_or_default(),
-            settings: config.file.clone(),
+            is_shielded,
             read: BTreeMap::new(),
-            last: kept(&config.state),
+            last: kept(&workstation.config.state),
             unanswered: 0,
+            has_looked: false,
+            workstation,
         }
     }
 
@@ -102,7 +102,7 @@ impl Watch {
         paths.push(self.executable.clone());
         let mut read = std::mem::take(&mut self.read);
         let known = self.last.as_ref().map(|last| last.files.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        let settings = self.settings.clone();
+        let settings = self.workstation.config.file.clone();
         let read_settings = settings.clone();
         let digests = tokio::task::spawn_blocking(move || {
             // One that is gone is told of once, and then not asked for again.
@@ -116,12 +116,16 @@ impl Watch {
         self.read = read;
         let now = Installed { files, service, settings: digest_of_settings };
         let edited = self.last.as_ref().and_then(|last| edited(last, &now, &settings));
-        for event in changes(self.last.as_ref(), &now).into_iter().chain(edited) {
-            self.spool.push(event);
+        // Who knows more of it has told what becomes of the executable while the agent runs.
+        let is_told = self.is_shielded || self.workstation.snapshot().programs.names(&self.executable);
+        let told = Some(self.executable.as_path()).filter(|_| is_told && self.has_looked);
+        for event in changes(self.last.as_ref(), &now, told).into_iter().chain(edited) {
+            self.workstation.spool.push(event);
         }
+        self.has_looked = true;
         let now = Installed { files: now.files.into_iter().filter(|(_, digest)| digest.is_some()).collect(), ..now };
         if self.last.as_ref() != Some(&now) {
-            keep(&self.state, &now);
+            keep(&self.workstation.config.state, &now);
             self.last = Some(now);
         }
     }
@@ -138,20 +142,21 @@ impl Watch {
             let what = format!(
                 "nobody says any more whether {name} starts with the workstation: see `systemctl status {name}`"
             );
-            self.spool.push(Failure::ServiceDisabled.notice(Some(name.as_bytes()), what));
+            self.workstation.spool.push(Failure::ServiceDisabled.notice(Some(name.as_bytes()), what));
         }
     }
 }
 
-/// What is to be recorded. Where nothing was known there is nothing to compare with, but a service that does not start
-/// with the workstation.
-fn changes(before: Option<&Installed>, now: &Installed) -> Vec<Event> {
+/// What is to be recorded, but of what was `told` by another. Where nothing was known there is nothing to compare with,
+/// but a service that does not start with the workstation.
+fn changes(before: Option<&Installed>, now: &Installed, told: Option<&Path>) -> Vec<Event> {
     let mut events = Vec::new();
     let empty = Installed::default();
     let (known, before) = (before.is_some(), before.unwrap_or(&empty));
     let subject = |path: &Path| path.as_os_str().as_bytes().to_owned();
     for (path, digest) in &now.files {
         let what = match (before.files.get(path), digest) {
+            (Some(Some(earlier)), Some(digest)) if earlier != digest && told == Some(path.as_path()) => continue,
             (Some(Some(earlier)), Some(digest)) if earlier != digest => format!("was replaced, BLAKE3 {digest}"),
             (Some(Some(_)), None) => "was removed, or cannot be read".to_owned(),
             (None, Some(_)) if known => "is new".to_owned(),
@@ -262,7 +267,7 @@ mod tests {
     }
 
     fn codes(before: Option<&Installed>, now: &Installed) -> Vec<(String, String)> {
-        let told = changes(before, now).into_iter().map(|event| match event {
+        let told = changes(before, now, None).into_iter().map(|event| match event {
             Event::Notice(notice) => (notice.code, notice.subject.unwrap_or_default()),
             Event::Transfer(_) => unreachable!(),
         });
@@ -294,6 +299,8 @@ mod tests {
             ("service-disabled", "vitrine.service"),
         ];
         assert_eq!(codes(Some(&before), &now), expected.map(|(code, subject)| (code.to_owned(), subject.to_owned())));
+        let told = changes(Some(&before), &now, Some(Path::new("/usr/bin/vitrine")));
+        assert_eq!(told.len(), expected.len() - 1, "what another has told: {told:?}");
         assert_eq!(codes(None, &now), [("service-disabled".to_owned(), "vitrine.service".to_owned())]);
         let mended = installed(&[("/usr/bin/vitrine", "dd"), ("/etc/new.conf", "ee")], "enabled");
         let told = codes(Some(&now), &mended);

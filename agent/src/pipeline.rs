@@ -146,7 +146,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 
-    let installed = watch_installation(&spool, &config);
+    let installed = watch_installation(&workstation, guard == Guard::Flow && config.shield != Shield::Off);
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
     let guards = format!("guarding with {}: {}", guard.name(), guarding.why);
     println!("{guards}");
@@ -284,9 +284,9 @@ fn end_maintenance(workstation: &Workstation) {
 }
 
 /// Looks now and then at what is installed, and at an edit of the settings at once.
-fn watch_installation(spool: &Spool, config: &Config) -> Arc<Mutex<installed::Watch>> {
-    let watch = Arc::new(Mutex::new(installed::Watch::new(spool.clone(), config)));
-    let (looking, file) = (watch.clone(), config.file.clone());
+fn watch_installation(workstation: &Arc<Workstation>, is_shielded: bool) -> Arc<Mutex<installed::Watch>> {
+    let watch = Arc::new(Mutex::new(installed::Watch::new(workstation.clone(), is_shielded)));
+    let (looking, file) = (watch.clone(), workstation.config.file.clone());
     tokio::spawn(async move {
         loop {
             let (settings, began) = (Stat::at(&file).ok(), std::time::Instant::now());

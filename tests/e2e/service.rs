@@ -225,3 +225,30 @@ fn a_clock_that_is_years_late_at_the_start_is_on_record_and_keeps_nobody_from_gu
     let told = noticed(&world, "clock-jumped", "this program was made at");
     assert!(told.contains("the clock shows 19"), "{told}");
 }
+
+#[test]
+fn one_replaced_program_is_one_record() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    // What the policy names is the agent's own program, as it is for `vitrine export`.
+    let program = world.path("vitrine");
+    fs::copy(binary("vitrine"), &program).expect("a program");
+    world.set_policy("enforce", &format!("[[program]]\nname = \"vitrine\"\npath = \"{}\"\n", program.display()));
+    world.configure();
+    world.spawn(&mut Command::new(&program));
+    enforces(&world);
+    wait_until("look at what is installed", || world.path("state/installed.json").exists().then_some(()));
+    let mut other = fs::read(&program).expect("the program");
+    other.push(0);
+    fs::write(world.path("new"), other).expect("another program");
+    fs::set_permissions(world.path("new"), fs::metadata(&program).expect("the program").permissions())
+        .expect("its mode");
+    fs::rename(world.path("new"), &program).expect("another program");
+    noticed(&world, "program-changed", "BLAKE3");
+    // An edit of the settings has everything looked at, at once.
+    let settings = world.path("etc/agent.toml");
+    fs::write(&settings, fs::read_to_string(&settings).expect("the settings") + "# edited\n").expect("the settings");
+    noticed(&world, "settings-changed", "were edited");
+    stop(&mut world);
+    assert_eq!(notices(&world, "installation-changed", ""), Vec::<String>::new());
+    assert_eq!(notices(&world, "program-changed", "").len(), 1);
+}

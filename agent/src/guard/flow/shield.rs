@@ -207,7 +207,7 @@ impl Shield {
         if !found.is_regular() || is_itself || is_next {
             return;
         }
-        if self.mode != config::Shield::Off {
+        if self.mode != config::Shield::Off && !workstation.snapshot().programs.names(path) {
             let mut digest = blake3::Hasher::new();
             let digest = match std::fs::File::open(path).and_then(|file| digest.update_reader(file).map(|_| ())) {
                 Ok(()) => digest.finalize().to_hex().to_string(),
