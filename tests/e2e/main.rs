@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
 mod approval;
+mod dead;
 mod desk;
 mod doctor;
 mod documents;
@@ -21,8 +22,8 @@ mod notify;
 mod replay;
 mod rest;
 mod seals;
-mod signed;
 mod service;
+mod signed;
 mod staff;
 mod tiles;
 mod trace;
