@@ -23,6 +23,7 @@ mod quarantine;
 mod recognise;
 mod recorder;
 mod spool;
+mod stand_in;
 mod standing;
 mod sys;
 mod tiles;

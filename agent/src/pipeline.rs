@@ -33,7 +33,7 @@ use crate::spool::Spool;
 use crate::standing::Standing;
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{approval, clock, collection, desk, inspect, installed, maintenance, tiles, upload};
+use crate::{approval, clock, collection, desk, inspect, installed, maintenance, stand_in, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -64,8 +64,9 @@ const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
+    let given_back = config.stands_in.is_none().then(|| stand_in::give_back(&config.state, &spool)).flatten();
     let (mut clock, clock_is_off) = clock::Watch::start(&config.state);
-    of_settings.into_iter().chain(clock_is_off).for_each(|event| spool.push(event));
+    of_settings.into_iter().chain(given_back).chain(clock_is_off).for_each(|event| spool.push(event));
     let mut looked = policy_file::stamp(&config);
     let (first, mut last_error) = first_snapshot(&config, &spool)?;
     let report: collection::Report = {
@@ -126,7 +127,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     tokio::spawn(keeper.keep());
     let contact = Arc::new(upload::Contact::default());
     let (end, ended) = watch::channel(false);
-    let uploading = config.collector.clone().map(|collector| {
+    let uploading = config.collector.clone().filter(|_| config.stands_in.is_none()).map(|collector| {
         let heartbeat = {
             let workstation = workstation.clone();
             move || heartbeat(&workstation, guard)
@@ -207,6 +208,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         clock.tick();
         let mut not_covered = guarding.not_covered();
         not_covered.extend(absence.lines());
+        not_covered.extend(config.stands_in.as_ref().map(|stands_in| stands_in.told.clone()));
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),

@@ -182,6 +182,88 @@ fn a_state_directory_that_is_missing_is_made_and_one_that_goes_is_named() {
     copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
 }
 
+/// An agent that is started while nothing can be written to its state directory, by `fault`, until `mended`.
+fn guards_without_its_state(fault: &str, error: &str, mended: &str) {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    // What lies in memory in the place of the state is this world's, too.
+    assert!(world.sh("mount -t tmpfs run /run && mount -t tmpfs -o size=24m state state").succeeded);
+    world.start();
+    assert!(world.sh("cp ws/work/notes.txt share/web/").succeeded);
+    stop(&mut world);
+    let broken = world.sh(fault);
+    assert!(broken.succeeded, "{}", broken.text);
+
+    for _ in 0..2 {
+        world.run();
+        copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+        let told = noticed(&world, "state-failed", "cannot be written");
+        assert!(told.contains(error) && told.contains(&world.path("state").display().to_string()), "{told}");
+        noticed(&world, "standing", "the state directory");
+        let shown = String::from_utf8(world.vitrine(&["status"]).stdout).expect("text");
+        assert!(shown.contains("cannot be written"), "{shown}");
+        let second = world.vitrine(&["run"]);
+        let told = String::from_utf8_lossy(&second.stderr);
+        assert!(second.status.code() == Some(3) && told.contains("another agent keeps the state"), "{told}");
+        world.kill_agent();
+    }
+    // The policy that was in force lies in the state, too.
+    fs::write(world.path("etc/policy.toml"), "version = ").expect("a policy");
+    world.spawn(&mut Command::new(binary("vitrine")));
+    enforces(&world);
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    let recorded = world.transfers().iter().map(|transfer| transfer.attempts).sum::<u32>();
+    stop(&mut world);
+
+    let done = world.sh(mended);
+    assert!(done.succeeded, "{}", done.text);
+    world.run();
+    let told = noticed(&world, "state-failed", "can be written again");
+    assert!(told.contains("records among it"), "{told}");
+    assert!(recorded >= 3, "{recorded} attempts on record");
+    assert_eq!(
+        world.transfers().iter().map(|transfer| transfer.attempts).sum::<u32>(),
+        recorded,
+        "all records are there"
+    );
+    assert!(!notices(&world, "state-failed", error).is_empty());
+    assert_eq!(fs::read_dir("/run/vitrine").expect("a directory").count(), 0);
+    copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    stop(&mut world);
+    world.sh("umount -l state");
+}
+
+#[test]
+fn an_agent_whose_disk_is_full_guards_and_names_it_and_loses_nothing() {
+    let fill = "dd if=/dev/zero of=state/fill bs=64k status=none; dd if=/dev/zero of=state/rest bs=1 status=none; test -s state/fill";
+    guards_without_its_state(fill, "No space left on device", "rm state/fill state/rest");
+}
+
+#[test]
+fn a_disk_that_fills_under_the_agent_is_named_and_its_records_wait() {
+    let Some(mut world) = World::builder().not_started().build() else { return };
+    assert!(world.sh("mount -t tmpfs -o size=24m state state").succeeded);
+    world.start();
+    world.sh("dd if=/dev/zero of=state/fill bs=4k status=none");
+    for _ in 0..40 {
+        copy_is_refused(&world, "ws/masters/KP1_0001.jpg");
+    }
+    let told = format!("the state directory {} cannot be written", world.path("state").display());
+    wait_until("word of it", || world.log().contains(&told).then_some(()));
+    assert!(world.sh("rm state/fill").succeeded);
+    noticed(&world, "state-failed", "No space left on device");
+    wait_until("all attempts", || {
+        (world.transfers().iter().map(|transfer| transfer.attempts).sum::<u32>() >= 40).then_some(())
+    });
+    stop(&mut world);
+    world.sh("umount -l state");
+}
+
+#[test]
+fn an_agent_whose_state_is_read_only_guards_and_names_it_and_loses_nothing() {
+    let fault = "mount -o remount,ro state";
+    guards_without_its_state(fault, "ead-only file", "mount -o remount,rw state");
+}
+
 #[test]
 fn a_clock_that_was_set_back_while_the_workstation_was_off_is_on_record() {
     let Some(mut world) = World::builder().not_started().build() else { return };

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FOUND;
 
-const FILE: &str = "status.json";
+/// Where it is written, below the state directory.
+pub(crate) const FILE: &str = "status.json";
 
 /// What the agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,8 +83,9 @@ pub(crate) struct Status {
 /// Writes it for whoever asks, whole or not at all. It is for the moment: after a crash there is an older
 /// one, or none.
 pub(crate) fn write(state: &Path, status: &Status) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(state)?;
-    file.write_all(&serde_json::to_vec_pretty(status)?)?;
+    // The crate's own errors name another file each time.
+    let mut file = tempfile::NamedTempFile::new_in(state).map_err(|error| io::Error::from(error.kind()))?;
+    file.as_file_mut().write_all(&serde_json::to_vec_pretty(status)?)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(state.join(FILE))?;
     Ok(())

@@ -97,6 +97,11 @@ fn holder(lock: &File) -> String {
         .map_or_else(|_| "another agent".to_owned(), |process| format!("another agent (process {process})"))
 }
 
+/// The lock of a spool, as whoever has it left it.
+pub(crate) fn lock(state: &Path) -> io::Result<File> {
+    File::open(state.join(LOCK))
+}
+
 /// The database in `state`.
 pub(crate) fn database(state: &Path) -> PathBuf {
     state.join(DATABASE)
