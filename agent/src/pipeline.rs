@@ -85,6 +85,11 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         let what = format!("the labels of local copies are lost, and set again when these are written: {error}");
         spool.push(Failure::IndexSetAside.notice(Some(labels.as_os_str().as_bytes()), what));
     }
+    // No start waits for a server, and no end: a thread of the runtime would be waited for.
+    let behind = workstation.clone();
+    let _ = std::thread::Builder::new()
+        .name("labels".into())
+        .spawn(move || behind.labels.look_behind_servers(&behind.snapshot().policy));
 
     // The guard comes first: everything else can wait.
     let progress = Arc::new(Progress::default());

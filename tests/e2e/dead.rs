@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vitrine_policy::record::STOPPED;
 
-use crate::service::{copy_is_refused, enforces, stop};
-use crate::world::{World, binary, skipped, wait_until};
+use crate::service::{copy_is_refused, enforces, notices, stop};
+use crate::world::{World, binary, picture, skipped, wait_until};
 
 /// After this long whoever waits for the server is freed, whatever has become of the test.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -78,9 +81,14 @@ fn all_is_well(world: &World) {
     eprintln!("all is well after {:?}; the slowest of 20 opens took {took:?}", begun.elapsed());
 }
 
+fn labels(world: &World) -> Vec<serde_json::Value> {
+    serde_json::from_slice(&fs::read(world.path("state/labels.json")).expect("labels")).expect("JSON")
+}
+
 #[test]
 fn a_file_server_that_does_not_answer_holds_up_neither_the_gate_nor_the_status() {
-    let Some(mut world) = World::builder().build() else { return };
+    // Programs that were built for tests are slow, and who could not be looked through in time is refused.
+    let Some(mut world) = World::builder().config("deadline-ms = 1500\n").build() else { return };
     let first = world.agent.as_ref().expect("an agent").id();
     let Some(mut dead) = Dead::mount(&world.path("dead")) else { return };
     dead.ask();
@@ -103,10 +111,41 @@ fn a_file_server_that_does_not_answer_holds_up_neither_the_gate_nor_the_status()
     all_is_well(&world);
     assert_eq!(world.status().expect("a status")["pid"], first);
 
-    // One that is started while the server is away guards, too, and each ends when it is told to.
+    // One that is started while the server is away guards, too, and each ends when it is told to. What had a label behind
+    // the server keeps it.
+    let packed = world.sh("tar czf ws/work/packed.tgz ws/masters");
+    assert!(packed.succeeded, "{} {:?}", packed.text, world.transfers().pop());
+    wait_until("labelled archive", || (world.status()?["labelled"].as_u64()? > 0).then_some(()));
     stop(&mut world);
+    let mut labels = labels(&world);
+    let mut behind = labels.first().expect("a label").clone();
+    let path = world.path("dead/packed.tgz");
+    behind["file"]["Unix"] = path.as_os_str().as_encoded_bytes().into();
+    labels.push(behind.clone());
+    fs::write(world.path("state/labels.json"), serde_json::to_vec(&labels).expect("JSON")).expect("labels");
     world.spawn(&mut Command::new(binary("vitrine")));
     enforces(&world);
     all_is_well(&world);
-    stop(&mut world);
+    // What lies elsewhere is looked through and followed.
+    let new = world.path("ws/masters/KP9_0001.jpg");
+    fs::copy(picture("art_se__mark").expect("a picture"), new).expect("a master");
+    wait_until("fourth master", || (world.status()?["masters"] == 4).then_some(()));
+    assert!(!world.sh("cp ws/work/packed.tgz usb/").succeeded);
+    assert_eq!(world.bytes_in("usb"), 0);
+    let agent = world.agent.as_ref().expect("an agent").id();
+    kill(Pid::from_raw(agent.try_into().expect("a process id")), Signal::SIGTERM).expect("a signal");
+    // One of its threads may wait where no signal reaches it, and keep the process until the server is back.
+    wait_until("record of its end", || (notices(&world, STOPPED, "").len() == 2).then_some(()));
+    wait_until("end of its work", || {
+        let status = fs::read_to_string(format!("/proc/{agent}/status")).unwrap_or_default();
+        (status.is_empty() || status.contains("State:\tZ")).then_some(())
+    });
+    for _ in 0..20 {
+        let read = world.sh("cat ws/work/notes.txt ws/masters/KP1_0001.jpg");
+        assert!(read.succeeded && !read.hung, "somebody waits for an agent that has ended");
+    }
+    drop(dead);
+    let mut agent = world.agent.take().expect("an agent");
+    assert!(wait_until("end of the agent", || agent.try_wait().expect("the agent")).success());
+    assert!(self::labels(&world).contains(&behind));
 }

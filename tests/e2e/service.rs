@@ -16,7 +16,7 @@ const BURST: usize = 3_000;
 const BURST_TIME: Duration = Duration::from_secs(200);
 
 /// The notices of this code that say so.
-fn notices(world: &World, code: &str, saying: &str) -> Vec<String> {
+pub(crate) fn notices(world: &World, code: &str, saying: &str) -> Vec<String> {
     let notices = world.records().into_iter().filter_map(|record| match record.event {
         Event::Notice(notice) if notice.code == code && notice.message.contains(saying) => Some(notice.message),
         _ => None,

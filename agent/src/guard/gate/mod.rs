@@ -73,6 +73,16 @@ impl Drop for Running {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        // A thread that waits for a server may wait where no signal reaches it: then the groups outlive the process.
+        self.marks.group(false).release();
+        let (marks, (done, ended)) = (self.marks.clone(), mpsc::channel());
+        let remote = thread("gate-release", move || {
+            marks.group(true).release();
+            let _ = done.send(());
+        });
+        if remote.is_ok() {
+            let _ = ended.recv_timeout(IDLE);
+        }
     }
 }
 
