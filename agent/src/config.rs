@@ -12,6 +12,7 @@ pub(crate) use vitrine_worker::MeasureLimits;
 
 use crate::fail::Failure;
 use crate::policy_file;
+use crate::stand_in::StandIn;
 
 /// Where IT edits the settings on an installed system.
 pub(crate) const FILE: &str = "/etc/vitrine/agent.toml";
@@ -29,6 +30,9 @@ pub(crate) struct Config {
     /// Where these settings lie; nowhere, where they were made in another way.
     #[serde(skip)]
     pub(crate) file: PathBuf,
+    /// What the state directory stands in for, where another one was named and cannot be written.
+    #[serde(skip)]
+    pub(crate) stands_in: Option<StandIn>,
     /// The policy file.
     pub(crate) policy: PathBuf,
     /// The minisign public key that policies must be signed with, in base64 or as the path of a `.pub` file; none:
@@ -122,6 +126,7 @@ fn masters() -> bool {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            stands_in: None,
             file: PathBuf::new(),
             policy: "/etc/vitrine/policy.toml".into(),
             policy_key: None,
@@ -299,6 +304,11 @@ impl Config {
     /// The key that maintenance tokens must be signed with.
     pub(crate) fn maintenance_key(&self) -> Option<&str> {
         self.maintenance_key.as_deref().or(self.policy_key.as_deref())
+    }
+
+    /// The state directory that was named.
+    pub(crate) fn named_state(&self) -> &Path {
+        self.stands_in.as_ref().map_or(&self.state, |stands_in| &stands_in.state)
     }
 
     /// Longest time that a system call waits for an answer.

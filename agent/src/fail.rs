@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     Stopped,
     SettingsRefused,
     SettingsNotKept,
+    SettingsChanged,
+    Standing,
+    StateFailed,
     PolicyLoaded,
     PolicyRefused,
     PolicyMissing,
@@ -86,12 +89,15 @@ impl From<&MeasureFailed> for Failure {
 
 impl Failure {
     /// All of them, in the order of their counters.
-    pub(crate) const ALL: [Failure; 48] = [
+    pub(crate) const ALL: [Failure; 51] = [
         Failure::Started,
         Failure::Shutdown,
         Failure::Stopped,
         Failure::SettingsRefused,
         Failure::SettingsNotKept,
+        Failure::SettingsChanged,
+        Failure::Standing,
+        Failure::StateFailed,
         Failure::PolicyLoaded,
         Failure::PolicyRefused,
         Failure::PolicyMissing,
@@ -148,6 +154,9 @@ impl Failure {
             Failure::Stopped          => (STOPPED,             Lifecycle, Medium,        "waiting system calls are freed"),
             Failure::SettingsRefused  => ("settings-refused",  Policy,    Critical,      "the last settings that could be used hold, else the defaults"),
             Failure::SettingsNotKept  => ("settings-not-kept", Policy,    High,          "these settings hold; the next start may know only the ones before"),
+            Failure::SettingsChanged  => ("settings-changed",  Policy,    Low,           "they count once the agent is started after that"),
+            Failure::Standing         => ("standing",          Lifecycle, Informational, "none"),
+            Failure::StateFailed      => ("state-failed",      Lifecycle, High,          "it guards by what it knows; what it should know after a restart may be lost"),
             Failure::PolicyLoaded     => ("policy-loaded",     Policy,    Informational, "judged by the new policy from now on"),
             Failure::PolicyRefused    => ("policy-refused",    Policy,    High,          "judged by the last good policy"),
             Failure::PolicyMissing    => ("policy-missing",    Policy,    Critical,      "nothing is blocked until a policy can be read"),

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use vitrine_policy::record::Event;
 
 use crate::fail::Failure;
 use crate::policy_file::write_durably;
-use crate::spool::Spool;
 use crate::sys::stat::Stat;
+use crate::workstation::Workstation;
 
 /// Where it is kept what was there at the last look, below the state directory.
 const FILE: &str = "installed.json";
@@ -40,6 +41,9 @@ struct Installed {
     files: BTreeMap<PathBuf, Option<String>>,
     /// The service that this process is the main one of, and whether it starts with the workstation.
     service: Option<Service>,
+    /// BLAKE3 of the settings, empty where there are none; none where an older agent has looked.
+    #[serde(default)]
+    settings: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +61,29 @@ impl Service {
 
 /// Looks at what is installed, now and then.
 pub(crate) struct Watch {
-    spool: Spool,
-    state: PathBuf,
+    workstation: Arc<Workstation>,
     executable: PathBuf,
+    /// Whether the shield tells what becomes of the executable.
+    is_shielded: bool,
     /// What was read of which file, and when it had changed.
     read: BTreeMap<PathBuf, (Stat, String)>,
     last: Option<Installed>,
     /// How often in a row the service manager did not answer.
     unanswered: u32,
+    has_looked: bool,
 }
 
 impl Watch {
-    pub(crate) fn new(spool: Spool, state: &Path) -> Watch {
-        let executable = std::env::current_exe().unwrap_or_default();
-        Watch { spool, state: state.to_owned(), executable, read: BTreeMap::new(), last: kept(state), unanswered: 0 }
+    pub(crate) fn new(workstation: Arc<Workstation>, is_shielded: bool) -> Watch {
+        Watch {
+            executable: std::env::current_exe().unwrap_or_default(),
+            is_shielded,
+            read: BTreeMap::new(),
+            last: kept(&workstation.config.state),
+            unanswered: 0,
+            has_looked: false,
+            workstation,
+        }
     }
 
     /// Looks once, and records what has changed since the last time.
@@ -89,22 +102,30 @@ impl Watch {
         paths.push(self.executable.clone());
         let mut read = std::mem::take(&mut self.read);
         let known = self.last.as_ref().map(|last| last.files.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let settings = self.workstation.config.file.clone();
+        let read_settings = settings.clone();
         let digests = tokio::task::spawn_blocking(move || {
             // One that is gone is told of once, and then not asked for again.
             paths.extend(known.into_iter().filter(|path| !path.exists()));
             let files: BTreeMap<_, _> =
                 paths.into_iter().map(|path| (path.clone(), digest(&path, &mut read))).collect();
-            (files, read)
+            let settings = Some(digest(&read_settings, &mut read).unwrap_or_default());
+            (files, settings, read)
         });
-        let Ok((files, read)) = digests.await else { return };
+        let Ok((files, digest_of_settings, read)) = digests.await else { return };
         self.read = read;
-        let now = Installed { files, service };
-        for event in changes(self.last.as_ref(), &now) {
-            self.spool.push(event);
+        let now = Installed { files, service, settings: digest_of_settings };
+        let edited = self.last.as_ref().and_then(|last| edited(last, &now, &settings));
+        // Who knows more of it has told what becomes of the executable while the agent runs.
+        let is_told = self.is_shielded || self.workstation.snapshot().programs.names(&self.executable);
+        let told = Some(self.executable.as_path()).filter(|_| is_told && self.has_looked);
+        for event in changes(self.last.as_ref(), &now, told).into_iter().chain(edited) {
+            self.workstation.spool.push(event);
         }
+        self.has_looked = true;
         let now = Installed { files: now.files.into_iter().filter(|(_, digest)| digest.is_some()).collect(), ..now };
         if self.last.as_ref() != Some(&now) {
-            keep(&self.state, &now);
+            keep(&self.workstation.config.state, &now);
             self.last = Some(now);
         }
     }
@@ -121,23 +142,24 @@ impl Watch {
             let what = format!(
                 "nobody says any more whether {name} starts with the workstation: see `systemctl status {name}`"
             );
-            self.spool.push(Failure::ServiceDisabled.notice(Some(name.as_bytes()), what));
+            self.workstation.spool.push(Failure::ServiceDisabled.notice(Some(name.as_bytes()), what));
         }
     }
 }
 
-/// What is to be recorded. Where nothing was known there is nothing to compare with, but a service that does not start
-/// with the workstation.
-fn changes(before: Option<&Installed>, now: &Installed) -> Vec<Event> {
+/// What is to be recorded, but of what was `told` by another. Where nothing was known there is nothing to compare with,
+/// but a service that does not start with the workstation.
+fn changes(before: Option<&Installed>, now: &Installed, told: Option<&Path>) -> Vec<Event> {
     let mut events = Vec::new();
     let empty = Installed::default();
     let (known, before) = (before.is_some(), before.unwrap_or(&empty));
     let subject = |path: &Path| path.as_os_str().as_bytes().to_owned();
     for (path, digest) in &now.files {
         let what = match (before.files.get(path), digest) {
-            (Some(Some(earlier)), Some(digest)) if earlier != digest => "was replaced",
-            (Some(Some(_)), None) => "was removed, or cannot be read",
-            (None, Some(_)) if known => "is new",
+            (Some(Some(earlier)), Some(digest)) if earlier != digest && told == Some(path.as_path()) => continue,
+            (Some(Some(earlier)), Some(digest)) if earlier != digest => format!("was replaced, BLAKE3 {digest}"),
+            (Some(Some(_)), None) => "was removed, or cannot be read".to_owned(),
+            (None, Some(_)) if known => "is new".to_owned(),
             _ => continue,
         };
         let what = format!("{} {what}; if nobody installed anything, look into it", path.display());
@@ -162,6 +184,18 @@ fn changes(before: Option<&Installed>, now: &Installed) -> Vec<Event> {
         }
     }
     events
+}
+
+/// What is to be recorded of the settings, also of an edit while no agent ran.
+fn edited(before: &Installed, now: &Installed, settings: &Path) -> Option<Event> {
+    let earlier = before.settings.as_ref().filter(|_| before.settings != now.settings)?;
+    let what = match now.settings.as_deref() {
+        Some("") | None => format!("were removed, or cannot be read; their BLAKE3 was {earlier}"),
+        Some(digest) if earlier.is_empty() => format!("are there, with the BLAKE3 {digest}; before there were none"),
+        Some(digest) => format!("were edited: their BLAKE3 was {earlier} and is {digest}"),
+    };
+    let what = format!("the settings {} {what}; if nobody who may has done it, look into it", settings.display());
+    Some(Failure::SettingsChanged.notice(Some(settings.as_os_str().as_bytes()), what))
 }
 
 /// The service that the process is the main one of, its unit and drop-ins; none where there is none, or nobody answers.
@@ -229,11 +263,11 @@ mod tests {
     fn installed(files: &[(&str, &str)], state: &str) -> Installed {
         let service = Service { name: "vitrine.service".to_owned(), state: state.to_owned() };
         let files = files.iter().map(|(path, digest)| (PathBuf::from(path), Some((*digest).to_owned())));
-        Installed { files: files.collect(), service: Some(service) }
+        Installed { files: files.collect(), service: Some(service), settings: None }
     }
 
     fn codes(before: Option<&Installed>, now: &Installed) -> Vec<(String, String)> {
-        let told = changes(before, now).into_iter().map(|event| match event {
+        let told = changes(before, now, None).into_iter().map(|event| match event {
             Event::Notice(notice) => (notice.code, notice.subject.unwrap_or_default()),
             Event::Transfer(_) => unreachable!(),
         });
@@ -265,10 +299,29 @@ mod tests {
             ("service-disabled", "vitrine.service"),
         ];
         assert_eq!(codes(Some(&before), &now), expected.map(|(code, subject)| (code.to_owned(), subject.to_owned())));
+        let told = changes(Some(&before), &now, Some(Path::new("/usr/bin/vitrine")));
+        assert_eq!(told.len(), expected.len() - 1, "what another has told: {told:?}");
         assert_eq!(codes(None, &now), [("service-disabled".to_owned(), "vitrine.service".to_owned())]);
         let mended = installed(&[("/usr/bin/vitrine", "dd"), ("/etc/new.conf", "ee")], "enabled");
         let told = codes(Some(&now), &mended);
         assert!(told.contains(&("installation-changed".to_owned(), "vitrine.service".to_owned())), "{told:?}");
+    }
+
+    #[test]
+    fn an_edit_of_the_settings_is_told_and_their_first_sight_is_not() {
+        let with =
+            |settings: Option<&str>| Installed { settings: settings.map(str::to_owned), ..installed(&[], "enabled") };
+        let told = |before, now| edited(&with(before), &with(now), Path::new("/etc/vitrine/agent.toml"));
+        assert!(told(None, Some("aa")).is_none() && told(Some("aa"), Some("aa")).is_none());
+        assert!(told(Some(""), Some("aa")).is_some(), "they are there again");
+        for now in [Some("bb"), Some("")] {
+            let Some(Event::Notice(notice)) = told(Some("aa"), now) else { panic!("{now:?} is not told") };
+            assert_eq!(
+                (notice.code.as_str(), notice.subject.as_deref()),
+                ("settings-changed", Some("/etc/vitrine/agent.toml"))
+            );
+            assert!(notice.message.contains("BLAKE3 was aa"), "{}", notice.message);
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 mod approval;
 mod cli;
+mod clock;
 mod collection;
 mod config;
 mod desk;
 #[path = "../../packaging/documents.rs"]
 mod documents;
+mod ending;
 mod fail;
 mod guard;
 mod history;
@@ -21,6 +23,8 @@ mod quarantine;
 mod recognise;
 mod recorder;
 mod spool;
+mod stand_in;
+mod standing;
 mod sys;
 mod tiles;
 mod upload;

@@ -47,11 +47,11 @@ const LEAP: i64 = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct Clocks {
     /// Which start of the machine it is (random(4), `boot_id`).
-    boot: String,
+    pub(crate) boot: String,
     /// Since then, with the time for which it slept.
     since: Duration,
     /// Seconds since 1970, as anybody with the right to may set them.
-    wall: i64,
+    pub(crate) wall: i64,
 }
 
 impl Clocks {
@@ -61,7 +61,8 @@ impl Clocks {
         Clocks { boot, since: justification::now(), wall: jiff::Timestamp::now().as_second() }
     }
 
-    fn uptime(&self) -> i64 {
+    /// Whole seconds since the machine was started.
+    pub(crate) fn uptime(&self) -> i64 {
         i64::try_from(self.since.as_secs()).unwrap_or(i64::MAX)
     }
 }

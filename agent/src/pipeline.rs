@@ -15,11 +15,12 @@ use anyhow::Context;
 use tokio::sync::{Mutex, mpsc, watch};
 use vitrine_policy::Policy;
 use vitrine_policy::decision::Mode;
-use vitrine_policy::record::{Event, Host};
+use vitrine_policy::record::{Event, Host, printable};
 
 use crate::cli::status::{self, Status};
-use crate::collection::{Change, Keeper, Progress};
+use crate::collection::{Absence, Change, Keeper, Progress};
 use crate::config::{Config, Shield};
+use crate::ending::{Signals, machine_goes_off};
 use crate::fail::{self, Failure};
 use crate::guard::Guarding;
 use crate::guard::support::Guard;
@@ -29,8 +30,10 @@ use crate::identify::program::Programs;
 use crate::maintenance::Clocks;
 use crate::policy_file::{self, Good};
 use crate::spool::Spool;
+use crate::standing::Standing;
+use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{approval, collection, desk, inspect, installed, maintenance, tiles, upload};
+use crate::{approval, clock, collection, desk, inspect, installed, maintenance, stand_in, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -40,9 +43,9 @@ const MARK: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// And the service manager to say whether it starts again with the workstation.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-/// The labels of local copies, below the state directory.
 /// Key and certificate that the collector knows the agent by.
 pub(crate) const IDENTITY: &str = "identity.json";
+/// The labels of local copies, below the state directory.
 const LABELS: &str = "labels.json";
 /// How often they are written, where they changed.
 const SAVE: Duration = Duration::from_secs(5);
@@ -61,7 +64,9 @@ const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
-    of_settings.into_iter().for_each(|event| spool.push(event));
+    let given_back = config.stands_in.is_none().then(|| stand_in::give_back(&config.state, &spool)).flatten();
+    let (mut clock, clock_is_off) = clock::Watch::start(&config.state);
+    of_settings.into_iter().chain(given_back).chain(clock_is_off).for_each(|event| spool.push(event));
     let mut looked = policy_file::stamp(&config);
     let (first, mut last_error) = first_snapshot(&config, &spool)?;
     let report: collection::Report = {
@@ -80,6 +85,11 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         let what = format!("the labels of local copies are lost, and set again when these are written: {error}");
         spool.push(Failure::IndexSetAside.notice(Some(labels.as_os_str().as_bytes()), what));
     }
+    // No start waits for a server, and no end: a thread of the runtime would be waited for.
+    let behind = workstation.clone();
+    let _ = std::thread::Builder::new()
+        .name("labels".into())
+        .spawn(move || behind.labels.look_behind_servers(&behind.snapshot().policy));
 
     // The guard comes first: everything else can wait.
     let progress = Arc::new(Progress::default());
@@ -102,6 +112,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     tokio::spawn(inspect::run(workstation.clone(), arrived));
     tokio::spawn(tiles::run(workstation.clone()));
     attend_users(&workstation);
+    let absence = Absence::follow(policy_changes.clone()).context("no thread can be started")?;
     let masters_changed = Arc::new(AtomicBool::new(false));
     let keeper = Keeper {
         index: index.clone(),
@@ -121,7 +132,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     tokio::spawn(keeper.keep());
     let contact = Arc::new(upload::Contact::default());
     let (end, ended) = watch::channel(false);
-    let uploading = config.collector.clone().map(|collector| {
+    let uploading = config.collector.clone().filter(|_| config.stands_in.is_none()).map(|collector| {
         let heartbeat = {
             let workstation = workstation.clone();
             move || heartbeat(&workstation, guard)
@@ -141,7 +152,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         tokio::spawn(upload::run(spool.clone(), setup, heartbeat, contact.clone(), ended))
     });
 
-    let installed = watch_installation(&spool, &config);
+    let installed = watch_installation(&workstation, guard == Guard::Flow && config.shield != Shield::Off);
     spool.push(Failure::Started.notice(None, format_args!("the agent guards with {}: {}", guard.name(), guarding.why)));
     let guards = format!("guarding with {}: {}", guard.name(), guarding.why);
     println!("{guards}");
@@ -150,6 +161,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let mut edited = None::<std::time::Instant>;
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
+    let (mut standing, mut state_failed) = (Standing::default(), false);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
@@ -198,19 +210,24 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             guarding.update(&workstation);
         }
         end_maintenance(&workstation);
+        clock.tick();
+        let mut not_covered = guarding.not_covered();
+        not_covered.extend(absence.lines());
+        not_covered.extend(config.stands_in.as_ref().map(|stands_in| stands_in.told.clone()));
         let state = Status {
             pid: std::process::id(),
             started: started.to_string(),
             guard: guard.name().to_owned(),
             why: guarding.why.clone(),
             mode: mode(&workstation.snapshot().policy).to_owned(),
+            policy_name: workstation.snapshot().policy.name.as_deref().map(|name| printable(name.as_bytes())),
             policy_serial: workstation.snapshot().policy.serial,
             policy: policy_file::place(&config).display().to_string(),
             policy_source: source(&config).to_owned(),
             policy_digest: workstation.snapshot().digest.clone(),
             policy_error: last_error.clone().or_else(|| contact.policy_refused()),
             guarded: guarding.guarded(),
-            not_covered: guarding.not_covered(),
+            not_covered,
             masters: progress.masters.load(Ordering::Relaxed),
             pending: progress.pending.load(Ordering::Relaxed),
             seconds_left: progress.seconds_left(),
@@ -228,14 +245,23 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
             collector_contact: contact.describe(),
             counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
         };
-        if told.as_ref() != Some(&state) {
+        if let Some(event) = standing.tell(&state, std::time::Instant::now()) {
+            spool.push(event);
+        }
+        if told.as_ref() != Some(&state) || !config.state.exists() {
             match status::write(&config.state, &state) {
-                Ok(()) => told = Some(state),
-                Err(error) => tracing::warn!("the status cannot be written: {error}"),
+                Ok(()) => (told, state_failed) = (Some(state), false),
+                // Once as long as it lasts.
+                Err(_) if state_failed => {}
+                Err(error) => {
+                    state_failed = true;
+                    spool.push(state_notice(&config.state, &error));
+                }
             }
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    clock.keep();
     let is_lost = guarding.is_lost();
     drop(guarding);
     save(&workstation, &labels);
@@ -264,24 +290,37 @@ fn end_maintenance(workstation: &Workstation) {
     }
 }
 
-/// Looks now and then at what is installed.
-fn watch_installation(spool: &Spool, config: &Config) -> Arc<Mutex<installed::Watch>> {
-    let watch = Arc::new(Mutex::new(installed::Watch::new(spool.clone(), &config.state)));
-    let looking = watch.clone();
+/// Looks now and then at what is installed, and at an edit of the settings at once.
+fn watch_installation(workstation: &Arc<Workstation>, is_shielded: bool) -> Arc<Mutex<installed::Watch>> {
+    let watch = Arc::new(Mutex::new(installed::Watch::new(workstation.clone(), is_shielded)));
+    let (looking, file) = (watch.clone(), workstation.config.file.clone());
     tokio::spawn(async move {
         loop {
+            let (settings, began) = (Stat::at(&file).ok(), std::time::Instant::now());
             looking.lock().await.look().await;
-            tokio::time::sleep(installed::LOOK).await;
+            while began.elapsed() < installed::LOOK && Stat::at(&file).ok() == settings {
+                tokio::time::sleep(LOOK).await;
+            }
         }
     });
     watch
+}
+
+/// The state directory cannot be written. The record may be lost with it, so the journal has it, too.
+fn state_notice(state: &Path, error: &std::io::Error) -> Event {
+    let what = match state.exists() {
+        true => format!("the state directory {} cannot be written: {error}; free space, or mend it", state.display()),
+        false => format!("the state directory {} is gone: `systemctl restart vitrine` makes it anew", state.display()),
+    };
+    tracing::error!("{what}");
+    Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what)
 }
 
 fn host(config: &Config) -> anyhow::Result<Host> {
     let name = nix::unistd::gethostname().context("the host has no name")?;
     Ok(Host {
         agent: Spool::agent_id(&config.state).context("the agent's identity cannot be kept")?,
-        name: vitrine_policy::record::printable(name.as_bytes()),
+        name: printable(name.as_bytes()),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }
@@ -441,36 +480,5 @@ fn heartbeat(workstation: &Workstation, guard: Guard) -> upload::Heartbeat {
         policy_source: source(&workstation.config),
         masters: workstation.index.len() as u64,
         counters: fail::counters().into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
-    }
-}
-
-/// Whether the service manager is bringing the whole machine down (systemctl(1), `is-system-running`). Where there is no
-/// systemd nobody can say, and the collector will miss the agent.
-async fn machine_goes_off() -> bool {
-    let mut asked = tokio::process::Command::new("/usr/bin/systemctl");
-    asked.arg("is-system-running").kill_on_drop(true).stdin(std::process::Stdio::null());
-    match tokio::time::timeout(Duration::from_secs(1), asked.output()).await {
-        Ok(Ok(answer)) => answer.stdout.trim_ascii() == b"stopping",
-        _ => false,
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

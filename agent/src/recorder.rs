@@ -245,9 +245,7 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         file: record::File {
             path: printable(known.file.as_os_str().as_bytes()),
             digest: measured.map(|measured| measured.digest.clone()),
-            bytes: measured
-                .map(|measured| measured.bytes)
-                .or_else(|| std::fs::symlink_metadata(&known.file).ok().map(|metadata| metadata.len())),
+            bytes: measured.map(|measured| measured.bytes).or_else(|| size(&seen.snapshot, &known.file)),
             thumbnail,
         },
         tier: policy.tier_name(known.tier).to_owned(),
@@ -259,6 +257,12 @@ fn transfer(seen: Seen, spool: &Spool, index: &Index) -> Transfer {
         justification,
         severity,
     }
+}
+
+/// How large a file is; of one behind a server nobody asks, because the next records would wait for its answer.
+fn size(snapshot: &Snapshot, file: &Path) -> Option<u64> {
+    let is_here = !snapshot.destinations.is_behind_a_server(file);
+    is_here.then(|| std::fs::symlink_metadata(file).ok().map(|metadata| metadata.len())).flatten()
 }
 
 fn named(policy: &vitrine_policy::Policy, attempt: &Attempt) -> String {

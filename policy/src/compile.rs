@@ -67,6 +67,7 @@ impl Compiler<'_> {
         }
         let elsewhere = document.elsewhere.as_ref().and_then(|ceiling| self.ceiling(ceiling));
         let mut policy = Policy {
+            name: document.name.clone(),
             serial: document.serial,
             mode: document.mode,
             elsewhere: elsewhere.unwrap_or(Ceiling::None),

@@ -29,6 +29,7 @@ const LONGEST_APPROVAL: f64 = 7.0 * 24.0;
 /// A whole file.
 #[derive(Debug)]
 pub(crate) struct Document {
+    pub(crate) name: Option<String>,
     pub(crate) serial: Option<u32>,
     pub(crate) mode: Mode,
     pub(crate) collections: Vec<Collection>,
@@ -138,10 +139,12 @@ pub(crate) fn read(text: &str, mistakes: &mut Mistakes) -> Document {
         }
         mistakes.add(mistake);
     }
-    let keys = ["version", "serial", "mode", "collection", "tier", "destination", "elsewhere", "program", "test"];
+    let keys =
+        ["version", "name", "serial", "mode", "collection", "tier", "destination", "elsewhere", "program", "test"];
     let root = Section::open(root.get_ref(), 0..0, "the policy", &keys, errors.is_empty(), mistakes);
     version(&root, mistakes);
     Document {
+        name: root.string("name", A_NAME, mistakes).map(|name| name.value),
         serial: root.integer("serial", 0..=u32::MAX, mistakes).map(|serial| serial.value),
         mode: mode(&root, mistakes),
         collections: collections(&root, mistakes),

@@ -23,6 +23,8 @@ pub const ELSEWHERE: &str = "elsewhere";
 /// An immutable policy. It is replaced as a whole, never changed.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// What it is called, for people; none: it has no name.
+    pub name: Option<String>,
     /// The number that rises with every edit, by which an older policy is told from a newer one; none: not counted.
     pub serial: Option<u32>,
     /// Whether its answers are given or only recorded.
@@ -181,6 +183,7 @@ impl Policy {
     #[must_use]
     pub fn fallback() -> Policy {
         Policy {
+            name: None,
             serial: None,
             mode: Mode::Audit,
             collections: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vitrine_fingerprint::{Content, Limits, Picture, measure};
 use vitrine_policy::record::Disposition;
@@ -67,6 +68,77 @@ fn a_derivative_arrives_that_is_small_enough_and_has_nothing_beside_it() {
     assert!(inside.is_empty(), "{inside:?}");
     let bytes = fs::read(world.path("share/web/KP1_0001.jpg")).expect("the derivative");
     assert!(!bytes.windows(4).any(|four| four == b"Exif"));
+}
+
+/// What `/proc` says of a process that was started for `job` and has given up its rights, while `work` is done: its
+/// status and its limits.
+fn at_work(job: &str, work: impl FnOnce()) -> (String, String) {
+    let is_done = AtomicBool::new(false);
+    let look = || {
+        let processes = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
+        let mut of_job = processes.filter(|process| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(job.as_bytes())
+        });
+        of_job.find_map(|process| {
+            let limits = fs::read_to_string(process.join("limits")).ok()?;
+            let status = fs::read_to_string(process.join("status")).ok()?;
+            status.contains("Seccomp:\t2").then_some((status, limits))
+        })
+    };
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                if let Some(found) = look() {
+                    return Some(found);
+                }
+            }
+            None
+        });
+        work();
+        is_done.store(true, Ordering::Relaxed);
+        looking.join().expect("a look").unwrap_or_else(|| panic!("nobody did `{job}` with a filter"))
+    })
+}
+
+/// How many bytes of memory may be mapped.
+fn memory(limits: &str) -> u64 {
+    let line = limits.lines().find(|line| line.starts_with("Max address space")).expect("a limit");
+    line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).expect("a number")
+}
+
+#[test]
+fn who_decodes_has_no_rights_and_no_system_calls_but_those_of_reading() {
+    let Some(world) = shared_world() else { return };
+    let new = crate::world::picture("art_se__mark").expect("a picture");
+    let (status, limits) = at_work("measure-worker", || {
+        fs::copy(&new, world.path("ws/masters/KP9_0001.jpg")).expect("a master");
+        wait_until("fourth master", || (world.status()?["masters"].as_u64()? == 4).then_some(()));
+    });
+    assert!(status.contains("\nUid:\t65534\t65534\t65534\t65534\n") && status.contains("NoNewPrivs:\t1"), "{status}");
+    assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
+    assert_eq!(memory(&limits), 1 << 30, "{limits}");
+
+    let (status, limits) = at_work("export-worker", || {
+        let done = export(&world, "ws/masters/KP1_0001.jpg --to website");
+        assert!(done.succeeded, "{}", done.text);
+    });
+    assert!(status.contains(&format!("\nUid:\t{ANNA}\t{ANNA}\t{ANNA}\t{ANNA}\n")), "{status}");
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    assert_eq!(memory(&limits), 6 << 30, "{limits}");
+    assert!(limits.lines().any(|line| line.starts_with("Max open files") && line.contains(" 16 ")), "{limits}");
+
+    // Root is nobody while it decodes.
+    let line = format!(
+        "LC_ALL=C XDG_CACHE_HOME={0}/ws/work/root {1} export --config {0}/etc/agent.toml ws/masters/KP2_0001.jpg --to website",
+        world.root.display(),
+        binary("vitrine").display()
+    );
+    let (status, _) = at_work("export-worker", || {
+        let done = world.sh(&line);
+        assert!(done.succeeded, "{}", done.text);
+    });
+    assert!(status.contains("\nUid:\t65534\t65534\t65534\t65534\n"), "{status}");
 }
 
 #[test]

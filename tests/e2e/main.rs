@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may end loudly
 
 mod approval;
+mod dead;
 mod desk;
 mod doctor;
 mod documents;
@@ -21,6 +22,7 @@ mod notify;
 mod replay;
 mod rest;
 mod seals;
+mod service;
 mod shell;
 mod signed;
 mod staff;

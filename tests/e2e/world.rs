@@ -272,11 +272,7 @@ impl World {
 
     /// Starts the agent with the settings that are there.
     pub(crate) fn run(&mut self) {
-        let log = fs::File::create(self.path("agent.log")).expect("a log");
-        let mut agent = Command::new(binary("vitrine"));
-        agent.args(["run", "--config"]).arg(self.path("etc/agent.toml"));
-        agent.stdout(log.try_clone().expect("a log")).stderr(log).stdin(Stdio::null());
-        self.agent = Some(agent.spawn().expect("the agent"));
+        self.spawn(&mut Command::new(binary("vitrine")));
         let masters = self.masters();
         wait_until("agent that guards and knows the masters", || {
             let gone = self.agent.as_mut()?.try_wait().expect("the agent");
@@ -284,6 +280,14 @@ impl World {
             let status = self.status()?;
             (status["masters"].as_u64()? >= masters && status["scanned"] == true).then_some(())
         });
+    }
+
+    /// Starts this program as the agent, and waits for nothing.
+    pub(crate) fn spawn(&mut self, agent: &mut Command) {
+        let log = fs::File::create(self.path("agent.log")).expect("a log");
+        agent.args(["run", "--config"]).arg(self.path("etc/agent.toml"));
+        agent.stdout(log.try_clone().expect("a log")).stderr(log).stdin(Stdio::null());
+        self.agent = Some(agent.spawn().expect("the agent"));
     }
 
     fn masters(&self) -> u64 {

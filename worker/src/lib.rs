@@ -27,7 +27,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use vitrine_fingerprint::{Content, Digest, Format, Inside, Measurement, Opaque, Pages, Parts, Reason, Unscanned};
 
-pub use reader::worker;
+pub use reader::{give_up_rights, worker};
 
 /// Name of the hidden subcommand that runs [`worker`].
 pub const WORKER: &str = "measure-worker";

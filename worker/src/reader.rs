@@ -75,12 +75,21 @@ fn confine(memory_mib: u64, seconds: u64, background: bool) -> io::Result<()> {
     if background {
         crate::sys::step_back();
     }
-    let memory = memory_mib.saturating_mul(1024 * 1024);
+    give_up_rights(memory_mib.saturating_mul(1024 * 1024), seconds, 0)
+}
+
+/// Gives up all that reading and writing files that are open already does not need: other users' rights, other files,
+/// the network, other processes, and memory, processor time and bytes written beyond these. Run it in a process of its
+/// own only: nothing of it can be taken back.
+///
+/// # Errors
+/// The kernel refuses one of them; then the file must not be read.
+pub fn give_up_rights(memory: u64, seconds: u64, written: u64) -> io::Result<()> {
     for (resource, soft, hard) in [
         (Resource::RLIMIT_AS, memory, memory),
         (Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1)),
         (Resource::RLIMIT_CORE, 0, 0),
-        (Resource::RLIMIT_FSIZE, 0, 0),
+        (Resource::RLIMIT_FSIZE, written, written),
         (Resource::RLIMIT_NOFILE, MOST_FILES, MOST_FILES),
     ] {
         setrlimit(resource, soft, hard)?;

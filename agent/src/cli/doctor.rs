@@ -88,10 +88,11 @@ fn all(settings: &Path, config: &Config) -> (Vec<Check>, bool) {
         policy::signature(config),
         collection::inotify(&config.policy),
     ]);
-    checks.extend([state::directory(&config.state), state::spool(&config.state, config.spool)]);
-    checks.extend([state::quarantine(&config.state), running::worker(&config.measure)]);
-    checks.extend([running::service(), running::agent(&config.state), running::desk(&config.state)]);
-    checks.extend(collector::checks(config.collector.as_ref(), &config.state));
+    let in_use = crate::stand_in::in_use(config.state.clone());
+    checks.extend([state::directory(&config.state), state::spool(&in_use, config.spool)]);
+    checks.extend([state::quarantine(&in_use), running::worker(&config.measure)]);
+    checks.extend([running::service(), running::agent(&in_use), running::desk(&in_use)]);
+    checks.extend(collector::checks(config.collector.as_ref(), &in_use));
     (checks, can_run)
 }
 

@@ -15,8 +15,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use vitrine_fingerprint::{Derived, Largest, Limits, derive};
 use vitrine_policy::decision::Rule;
 use vitrine_policy::record::printable;
@@ -251,30 +249,17 @@ fn make(file: &Path, made: &Path, largest: Largest) -> anyhow::Result<Option<End
 /// The other side of [`make`]: reads one picture and writes a smaller one. Nothing that it says goes anywhere.
 pub(crate) fn worker(megapixels: &str, scale: &str, file: &Path, made: &Path) -> ExitCode {
     let done = || {
-        confine().map_err(|_| Ended::Unwritten)?;
         let original = File::open(file).map_err(|_| Ended::Unopened)?;
+        let mut to = File::create_new(made).map_err(|_| Ended::Unwritten)?;
+        // From here on it is as confined as whoever measures; it needs more memory, because it makes whole pictures.
+        vitrine_worker::give_up_rights(MEMORY.0, SECONDS, LARGEST_FILE).map_err(|_| Ended::Unwritten)?;
         let largest = Largest { megapixels: megapixels.parse().ok(), scale: scale.parse().ok() };
         let kind = kind(made).ok_or(Ended::Unwritten)?;
         let limits = Limits { max_memory: MEMORY.1, ..Limits::default() };
         let derivative = derive(&original, largest, kind, &limits).map_err(|_| Ended::NoPicture)?;
-        let mut to = File::create_new(made).map_err(|_| Ended::Unwritten)?;
         to.write_all(&derivative.bytes).map_err(|_| Ended::Unwritten)
     };
     done().map_or_else(|ended: Ended| ExitCode::from(ended as u8), |()| ExitCode::SUCCESS)
-}
-
-/// Gives up what decoding does not need.
-fn confine() -> nix::Result<()> {
-    for (resource, most) in [
-        (Resource::RLIMIT_AS, MEMORY.0),
-        (Resource::RLIMIT_CPU, SECONDS),
-        (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_FSIZE, LARGEST_FILE),
-    ] {
-        setrlimit(resource, most, most)?;
-    }
-    prctl::set_no_new_privs()?;
-    prctl::set_dumpable(false)
 }
 
 /// Waits until the agent has read the derivative. One without a label was not made from a master that it knows.

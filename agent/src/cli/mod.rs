@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use vitrine_policy::record::Event;
 
 use crate::config::{self, Config, GuardChoice};
-use crate::{documents, pipeline};
+use crate::{documents, pipeline, stand_in};
 
 /// Something was found, or a check failed.
 pub(crate) const FOUND: u8 = 1;
@@ -204,7 +204,9 @@ impl Place {
         if let Some(refused) = refused {
             eprintln!("vitrine: {refused}");
         }
-        Ok(self.instead(config))
+        let mut config = self.instead(config);
+        config.state = stand_in::in_use(std::path::absolute(&config.state).unwrap_or(config.state));
+        Ok(config)
     }
 
     /// The settings of the file, and nothing else.
@@ -295,14 +297,14 @@ fn guard_workstation(mut config: Config, of_settings: Vec<Event>) -> anyhow::Res
     let (log, _flushed_at_the_end) = tracing_appender::non_blocking(std::io::stderr());
     let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_writer(log).with_env_filter(level).with_ansi(false).init();
-    crate::sys::make_private(&config.state)?;
+    let state_failed = stand_in::settle(&mut config)?;
     // What everybody may read says so by itself; without a service manager it is the same as with one.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     crate::sys::raise_descriptor_limit();
     // reqwest is built without a provider of its own, so that the only cryptography here is ring's.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(pipeline::run(config, of_settings))?;
+    runtime.block_on(pipeline::run(config, of_settings.into_iter().chain(state_failed).collect()))?;
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     Ok(ExitCode::SUCCESS)
 }

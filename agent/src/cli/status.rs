@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FOUND;
 
-const FILE: &str = "status.json";
+/// Where it is written, below the state directory.
+pub(crate) const FILE: &str = "status.json";
 
 /// What the agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub(crate) struct Status {
     /// Where it is from: `file` or `collector`.
     #[serde(default)]
     pub(crate) policy_source: String,
+    /// What the policy in force is called, where it has a name.
+    #[serde(default)]
+    pub(crate) policy_name: Option<String>,
     /// Serial of the policy in force, where it has one.
     #[serde(default)]
     pub(crate) policy_serial: Option<u32>,
@@ -79,8 +83,9 @@ pub(crate) struct Status {
 /// Writes it for whoever asks, whole or not at all. It is for the moment: after a crash there is an older
 /// one, or none.
 pub(crate) fn write(state: &Path, status: &Status) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(state)?;
-    file.write_all(&serde_json::to_vec_pretty(status)?)?;
+    // The crate's own errors name another file each time.
+    let mut file = tempfile::NamedTempFile::new_in(state).map_err(|error| io::Error::from(error.kind()))?;
+    file.as_file_mut().write_all(&serde_json::to_vec_pretty(status)?)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(state.join(FILE))?;
     Ok(())
@@ -180,7 +185,8 @@ fn describe(status: &Status) -> String {
     let digest = status.policy_digest.get(..16).unwrap_or(&status.policy_digest);
     let serial = status.policy_serial.map_or_else(String::new, |serial| format!("serial {serial}, "));
     let given = if status.policy_source == "collector" { ", given by the collector" } else { "" };
-    row("policy", format!("{} ({serial}BLAKE3 {digest}…){given}", status.policy));
+    let name = status.policy_name.as_ref().map_or_else(String::new, |name| format!("“{name}”, "));
+    row("policy", format!("{name}{} ({serial}BLAKE3 {digest}…){given}", status.policy));
     if let Some(error) = &status.policy_error {
         row("", format!("NOT in force as it is now:\n{error}"));
     }
@@ -253,7 +259,12 @@ mod tests {
 
     #[test]
     fn it_reads_as_sentences() {
-        let text = describe(&Status { policy_error: Some("p.toml:3:1: no".into()), ..own() });
+        let text = describe(&Status {
+            policy_error: Some("p.toml:3:1: no".into()),
+            policy_name: Some("scans".into()),
+            ..own()
+        });
+        assert!(text.contains("  policy      “scans”, "), "{text}");
         assert!(
             text.contains("audit: nothing is blocked") && text.contains("NOT in force") && text.contains("/srv/scans")
         );

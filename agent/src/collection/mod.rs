@@ -7,6 +7,7 @@
 //!
 //! [`keep`]: Keeper::keep
 
+mod absence;
 mod agenda;
 mod clerk;
 mod file;
@@ -32,6 +33,7 @@ use vitrine_policy::record::Event;
 
 use crate::config::MeasureLimits;
 use crate::fail::{Failure, count};
+pub(crate) use absence::Absence;
 use agenda::Agenda;
 use clerk::{Chore, Clerk};
 use file::{Outcome, take_in};

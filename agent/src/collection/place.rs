@@ -37,10 +37,11 @@ pub(super) struct Places {
     pub(super) ways: Vec<PathBuf>,
 }
 
-/// Looks for all directories that the policy's collections name. Symbolic links are not followed.
-pub(super) fn find(policy: &Policy) -> Places {
+/// Looks for all directories that the policy's collections name by `wanted` patterns. Symbolic links are not followed.
+pub(super) fn find(policy: &Policy, wanted: impl Fn(&PathPattern) -> bool) -> Places {
     let mut places = Places::default();
-    for root in policy.collections.iter().flat_map(|collection| collection.roots()) {
+    let roots = policy.collections.iter().flat_map(|collection| collection.roots());
+    for root in roots.filter(|root| wanted(root)) {
         let parts: Vec<&str> = parts(root.pattern()).collect();
         descend(root, PathBuf::from("/"), &parts, &mut places);
     }
@@ -147,7 +148,7 @@ mod tests {
         fs::write(lab.path().join("file"), "").unwrap();
         std::os::unix::fs::symlink("ada", lab.path().join("link")).unwrap();
         let policy = policy(&lab.path().join("*/resize/in"));
-        let places = find(&policy);
+        let places = find(&policy, |_| true);
         let under = |names: &[&str]| names.iter().map(|name| lab.path().join(name)).collect::<Vec<_>>();
         assert_eq!(places.roots, under(&["ada/resize/in", "eve/resize/in"]));
         for way in under(&["", "ada", "bob", "bob/resize", "eve/resize"]) {
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_waited_for() {
         let lab = tempfile::tempdir().unwrap();
-        let places = find(&policy(&lab.path().join("scans/masters")));
+        let places = find(&policy(&lab.path().join("scans/masters")), |_| true);
         assert_eq!(places.roots, Vec::<PathBuf>::new());
         assert_eq!(places.ways.last().map(PathBuf::as_path), Some(lab.path()));
     }

@@ -19,6 +19,7 @@ use super::place::{self, is_in, is_on_the_way};
 use super::watch::Watch;
 use super::{OnChange, Progress, Report};
 use crate::fail::Failure;
+use crate::identify::mount;
 
 /// What is to be walked through.
 pub(super) enum Walk {
@@ -64,16 +65,20 @@ impl Scanner {
 
     fn everything(&mut self, policy: &Policy) {
         self.told_unwatched = false;
-        let places = place::find(policy);
-        for way in &places.ways {
-            self.listen(way);
+        let servers = mount::servers();
+        let is_there = |path: &Path| servers.iter().any(|point| path.starts_with(point));
+        // A server that is away holds up the scan of what lies behind it, and of nothing else.
+        for remote in [false, true] {
+            let find = || place::find(policy, |root| is_there(root.fixed()) == remote);
+            for way in &find().ways {
+                self.listen(way);
+            }
+            // What appeared on the way between the look and the watch is found by a second look.
+            for root in find().roots {
+                self.below(policy, root);
+            }
+            self.missing(policy, &|path| is_there(path) == remote);
         }
-        // What appeared on the way between the look and the watch is found by a second look.
-        let places = place::find(policy);
-        for root in places.roots {
-            self.below(policy, root);
-        }
-        self.missing(policy);
         self.progress.is_complete.store(true, Ordering::Relaxed);
     }
 
@@ -143,13 +148,15 @@ impl Scanner {
         (self.report)(Failure::WatchOverflow.notice(Some(directory.as_os_str().as_bytes()), what));
     }
 
-    /// Has masters removed that are gone or belong to no collection any more. Where the whole file system is
+    /// Has those of the `concerned` masters removed that are gone or belong to no collection any more. Where the whole file system is
     /// gone with them, as when a disk is not mounted, they stay known.
-    fn missing(&self, policy: &Policy) {
+    fn missing(&self, policy: &Policy, concerned: &dyn Fn(&Path) -> bool) {
         // Listed first and looked at later: the index must not wait for a slow disk.
         let mut masters = Vec::new();
         let listed = self.index.each_below(Path::new("/"), &mut |path, known| {
-            masters.push((path.to_owned(), known.device));
+            if concerned(path) {
+                masters.push((path.to_owned(), known.device));
+            }
             ControlFlow::Continue(())
         });
         if let Err(error) = listed {

@@ -55,6 +55,11 @@ impl Destinations {
         (external || self.policy.destination_of(&destination).is_some()).then_some(destination)
     }
 
+    /// Whether a server or a daemon stands behind a path: one that is away lets wait who asks for it.
+    pub(crate) fn is_behind_a_server(&self, path: &Path) -> bool {
+        self.mount_of(path, None).is_some_and(|mounted| mounted.mount.share.is_some())
+    }
+
     /// Existing directories that the policy names as destinations.
     pub(crate) fn named_directories(&self) -> impl Iterator<Item = PathBuf> {
         self.policy.destination_paths().flat_map(crate::collection::existing)

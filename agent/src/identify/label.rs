@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use vitrine_fingerprint::Index;
@@ -15,7 +15,7 @@ use vitrine_policy::Policy;
 use vitrine_policy::facts::{Label, Measure, Origin, Tier};
 use vitrine_policy::record::{Recognised, printable};
 
-use super::FileId;
+use super::{FileId, mount};
 use crate::sys::stat::Stat;
 
 /// Files beside the masters whose labels are remembered; above it the inherited ones of long ago go first.
@@ -94,6 +94,8 @@ pub(crate) struct Labels {
     sizes: RwLock<HashSet<u64>>,
     /// Where labelled files lie that have got another name since.
     moved: RwLock<HashMap<Lifetime, Arc<Path>>>,
+    /// Those of an earlier run whose files lie behind a server that has not said yet whether they are there.
+    unseen: Mutex<Vec<Kept>>,
     version: AtomicU64,
     /// Who wants to know of every file that gets a label.
     follower: OnceLock<Sender<Labelled>>,
@@ -103,7 +105,7 @@ pub(crate) struct Labels {
 pub(crate) type Labelled = (FileId, Arc<Path>);
 
 /// A label as it is kept between two runs of the agent. Ranks of tiers are not: the policy may be another.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     lifetime: (u64, u64, Option<i64>),
     tier: String,
@@ -159,6 +161,7 @@ impl Labels {
             masters: RwLock::default(),
             sizes: RwLock::default(),
             moved: RwLock::default(),
+            unseen: Mutex::default(),
             version: AtomicU64::new(0),
             follower: OnceLock::new(),
         }
@@ -314,7 +317,7 @@ impl Labels {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn save(&self, policy: &Policy, path: &Path) -> io::Result<()> {
-        let kept: Vec<Kept> = {
+        let mut kept: Vec<Kept> = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
             let kept = |(file, known): (&Lifetime, &Arc<Known>)| {
@@ -326,27 +329,47 @@ impl Labels {
             };
             files.iter().map(kept).collect()
         };
+        kept.extend_from_slice(&self.unseen.lock().unwrap_or_else(PoisonError::into_inner));
         let new = path.with_extension("new");
         std::fs::write(&new, serde_json::to_vec(&kept)?)?;
         std::fs::rename(new, path)
     }
 
-    /// Reads what [`Labels::save`] wrote, of files that are still there. Their number.
+    /// Reads what [`Labels::save`] wrote, of files that are still there. Those behind a server are left for
+    /// [`Labels::look_behind_servers`].
     ///
     /// # Errors
     /// There is no such file, or it is damaged.
-    pub(crate) fn load(&self, policy: &Policy, path: &Path) -> io::Result<usize> {
-        let kept: Vec<Kept> = serde_json::from_slice(&std::fs::read(path)?)?;
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        for kept in kept.into_iter().take(MAX_FILES) {
-            let (now, known) = (Stat::named(Path::new(&kept.file)), kept.known(policy));
-            if let Ok(stat) = now
-                && (stat.file.device, stat.file.inode, stat.born) == kept.lifetime
-            {
-                files.insert(lifetime(&stat), Arc::new(known));
-            }
+    pub(crate) fn load(&self, policy: &Policy, path: &Path) -> io::Result<()> {
+        let mut kept: Vec<Kept> = serde_json::from_slice(&std::fs::read(path)?)?;
+        kept.truncate(MAX_FILES);
+        let servers = mount::servers();
+        let is_there = |kept: &mut Kept| servers.iter().any(|point| Path::new(&kept.file).starts_with(point));
+        let behind: Vec<Kept> = kept.extract_if(.., is_there).collect();
+        kept.iter().for_each(|kept| self.find(policy, kept));
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).extend(behind);
+        Ok(())
+    }
+
+    /// Looks for files behind servers that had a label. A server that is away lets wait who asks it.
+    pub(crate) fn look_behind_servers(&self, policy: &Policy) {
+        let next = || self.unseen.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
+        while let Some(kept) = next() {
+            self.find(policy, &kept);
+            self.unseen.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            self.version.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(files.len())
+    }
+
+    /// Gives a file its label of an earlier run, if it is still there.
+    fn find(&self, policy: &Policy, kept: &Kept) {
+        if let Ok(stat) = Stat::named(Path::new(&kept.file))
+            && (stat.file.device, stat.file.inode, stat.born) == kept.lifetime
+        {
+            let known = Arc::new(kept.known(policy));
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(lifetime(&stat), known.clone());
+            self.tell(stat.file, &known.file);
+        }
     }
 
     /// Takes the labels over into another policy: tiers keep their names; a name that is gone becomes the

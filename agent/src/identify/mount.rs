@@ -51,6 +51,12 @@ pub(crate) fn read() -> io::Result<Vec<Mounted>> {
     Ok(mounts)
 }
 
+/// Where file systems are mounted behind which a server or a daemon stands: one that is away lets wait who asks it.
+pub(crate) fn servers() -> Vec<PathBuf> {
+    let mounts = fs::read("/proc/self/mountinfo").map(|table| parse(&table)).unwrap_or_default();
+    mounts.into_iter().filter(|mounted| mounted.mount.share.is_some()).map(|mounted| mounted.mount.point).collect()
+}
+
 /// A disk belongs here if the system lies on it, or if fstab(5) mounts it there. Behind some sockets disks can be
 /// changed that do not call themselves removable.
 fn find_strangers(mounts: &mut [Mounted], table: &[u8]) {

@@ -55,8 +55,9 @@ impl Programs {
                     let earlier = before.pinned.iter().find(|pinned| pinned.path == entry.path);
                     if earlier.is_some_and(|earlier| earlier.digest != digest) {
                         let what = format!(
-                            "the executable of program {:?} was replaced; if nobody updated it, look into it",
-                            entry.name
+                            "the executable of program {:?} was replaced, BLAKE3 {}; if nobody updated it, look into it",
+                            entry.name,
+                            digest.to_hex()
                         );
                         events.push(Failure::ProgramChanged.notice(Some(subject), what));
                     }
@@ -81,6 +82,11 @@ impl Programs {
     /// All of them: name, trust and executable.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Trust, FileId)> {
         self.pinned.iter().map(|pinned| (pinned.name.as_str(), pinned.trust, pinned.file))
+    }
+
+    /// Whether the policy names this executable: then it is told here that it was replaced.
+    pub(crate) fn names(&self, path: &Path) -> bool {
+        self.pinned.iter().any(|pinned| pinned.path == path)
     }
 
     /// Whether an executable has been replaced since it was read (by an update, say).

@@ -46,7 +46,7 @@ use queue::Shared;
 pub(crate) use schema::is_corrupt;
 use store::Store;
 
-pub(crate) use place::database;
+pub(crate) use place::{database, lock};
 pub(crate) use read::{Entry, read, read_newest};
 pub(crate) use seal::Handover;
 pub(crate) use store::{Batch, told};
@@ -65,10 +65,10 @@ pub(crate) enum SpoolError {
     Place { path: PathBuf, source: std::io::Error },
     /// Another process holds it.
     #[error(
-        "another agent keeps its records in {path} already; stop it first (`systemctl stop vitrine`), or give \
+        "{holder} keeps its records in {path} already; stop it first (`systemctl stop vitrine`), or give \
          this one a directory of its own with `state` in agent.toml"
     )]
-    InUse { path: PathBuf },
+    InUse { path: PathBuf, holder: String },
     /// Of a version that this program does not know.
     #[error("the spool {path} is of version {found}, and this program knows versions up to {known}: update Vitrine")]
     Newer { path: PathBuf, found: i64, known: i64 },
@@ -127,6 +127,11 @@ impl Spool {
     /// The agent's UUID, made at its first start. It survives the loss of the spool.
     pub(crate) fn agent_id(state: &Path) -> Result<String, SpoolError> {
         place::agent_id(state)
+    }
+
+    /// Takes over what another spool holds that nobody was sent. How many records came.
+    pub(crate) fn take_over(&self, state: &Path) -> Result<u64, SpoolError> {
+        self.shared.with_store(|store| store.take_over(&database(state)))
     }
 
     /// Where the records happen.

@@ -29,8 +29,11 @@ impl Place {
         fs::create_dir_all(state).map_err(failed)?;
         let lock = own(&state.join(LOCK)).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { path: state.into() }),
+            // For whoever comes second. On a full disk it is not said.
+            Ok(()) => drop(lock.set_len(0).and_then(|()| writeln!(&lock, "{}", std::process::id()))),
+            Err(TryLockError::WouldBlock) => {
+                return Err(SpoolError::InUse { path: state.into(), holder: holder(&lock) });
+            }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let sequence = own(&state.join(SEQUENCE)).map_err(failed)?;
@@ -83,6 +86,20 @@ impl Place {
         own(&from).map_err(failed)?;
         Ok(to)
     }
+}
+
+/// Who holds the lock, as far as that is written in it.
+fn holder(lock: &File) -> String {
+    let mut text = String::new();
+    let _ = lock.take(64).read_to_string(&mut text);
+    text.trim()
+        .parse::<u32>()
+        .map_or_else(|_| "another agent".to_owned(), |process| format!("another agent (process {process})"))
+}
+
+/// The lock of a spool, as whoever has it left it.
+pub(crate) fn lock(state: &Path) -> io::Result<File> {
+    File::open(state.join(LOCK))
 }
 
 /// The database in `state`.

@@ -145,6 +145,17 @@ impl Store {
         Ok(Finding::SetAside { path, why, saved })
     }
 
+    /// Takes over what another spool holds that the collector does not have.
+    pub(super) fn take_over(&mut self, from: &std::path::Path) -> Result<u64, SpoolError> {
+        super::read::open(from)?;
+        let mut take = || {
+            let saved = self.salvage(from)?;
+            self.count()?;
+            Ok(saved)
+        };
+        take().map_err(|error| self.failed(error))
+    }
+
     /// Copies what the collector does not have, up to the first place that cannot be read.
     fn salvage(&mut self, from: &std::path::Path) -> rusqlite::Result<u64> {
         let Ok(old) = super::read::open(from) else { return Ok(0) };

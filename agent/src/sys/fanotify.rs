@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Before content is read or written (since Linux 6.14; `include/uapi/linux/fanotify.h`).
 pub(crate) const FAN_PRE_ACCESS: u64 = 0x0010_0000;
@@ -16,6 +17,8 @@ pub(crate) const FAN_PRE_ACCESS: u64 = 0x0010_0000;
 /// A fanotify group. All waiting system calls are freed when it is dropped, or its process dies.
 pub(crate) struct Group {
     fd: OwnedFd,
+    /// Whether it marks nothing any more.
+    is_over: AtomicBool,
 }
 
 /// One event of a permission group. Dropping it without [`Group::answer`] leaves the caller waiting, so
@@ -108,7 +111,7 @@ impl Group {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the descriptor was just made and belongs to nobody else.
-        Ok(Group { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Group { fd: unsafe { OwnedFd::from_raw_fd(fd) }, is_over: AtomicBool::new(false) })
     }
 
     /// Marks the whole file system that `path` lies on.
@@ -148,7 +151,24 @@ impl Group {
         self.unmark_filesystem(path, libc::FAN_OPEN_EXEC_PERM).is_ok()
     }
 
+    /// Takes all marks away, and lets through whoever waits for an answer. Nothing is marked from now on.
+    pub(crate) fn release(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        for what in [0, libc::FAN_MARK_MOUNT, libc::FAN_MARK_FILESYSTEM] {
+            let _ = self.mark(libc::FAN_MARK_FLUSH | what, 0, libc::AT_FDCWD, None);
+        }
+        let mut buffer = Buffer::new();
+        while let Ok(length @ 1..) = self.read(&mut buffer) {
+            for event in buffer.events(length).iter().filter(|event| event.waits()) {
+                let _ = event.file.as_ref().map(|file| self.answer(file.as_fd(), true));
+            }
+        }
+    }
+
     fn mark(&self, flags: u32, mask: u64, at: i32, path: Option<&std::ffi::CStr>) -> io::Result<()> {
+        if self.is_over.load(Ordering::SeqCst) && flags & libc::FAN_MARK_FLUSH == 0 {
+            return Err(io::Error::other("the guard has ended"));
+        }
         let path = path.map_or(std::ptr::null(), std::ffi::CStr::as_ptr);
         // SAFETY: `path` is null or a string that outlives the call; the descriptors are open.
         let result = unsafe { libc::fanotify_mark(self.fd.as_raw_fd(), flags, mask, at, path) };

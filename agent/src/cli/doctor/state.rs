@@ -31,7 +31,7 @@ pub(super) fn directory(directory: &Path) -> Check {
     if !nearest.is_dir() || access(nearest, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
         return fail(
             name,
-            format!("{shown} cannot be written: the agent cannot keep records and index, and does not start"),
+            format!("{shown} cannot be written: the agent keeps records and index in memory, and sends nothing"),
             mend,
         );
     }

@@ -102,7 +102,7 @@ impl Shield {
         }
         if in_force == config::Shield::Enforce && !is_open(&found) {
             // What is as it was needs no more looking into: nobody could change it.
-            for (path, flag) in [(&config.state, record::SHELTER_TREE), (&config.file, record::SHELTER_FILE)] {
+            for (path, flag) in [(config.named_state(), record::SHELTER_TREE), (&*config.file, record::SHELTER_FILE)] {
                 // Settings that are not there are those of the state directory.
                 let is_absent = path == Path::new(config::FILE) && !path.exists();
                 if !is_absent && !is_kept(kernel, path, flag)? {
@@ -207,7 +207,7 @@ impl Shield {
         if !found.is_regular() || is_itself || is_next {
             return;
         }
-        if self.mode != config::Shield::Off {
+        if self.mode != config::Shield::Off && !workstation.snapshot().programs.names(path) {
             let mut digest = blake3::Hasher::new();
             let digest = match std::fs::File::open(path).and_then(|file| digest.update_reader(file).map(|_| ())) {
                 Ok(()) => digest.finalize().to_hex().to_string(),
@@ -230,7 +230,8 @@ impl Shield {
             let keys = [named(config.policy_key.as_ref()), named(config.maintenance_key.as_ref()), ca];
             let files = std::iter::once(config.file.clone()).chain(keys.into_iter().flatten());
             let files = files.map(|path| (path, record::SHELTER_FILE));
-            let trees = [config.state.clone(), pins::PINS.into()].map(|path| (path, record::SHELTER_TREE));
+            let trees = [config.state.clone(), config.named_state().to_owned(), pins::PINS.into()]
+                .map(|path| (path, record::SHELTER_TREE));
             for (path, flag) in files.chain(trees) {
                 shelter(&mut found, &path, flag);
             }

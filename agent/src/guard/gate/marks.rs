@@ -33,17 +33,30 @@ pub(crate) struct Marks {
     /// For file systems behind which a server or a daemon stands. Reading their events may wait for it, and
     /// it may wait for an event of ours: so they have a thread of their own.
     remote: Group,
-    names: Group,
+    /// Named events, apart for the same reason.
+    names: ByGroup<Group>,
     pre_access: bool,
     marked: Mutex<HashMap<u64, Marked>>,
     /// File systems that could not be marked, and of which that was told.
     failed: Mutex<HashSet<u64>>,
     /// A directory on each file system that events name just now.
-    roots: Mutex<HashMap<[u8; 8], File>>,
+    roots: ByGroup<Mutex<HashMap<[u8; 8], File>>>,
     /// How often everybody was asked for, by whatever made it necessary.
     alarms: AtomicU64,
     /// How often a file system was found that has lost the marks of its files, or never had any.
     anew: AtomicU64,
+}
+
+/// One for what lies here, and one for what lies behind a server or a daemon.
+struct ByGroup<T> {
+    local: T,
+    remote: T,
+}
+
+impl<T> ByGroup<T> {
+    fn of(&self, remote: bool) -> &T {
+        if remote { &self.remote } else { &self.local }
+    }
 }
 
 /// One marked file system.
@@ -60,19 +73,22 @@ struct Marked {
 }
 
 impl Marks {
-    /// Two groups that mark nothing yet.
-    pub(crate) fn new(local: Group, remote: Group, names: Group, pre_access: bool) -> Marks {
-        Marks {
+    /// Groups that mark nothing yet, for permission events.
+    ///
+    /// # Errors
+    /// The kernel gives no groups for named events.
+    pub(crate) fn new(local: Group, remote: Group, pre_access: bool) -> io::Result<Marks> {
+        Ok(Marks {
             local,
             remote,
-            names,
+            names: ByGroup { local: Group::names()?, remote: Group::names()? },
             pre_access,
             marked: Mutex::default(),
             failed: Mutex::default(),
-            roots: Mutex::default(),
+            roots: ByGroup { local: Mutex::default(), remote: Mutex::default() },
             alarms: AtomicU64::new(0),
             anew: AtomicU64::new(0),
-        }
+        })
     }
 
     /// The group of disks, or of what lies behind a server or a daemon.
@@ -159,8 +175,8 @@ impl Marks {
     }
 
     /// The group of named directory events.
-    pub(crate) fn names(&self) -> &Group {
-        &self.names
+    pub(crate) fn names(&self, remote: bool) -> &Group {
+        self.names.of(remote)
     }
 
     /// Marks what has to be guarded now and is not, forgets what is gone, and says what could not be marked: of the
@@ -179,7 +195,7 @@ impl Marks {
             if Stat::named(&old.path).is_ok_and(|stat| stat.file.device == device) {
                 let _ = self.group(old.remote).unmark_filesystem(&old.path, WRITTEN | ASKED);
                 let _ = self.group(old.remote).unmark_filesystem(&old.path, FAN_PRE_ACCESS);
-                let _ = self.names.unmark_filesystem(&old.path, NAMES);
+                let _ = self.names(old.remote).unmark_filesystem(&old.path, NAMES);
             }
         }
         self.leave_alone(&workstation.config.state);
@@ -229,7 +245,7 @@ impl Marks {
         // cost would fall on everybody's work.
         let pre_access = self.pre_access && wanted.whole && group.mark_filesystem(&wanted.path, FAN_PRE_ACCESS).is_ok();
         // FAT and some network file systems cannot be named by handle: renames on them are not seen.
-        let named = self.names.mark_filesystem(&wanted.path, NAMES);
+        let named = self.names(wanted.remote).mark_filesystem(&wanted.path, NAMES);
         let id = named.and_then(|()| fanotify::fsid(&wanted.path)).ok();
         // btrfs tells of its files under another number than of its mount.
         let is_plain = || Stat::named(&wanted.path).is_ok_and(|stat| stat.file.device == wanted.device);
@@ -249,9 +265,9 @@ impl Marks {
         Ok(())
     }
 
-    /// Where a directory entry is that the kernel names by handle.
-    pub(crate) fn locate(&self, entry: &Entry) -> Option<Located> {
-        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Where a directory entry is that the kernel names by handle; behind a server it waits for that.
+    pub(crate) fn locate(&self, entry: &Entry, remote: bool) -> Option<Located> {
+        let mut roots = self.roots.of(remote).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(root) = roots.get(&entry.fsid) {
             return entry.locate(root.as_fd()).ok();
         }
@@ -263,8 +279,8 @@ impl Marks {
     }
 
     /// Lets go of all directories after a batch of events: a disk that is in use cannot be unmounted.
-    pub(crate) fn let_go(&self) {
-        self.roots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    pub(crate) fn let_go(&self, remote: bool) {
+        self.roots.of(remote).lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// For people: what is guarded, and how.

@@ -3,9 +3,9 @@
 //! One thread reads the events in the order in which the kernel made them and answers each from what is in
 //! memory and in `/proc`; it opens no file of a guarded file system, writes no log and waits for nobody. A
 //! second one does the same for network and FUSE file systems, because taking an event of theirs may wait
-//! for a server; so does marking them, which another one does. One more ends the process if the first one
-//! hangs: the kernel then frees every waiting system call at once, and the service manager starts the agent
-//! again.
+//! for a server; so may following what gets another name there, and marking them, which others do. One more
+//! ends the process if the first one hangs: the kernel then frees every waiting system call at once, and the
+//! service manager starts the agent again.
 
 mod attempt;
 mod holders;
@@ -50,6 +50,7 @@ const GAVE_UP: i32 = 70;
 /// A running gate. Dropping it frees all waiting system calls.
 pub(crate) struct Running {
     stop: Arc<AtomicBool>,
+    /// Those that wait for no server: their end is waited for.
     threads: Vec<JoinHandle<()>>,
     /// What it guards, and what it cannot.
     pub(crate) marks: Arc<Marks>,
@@ -72,6 +73,16 @@ impl Drop for Running {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        // A thread that waits for a server may wait where no signal reaches it: then the groups outlive the process.
+        self.marks.group(false).release();
+        let (marks, (done, ended)) = (self.marks.clone(), mpsc::channel());
+        let remote = thread("gate-release", move || {
+            marks.group(true).release();
+            let _ = done.send(());
+        });
+        if remote.is_ok() {
+            let _ = ended.recv_timeout(IDLE);
+        }
     }
 }
 
@@ -83,7 +94,7 @@ impl Drop for Running {
 pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> io::Result<Running> {
     let (local, pre_access) = Group::permission()?;
     let (remote, _) = Group::permission()?;
-    let marks = Arc::new(Marks::new(local, remote, Group::names()?, pre_access));
+    let marks = Arc::new(Marks::new(local, remote, pre_access)?);
     let (recent, followed) = Recent::follow();
     if let Err(error) = followed {
         let what = format!("who renamed or closed a file and ended at once may stay unknown ({error})");
@@ -98,24 +109,30 @@ pub(crate) fn start(workstation: &Arc<Workstation>, progress: Arc<Progress>) -> 
         let busy = Arc::new(AtomicU64::new(0));
         let answering = Answering { gate: gate.clone(), marks: marks.clone(), remote, busy: busy.clone(), begun };
         let stopped = stop.clone();
-        threads.push(thread(name, move || answering.run(&stopped))?);
+        let answering = thread(name, move || answering.run(&stopped))?;
         // A server that is away may hold up what is asked of its own files, and nothing else.
         if !remote {
+            threads.push(answering);
             let stopped = stop.clone();
             threads.push(thread("gate-watchdog", move || give_up_if_hung(&stopped, &busy, begun))?);
         }
     }
     let pins = Arc::new(Pins::default());
-    let following = {
-        let (workstation, marks, pins, stop) = (workstation.clone(), marks.clone(), pins.clone(), stop.clone());
-        move || names::follow(&workstation, &marks, &pins, &recent, &stop)
-    };
-    threads.push(thread("gate-names", following)?);
+    for (name, remote) in [("gate-names", false), ("gate-names-remote", true)] {
+        let (workstation, marks, pins) = (workstation.clone(), marks.clone(), pins.clone());
+        let following = names::Following { workstation, marks, pins, recent: recent.clone(), remote };
+        let stopped = stop.clone();
+        let following = thread(name, move || following.run(&stopped))?;
+        if !remote {
+            threads.push(following);
+        }
+    }
     let pinning = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());
         move || pins.follow(&workstation, &marks, &gate, &progress, &stop)
     };
-    threads.push(thread("gate-pins", pinning)?);
+    // A collection may lie behind a server, too: nobody waits for the end of this one either.
+    thread("gate-pins", pinning)?;
     let (first, done) = mpsc::channel();
     let serving = {
         let (workstation, marks, stop) = (workstation.clone(), marks.clone(), stop.clone());

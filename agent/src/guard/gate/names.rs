@@ -31,24 +31,37 @@ use crate::workstation::{Snapshot, Workstation};
 /// How many entries of a renamed directory are looked at.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// Follows the named events until told to stop.
-pub(super) fn follow(workstation: &Arc<Workstation>, marks: &Marks, pins: &Pins, recent: &Recent, stop: &AtomicBool) {
-    let mut buffer = Buffer::new();
-    while !stop.load(Ordering::Relaxed) {
-        match marks.names().read(&mut buffer) {
-            Ok(length) => {
-                buffer.named(length).iter().for_each(|event| one(workstation, marks, pins, recent, event));
-                marks.let_go();
+/// Follows the named events of one group.
+pub(super) struct Following {
+    pub(super) workstation: Arc<Workstation>,
+    pub(super) marks: Arc<Marks>,
+    pub(super) pins: Arc<Pins>,
+    pub(super) recent: Arc<Recent>,
+    pub(super) remote: bool,
+}
+
+impl Following {
+    /// Until told to stop.
+    pub(super) fn run(&self, stop: &AtomicBool) {
+        let names = self.marks.names(self.remote);
+        let mut buffer = Buffer::new();
+        while !stop.load(Ordering::Relaxed) {
+            match names.read(&mut buffer) {
+                Ok(length) => {
+                    buffer.named(length).iter().for_each(|event| one(self, event));
+                    self.marks.let_go(self.remote);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    super::wait(names, super::IDLE);
+                }
+                Err(_) => {}
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                super::wait(marks.names(), super::IDLE);
-            }
-            Err(_) => {}
         }
     }
 }
 
-fn one(workstation: &Workstation, marks: &Marks, pins: &Pins, recent: &Recent, event: &Named) {
+fn one(following: &Following, event: &Named) {
+    let Following { workstation, marks, pins, recent, remote } = following;
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
         let what = "named events were lost because the kernel's queue was full";
         workstation.spool.push(Failure::QueueOverflow.notice(None, what));
@@ -58,8 +71,8 @@ fn one(workstation: &Workstation, marks: &Marks, pins: &Pins, recent: &Recent, e
         }
         return;
     }
-    let Some(new) = event.entry.as_ref().and_then(|entry| marks.locate(entry)) else { return };
-    let old = event.old.as_ref().and_then(|entry| marks.locate(entry));
+    let Some(new) = event.entry.as_ref().and_then(|entry| marks.locate(entry, *remote)) else { return };
+    let old = event.old.as_ref().and_then(|entry| marks.locate(entry, *remote));
     let snapshot = workstation.snapshot();
     let is_collection = |path: &Path| {
         let mut collections = snapshot.policy.collections.iter();
