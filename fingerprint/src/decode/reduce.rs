@@ -127,14 +127,14 @@ impl Reduced {
 
     /// The luminance on a grid of `width` by `height` cells, whatever the shape of the picture.
     pub(crate) fn grid(&self, width: usize, height: usize) -> Vec<f32> {
-        scale(&self.luminance(), 1, (self.width, self.height), self.extent, (width, height))
+        scale::<1>(&self.luminance(), (self.width, self.height), self.extent, (width, height))
     }
 
     /// The picture in `width` by `height` pixels of red, green and blue.
     pub(crate) fn resample(&self, width: u32, height: u32) -> Vec<u8> {
         let samples: Vec<f32> = self.rgb.iter().map(|&sample| f32::from(sample)).collect();
         let target = (width as usize, height as usize);
-        let scaled = scale(&samples, 3, (self.width, self.height), self.extent, target);
+        let scaled = scale::<3>(&samples, (self.width, self.height), self.extent, target);
         scaled.into_iter().map(|sample| (sample + 0.5).clamp(0.0, 255.0) as u8).collect()
     }
 }
@@ -173,29 +173,27 @@ fn weights(length: usize, extent: f64, target: usize) -> Vec<Weights> {
     (0..target).map(cell).collect()
 }
 
-/// Scales interleaved `samples` of `from` cells, of which `extent` are covered, to `to` cells.
-pub(crate) fn scale(
+/// Scales interleaved `samples`, so many for each cell, of `from` cells, of which `extent` are covered, to `to` cells.
+pub(crate) fn scale<const SAMPLES: usize>(
     samples: &[f32],
-    channels: usize,
     from: (usize, usize),
     extent: (f64, f64),
     (width, height): (usize, usize),
 ) -> Vec<f32> {
     let columns = weights(from.0, extent.0, width);
     let rows = weights(from.1, extent.1, height);
-    let mut narrow = vec![0f32; from.1 * width * channels];
-    for (from, to) in samples.chunks_exact(from.0 * channels).zip(narrow.chunks_exact_mut(width * channels)) {
-        for (cell, column) in to.chunks_exact_mut(channels).zip(&columns) {
-            for (pixel, weight) in from[column.first * channels..].chunks_exact(channels).zip(&column.weights) {
-                for (sum, sample) in cell.iter_mut().zip(pixel) {
-                    *sum += sample * weight;
-                }
+    let mut narrow = vec![0f32; from.1 * width * SAMPLES];
+    let lines = narrow.as_chunks_mut::<SAMPLES>().0.chunks_exact_mut(width);
+    for (from, to) in samples.as_chunks::<SAMPLES>().0.chunks_exact(from.0).zip(lines) {
+        for (to, Weights { first, weights }) in to.iter_mut().zip(&columns) {
+            for (cell, weight) in from[*first..].iter().zip(weights) {
+                to.iter_mut().zip(cell).for_each(|(sum, sample)| *sum += sample * weight);
             }
         }
     }
-    let mut scaled = vec![0f32; height * width * channels];
-    for (to, row) in scaled.chunks_exact_mut(width * channels).zip(&rows) {
-        let from = narrow[row.first * width * channels..].chunks_exact(width * channels);
+    let mut scaled = vec![0f32; height * width * SAMPLES];
+    for (to, row) in scaled.chunks_exact_mut(width * SAMPLES).zip(&rows) {
+        let from = narrow[row.first * width * SAMPLES..].chunks_exact(width * SAMPLES);
         for (line, weight) in from.zip(&row.weights) {
             for (sum, sample) in to.iter_mut().zip(line) {
                 *sum += sample * weight;

@@ -65,51 +65,67 @@ impl<'de> Deserialize<'de> for Parts {
     }
 }
 
-/// Cuts a stream into parts; holds less than one of them and what was put in last.
+/// Cuts a stream into parts; holds the beginning of one of them.
 #[derive(Default)]
 pub(super) struct Cutter {
+    /// Shorter than the longest part.
     waiting: Vec<u8>,
-    /// Up to this byte of `waiting` an ICC profile goes.
+    /// So many of the bytes to come belong to an ICC profile.
     profile: usize,
     parts: Vec<Part>,
 }
 
 impl Cutter {
     pub(super) fn put(&mut self, bytes: &[u8]) {
-        self.waiting.extend_from_slice(bytes);
-        self.cut(LENGTHS.2);
+        let mut cut = 0;
+        if !self.waiting.is_empty() {
+            // Only the part that has begun is put together; all that follow are cut where they lie.
+            let mut waiting = std::mem::take(&mut self.waiting);
+            let begun = waiting.len();
+            waiting.extend_from_slice(&bytes[..bytes.len().min(LENGTHS.2)]);
+            let end = self.cut(&waiting, LENGTHS.2, begun);
+            waiting.drain(..end);
+            self.waiting = waiting;
+            if end < begun {
+                return;
+            }
+            self.waiting.clear();
+            cut = end - begun;
+        }
+        cut += self.cut(&bytes[cut..], LENGTHS.2, usize::MAX);
+        self.waiting.extend_from_slice(&bytes[cut..]);
     }
 
     /// All parts; what is too short for one at the end is left out.
     pub(super) fn finish(mut self) -> Parts {
-        self.cut(LENGTHS.0);
+        let waiting = std::mem::take(&mut self.waiting);
+        self.cut(&waiting, LENGTHS.0, usize::MAX);
         Parts(self.parts)
     }
 
-    /// Cuts as long as there are so many bytes.
-    fn cut(&mut self, enough: usize) {
+    /// Cuts parts that begin before `until` as long as there are so many bytes; how many it has cut.
+    fn cut(&mut self, bytes: &[u8], enough: usize, until: usize) -> usize {
         let (shortest, usual, longest) = LENGTHS;
+        let chunker = FastCDC::new(bytes, shortest, usual, longest);
         let mut start = 0;
-        if self.waiting.len() >= enough {
-            let chunker = FastCDC::new(&self.waiting, shortest, usual, longest);
-            while self.waiting.len() - start >= enough {
-                let (_, end) = chunker.cut(start, self.waiting.len() - start);
-                let bytes = &self.waiting[start..end];
-                if let Some(at) = profile(bytes) {
-                    self.profile = self.profile.max(start + at);
-                }
-                let free = end.saturating_sub(self.profile.max(start));
-                let common = free * 2 < bytes.len() || is_packet(bytes);
-                if !is_plain(bytes) {
-                    let hash = blake3::hash(bytes);
-                    let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
-                    self.parts.push(Part { hash: u64::from_le_bytes(first), length: bytes.len() as u32, common });
-                }
-                start = end;
-            }
+        while start < until && bytes.len() - start >= enough {
+            let (_, end) = chunker.cut(start, bytes.len() - start);
+            self.take(&bytes[start..end]);
+            start = end;
         }
-        self.waiting.drain(..start);
-        self.profile = self.profile.saturating_sub(start);
+        start
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.profile = self.profile.max(profile(bytes).unwrap_or(0));
+        let free = bytes.len().saturating_sub(self.profile);
+        let common = free * 2 < bytes.len() || is_packet(bytes);
+        if !is_plain(bytes) {
+            let hash = blake3::hash(bytes);
+            let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+            self.parts.push(Part { hash: u64::from_le_bytes(first), length: bytes.len() as u32, common });
+        }
+        self.profile = self.profile.saturating_sub(bytes.len());
     }
 }
 
@@ -162,7 +178,14 @@ mod tests {
     fn the_cuts_do_not_depend_on_how_the_bytes_arrive() {
         let bytes = noise(3 << 20, 1);
         let whole = parts(&bytes, 1 << 20);
-        assert_eq!(whole, parts(&bytes, 4097));
+        for block in [4097, 65_537, 200_000] {
+            assert_eq!(whole, parts(&bytes, block), "{block}");
+        }
+        // As the chunker cuts them where all bytes lie in one piece.
+        let (shortest, usual, longest) = LENGTHS;
+        let mut alone: Vec<u32> = FastCDC::new(&bytes, shortest, usual, longest).map(|cut| cut.length as u32).collect();
+        alone.truncate(whole.len());
+        assert_eq!(whole.iter().map(|part| part.length).collect::<Vec<_>>(), alone);
         let left_out = bytes.len() - whole.iter().map(|part| part.length as usize).sum::<usize>();
         assert!(left_out < LENGTHS.0, "{left_out}");
     }

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::exact::Digest;
 use crate::local::{Feature, Postings};
-use crate::perceptual::{Fingerprint, Folded, Hash, Orientation};
+use crate::perceptual::{Fingerprint, Folded, FoldedHashes, Hash, Orientation};
 
 /// Stands for the device of what is no file of its own: a further picture in a master, whose id is its inode.
 pub(super) const PAGE: u64 = u64::MAX;
@@ -46,7 +46,7 @@ impl Key {
 #[derive(Clone)]
 pub(super) struct Block {
     /// In columns: every question is compared with all hashes and digests.
-    hashes: [Folded; Block::KEYS],
+    hashes: FoldedHashes<{ Block::KEYS }>,
     digests: [u64; Block::KEYS],
     /// Devices and inodes; none where there is no master.
     inodes: [Option<(u64, u64)>; Block::KEYS],
@@ -57,7 +57,7 @@ impl Block {
 
     /// A block of no keys.
     pub(super) const NONE: Block =
-        Block { hashes: [Folded::NONE; Block::KEYS], digests: [0; Block::KEYS], inodes: [None; Block::KEYS] };
+        Block { hashes: FoldedHashes::NONE, digests: [0; Block::KEYS], inodes: [None; Block::KEYS] };
 
     /// The number of the block that a master's key lies in, and its place there.
     pub(super) fn of(id: u32) -> (u32, usize) {
@@ -66,11 +66,11 @@ impl Block {
 
     pub(super) fn key(&self, place: usize) -> Option<Key> {
         let (device, inode) = (*self.inodes.get(place)?)?;
-        Some(Key { hash: self.hashes[place].unfolded(), digest: self.digests[place], device, inode })
+        Some(Key { hash: self.hashes.get(place).unfolded(), digest: self.digests[place], device, inode })
     }
 
     pub(super) fn set(&mut self, place: usize, key: Option<Key>) {
-        self.hashes[place] = key.map_or(Folded::NONE, |key| key.hash.into());
+        self.hashes.set(place, key.map_or(Folded::NONE, |key| key.hash.into()));
         self.digests[place] = key.map_or(0, |key| key.digest);
         self.inodes[place] = key.map(|key| (key.device, key.inode));
     }
@@ -186,7 +186,8 @@ impl Lookup {
 
     pub(super) fn with_digest(&self, digest: &Digest) -> Vec<u32> {
         let wanted = prefix(digest);
-        let hits = self.blocks.iter().flat_map(|(number, block)| {
+        let blocks = self.blocks.iter().filter(|(_, block)| block.digests.contains(&wanted));
+        let hits = blocks.flat_map(|(number, block)| {
             let hits = ids(*number).zip(&block.digests).filter(|(_, digest)| **digest == wanted);
             hits.map(|(id, _)| id)
         });
@@ -199,11 +200,10 @@ impl Lookup {
         let sought = fingerprint.sought(limit);
         let mut candidates = Vec::new();
         for (&number, block) in &self.blocks {
-            for (id, hash) in ids(number).zip(&block.hashes).filter(|(_, hash)| **hash != Folded::NONE) {
-                let id = i64::from(id);
-                let near = sought.near(*hash);
-                candidates.extend(near.map(|(orientation, distance)| Candidate { id, orientation, distance }));
-            }
+            candidates.extend(sought.near(&block.hashes).map(|(place, orientation, distance)| {
+                let id = i64::from(number) * Block::KEYS as i64 + place as i64;
+                Candidate { id, orientation, distance }
+            }));
         }
         candidates
     }

@@ -72,8 +72,13 @@ impl Overlay {
             levels.iter().zip(&smooth).zip(mask.iter().zip(&shares)).map(rest).collect()
         };
         let (master, query) = (detail(&master.pixels), detail(&warped));
-        let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-        let (mm, qq, mq) = (sum(&master, &master), sum(&query, &query), sum(&master, &query));
+        // Side by side: each sum waits for the one before it.
+        let (mut mm, mut qq, mut mq) = (0.0, 0.0, 0.0);
+        for (master, query) in master.iter().zip(&query) {
+            mm += f64::from(master * master);
+            qq += f64::from(query * query);
+            mq += f64::from(master * query);
+        }
         let count = mask.iter().filter(|inside| **inside > 0.0).count();
         let correlation = mq / (mm * qq).sqrt().max(f64::MIN_POSITIVE);
         let enough = count >= FEWEST && mm > 0.0 && qq > 0.0;

@@ -47,7 +47,7 @@ impl Grey {
         }
         let from = (self.width, self.height);
         let extent = (self.width as f64, self.height as f64);
-        Grey::new(width, height, scale(&self.pixels, 1, from, extent, (width, height)))
+        Grey::new(width, height, scale::<1>(&self.pixels, from, extent, (width, height)))
     }
 
     /// Mirrored left to right.
@@ -101,33 +101,40 @@ impl Grey {
 
     /// The mean of the square of `2 * radius + 1` pixels around each pixel, as far as it lies inside.
     pub(crate) fn blurred(&self, radius: usize) -> Grey {
-        let mut rows = Vec::with_capacity(self.pixels.len());
-        for row in self.pixels.chunks_exact(self.width) {
+        let (width, height) = (self.width, self.height);
+        let count = |at: usize, length: usize| {
+            let (first, last) = window(at, length, radius);
+            (last - first) as f32
+        };
+        // Loop by loop over one row: but for the running sum, each is one that the compiler does many pixels at a time.
+        let counts: Vec<f32> = (0..width).map(|x| count(x, width)).collect();
+        let mut rows = vec![0f32; self.pixels.len()];
+        let mut changes = vec![0f32; width];
+        for (row, smooth) in self.pixels.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
+            changes.fill(0.0);
+            changes.iter_mut().zip(row.iter().skip(radius)).for_each(|(change, enters)| *change = *enters);
+            changes.iter_mut().skip(radius + 1).zip(row).for_each(|(change, leaves)| *change -= leaves);
             let mut sum: f32 = row.iter().take(radius).sum();
-            rows.extend((0..self.width).map(|x| {
-                let (first, last) = window(x, self.width, radius);
-                let enters = row.get(x + radius).unwrap_or(&0.0);
-                let leaves = if x > radius { row[x - radius - 1] } else { 0.0 };
-                sum += enters - leaves;
-                sum / (last - first) as f32
-            }));
-        }
-        let row = |y: usize| &rows[y * self.width..(y + 1) * self.width];
-        let mut sums = vec![0f32; self.width];
-        let mut both = Vec::with_capacity(self.pixels.len());
-        (0..radius.min(self.height)).for_each(|y| sums.iter_mut().zip(row(y)).for_each(|(sum, level)| *sum += level));
-        for y in 0..self.height {
-            let (first, last) = window(y, self.height, radius);
-            if y + radius < self.height {
-                sums.iter_mut().zip(row(y + radius)).for_each(|(sum, level)| *sum += level);
+            for (smooth, change) in smooth.iter_mut().zip(&changes) {
+                sum += change;
+                *smooth = sum;
             }
-            if y > radius {
-                sums.iter_mut().zip(row(y - radius - 1)).for_each(|(sum, level)| *sum -= level);
-            }
-            let share = 1.0 / (last - first) as f32;
-            both.extend(sums.iter().map(|sum| sum * share));
+            smooth.iter_mut().zip(&counts).for_each(|(smooth, count)| *smooth /= count);
         }
-        Grey::new(self.width, self.height, both)
+        let nothing = vec![0f32; width];
+        let row = |y: Option<usize>| y.and_then(|y| rows.get(y * width..(y + 1) * width)).unwrap_or(&nothing);
+        let mut sums = vec![0f32; width];
+        (0..radius).for_each(|y| sums.iter_mut().zip(row(Some(y))).for_each(|(sum, level)| *sum += level));
+        let mut both = vec![0f32; self.pixels.len()];
+        for (y, both) in both.chunks_exact_mut(width).enumerate() {
+            let share = 1.0 / count(y, height);
+            let changes = row(Some(y + radius)).iter().zip(row(y.checked_sub(radius + 1)));
+            for ((both, sum), (enters, leaves)) in both.iter_mut().zip(&mut sums).zip(changes) {
+                *sum = *sum + enters - leaves;
+                *both = *sum * share;
+            }
+        }
+        Grey::new(width, height, both)
     }
 
     /// Sums for [`Integral::mean`], of levels rounded to integers.
@@ -183,6 +190,25 @@ impl Integral {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blurring_is_the_mean_of_what_lies_around() {
+        for (width, height) in [(40, 23), (9, 31), (3, 2), (1, 1)] {
+            let levels = (0..width * height).map(|at| (at * at % 251) as f32);
+            let picture = Grey::new(width, height, levels.collect());
+            for radius in [1, 2, 8] {
+                let blurred = picture.blurred(radius);
+                for (at, level) in blurred.pixels.iter().enumerate() {
+                    let around = |at: usize, length: usize| at.saturating_sub(radius)..(at + radius + 1).min(length);
+                    let (columns, rows) = (around(at % width, width), around(at / width, height));
+                    let count = (columns.len() * rows.len()) as f32;
+                    let there = rows.flat_map(|y| columns.clone().map(move |x| y * width + x));
+                    let mean = there.map(|at| picture.pixels[at]).sum::<f32>() / count;
+                    assert!((level - mean).abs() < 0.01, "{level}, not {mean}, at {at} of {width} x {height}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_few_bytes_that_promise_much_are_no_picture() {

@@ -5,7 +5,7 @@ mod folded;
 mod orientation;
 mod pdq;
 
-pub(crate) use folded::{Folded, Sought};
+pub(crate) use folded::{Folded, FoldedHashes, Sought};
 pub(crate) use orientation::Orientation;
 pub(crate) use pdq::Hash;
 

@@ -31,7 +31,7 @@ impl Edges {
         let row = |y: usize| grey.iter().skip(y * width).take(width).copied().collect::<Vec<f32>>();
         let side = |levels: Vec<f32>| -> [u8; SAMPLES] {
             let length = levels.len();
-            let scaled = scale(&levels, 1, (length, 1), (length as f64, 1.0), (SAMPLES, 1));
+            let scaled = scale::<1>(&levels, (length, 1), (length as f64, 1.0), (SAMPLES, 1));
             std::array::from_fn(|at| scaled.get(at).map_or(0, |level| (level + 0.5).clamp(0.0, 255.0) as u8))
         };
         let count = grey.len().max(1) as f64;

@@ -120,7 +120,7 @@ pub(super) fn stitch(arrangement: &Arrangement, pieces: &[Piece<'_>]) -> Option<
         // What lies behind the edge in the last cell of all is not covered by anything.
         let extent =
             (own_width as f64 * columns as f64 / covered_columns, own_height as f64 * rows as f64 / covered_rows);
-        let scaled = scale(&samples, 3, (own_width, own_height), extent, (columns, rows));
+        let scaled = scale::<3>(&samples, (own_width, own_height), extent, (columns, rows));
         for (row, line) in scaled.chunks_exact(columns * 3).enumerate() {
             let start = ((top + row) * width + left) * 3;
             let Some(to) = rgb.get_mut(start..start + columns * 3) else { continue };
