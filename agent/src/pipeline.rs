@@ -47,6 +47,8 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 pub(crate) const IDENTITY: &str = "identity.json";
 /// The labels of local copies, below the state directory.
 const LABELS: &str = "labels.json";
+/// How often it is told that the state directory cannot be written.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 /// How often they are written, where they changed.
 const SAVE: Duration = Duration::from_secs(5);
 /// The index of masters, below the state directory.
@@ -86,10 +88,12 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         spool.push(Failure::IndexSetAside.notice(Some(labels.as_os_str().as_bytes()), what));
     }
     // No start waits for a server, and no end: a thread of the runtime would be waited for.
-    let behind = workstation.clone();
-    let _ = std::thread::Builder::new()
-        .name("labels".into())
-        .spawn(move || behind.labels.look_behind_servers(&behind.snapshot().policy));
+    for server in crate::identify::mount::servers() {
+        let behind = workstation.clone();
+        let _ = std::thread::Builder::new()
+            .name("labels".into())
+            .spawn(move || behind.labels.look_behind(&server, &behind.snapshot().policy));
+    }
 
     // The guard comes first: everything else can wait.
     let progress = Arc::new(Progress::default());
@@ -161,8 +165,9 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let mut edited = None::<std::time::Instant>;
     let mut mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
-    let (mut standing, mut state_failed) = (Standing::default(), false);
+    let (mut standing, mut state_failed) = (Standing::default(), None::<std::time::Instant>);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
+    let mut trial = stand_in::Trial::default();
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
     loop {
@@ -211,6 +216,10 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         }
         end_maintenance(&workstation);
         clock.tick();
+        // The service manager starts it anew, with the directory.
+        if is_watched && trial.is_over(&config, &spool) {
+            break;
+        }
         let mut not_covered = guarding.not_covered();
         not_covered.extend(absence.lines());
         not_covered.extend(config.stands_in.as_ref().map(|stands_in| stands_in.told.clone()));
@@ -250,11 +259,11 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         }
         if told.as_ref() != Some(&state) || !config.state.exists() {
             match status::write(&config.state, &state) {
-                Ok(()) => (told, state_failed) = (Some(state), false),
-                // Once as long as it lasts.
-                Err(_) if state_failed => {}
+                Ok(()) => told = Some(state),
+                // A disk that is nearly full comes and goes.
+                Err(_) if state_failed.is_some_and(|since| since.elapsed() < TOLD_AGAIN) => {}
                 Err(error) => {
-                    state_failed = true;
+                    state_failed = Some(std::time::Instant::now());
                     spool.push(state_notice(&config.state, &error));
                 }
             }

@@ -8,7 +8,9 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use vitrine_policy::record::Event;
 
@@ -22,24 +24,29 @@ use crate::sys::make_private;
 const RUN: &str = "/run/vitrine";
 /// Room that a state directory must have, in bytes: what its databases take to be opened.
 const ROOM: usize = 1 << 20;
-/// Bytes that are copied into memory at most.
+/// Bytes that are copied into memory at most, and of the room below /run a quarter.
 const MOST: u64 = 256 << 20;
-/// What is copied, by the beginnings of names. The spool's records go another way; the rest is of one run, or of others.
-const COPIED: [&str; 11] = [
-    "agent-id",
-    "approvals.json",
-    "clock.json",
-    "history.db",
-    "identity.json",
-    INDEX,
-    "installed.json",
-    "labels.json",
-    "maintenance.json",
-    "policy.",
-    "quarantine",
+/// How often it is tried whether the directory can be written again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// What is copied, by the beginnings of names, and whether it is given back. The spool's records go another way; the rest
+/// is of one run, or of others. The index is brought up to date by a scan.
+const COPIED: [(&str, bool); 9] = [
+    (AGENT, false),
+    ("approvals.json", true),
+    ("clock.json", true),
+    (HISTORY, true),
+    ("index.db", false),
+    ("installed.json", true),
+    ("labels.json", true),
+    ("maintenance.json", true),
+    ("policy.", true),
 ];
-/// What is not given back: a scan brings it up to date.
-const INDEX: &str = "index.db";
+/// Who the records are of.
+const AGENT: &str = "agent-id";
+/// What was counted, in a database.
+const HISTORY: &str = "history.db";
+/// Files that were taken away. Those of before stay where they are.
+const QUARANTINE: &str = "quarantine";
 
 /// The state that another directory stands in for.
 #[derive(Clone, Debug)]
@@ -74,16 +81,23 @@ pub(crate) fn settle(config: &mut Config) -> anyhow::Result<Option<Event>> {
         config.state.display(),
         stand_in.display()
     );
-    let Err(error) = try_out(&config.state) else { return Ok(None) };
+    let Err(error) = try_out(&config.state) else {
+        give_name_back(&config.state)?;
+        return Ok(None);
+    };
     // Others than root have no place for one. Who holds the state is told of by the spool.
     if !nix::unistd::geteuid().is_root() || is_held(&config.state) {
         return Ok(None);
     }
     make_private(&stand_in)?;
+    // Users have to reach the agent's socket, whatever mask it was started with.
+    for directory in [Path::new(RUN), &stand_in] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    }
     // One that an agent has run with knows more than the directory.
     let missing = match stand_in.join(status::FILE).exists() {
         true => Vec::new(),
-        false => copy(&config.state, &stand_in, &is_copied, &mut MOST.clone()),
+        false => copy(&config.state, &stand_in),
     };
     let mut told = format!(
         "the state directory {} cannot be written ({error}): its content is kept in memory, at {}, and nothing is sent to \
@@ -101,19 +115,46 @@ pub(crate) fn settle(config: &mut Config) -> anyhow::Result<Option<Event>> {
     Ok(Some(event))
 }
 
-/// Gives a state directory that can be written again what was kept in its stand-in. What there is to record.
+/// Gives a state directory that can be written again the name of the agent that its stand-in has records of, where it has
+/// none of its own. To be done before anything else is given back.
+///
+/// # Errors
+/// It cannot be written.
+fn give_name_back(state: &Path) -> io::Result<()> {
+    let (name, own) = (of(state).join(AGENT), state.join(AGENT));
+    if name.exists() && !own.exists() { replace(&name, &own) } else { Ok(()) }
+}
+
+/// Gives a state directory that can be written again what was kept in its stand-in, each thing whole and once: what could
+/// not be given stays there for the next start. What there is to record.
 pub(crate) fn give_back(state: &Path, spool: &Spool) -> Option<Event> {
     let stand_in = of(state);
     if !stand_in.exists() {
         return None;
     }
     let given = || -> anyhow::Result<u64> {
-        // A log of the old database must not meet the new one.
-        let _ = fs::remove_file(state.join("history.db-wal"));
-        let is_given = |name: &str| is_copied(name) && !name.starts_with(INDEX);
-        let missing = copy(&stand_in, state, &is_given, &mut u64::MAX.clone());
-        anyhow::ensure!(missing.is_empty(), "{} could not be copied", missing.join(", "));
-        let records = if spool::database(&stand_in).exists() { spool.take_over(&stand_in)? } else { 0 };
+        // Nobody asks an agent that has ended.
+        remove(&stand_in.join(status::FILE))?;
+        let of_whom = |directory: &Path| fs::read(directory.join(AGENT)).ok();
+        anyhow::ensure!(of_whom(&stand_in) == of_whom(state), "it is of another agent, by its {AGENT}");
+        let database = spool::database(&stand_in);
+        let records = if database.exists() { spool.take_over(&stand_in)? } else { 0 };
+        remove(&database)?;
+        let history = stand_in.join(HISTORY);
+        if history.exists() {
+            // Its log goes into it, and that of the old one must not meet the new one.
+            rusqlite::Connection::open(&history)?.pragma_update(None, "journal_mode", "DELETE")?;
+            ["-wal", "-shm"].iter().try_for_each(|end| remove(&state.join(format!("{HISTORY}{end}"))))?;
+        }
+        for entry in fs::read_dir(&stand_in)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_given = |(beginning, given): &(&str, bool)| *given && name.starts_with(beginning);
+            if COPIED.iter().any(is_given) {
+                replace(&entry.path(), &state.join(&name))?;
+                remove(&entry.path())?;
+            }
+        }
+        give_files_back(&stand_in.join(QUARANTINE), &state.join(QUARANTINE))?;
         fs::remove_dir_all(&stand_in)?;
         Ok(records)
     };
@@ -123,13 +164,54 @@ pub(crate) fn give_back(state: &Path, spool: &Spool) -> Option<Event> {
             state.display()
         ),
         Err(error) => format!(
-            "what was kept in memory at {} cannot be given back to the state directory {}: {error:#}. Copy it away before \
-             the workstation is started anew",
+            "what was kept in memory at {} cannot be given back to the state directory {}: {error:#}. Mend that, and \
+             `systemctl restart vitrine`, or copy it away before the workstation is started anew",
             stand_in.display(),
             state.display()
         ),
     };
     Some(Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what))
+}
+
+/// Tries now and then whether the directory can be written again.
+#[derive(Default)]
+pub(crate) struct Trial(Option<Instant>);
+
+impl Trial {
+    /// Whether that is so, and recorded; never where nothing stands in for it.
+    pub(crate) fn is_over(&mut self, config: &Config, spool: &Spool) -> bool {
+        let Some(StandIn { state, .. }) = &config.stands_in else { return false };
+        let began = *self.0.get_or_insert_with(Instant::now);
+        if began.elapsed() < AGAIN {
+            return false;
+        }
+        self.0 = None;
+        let is_over = try_out(state).is_ok();
+        if is_over {
+            let what =
+                format!("the state directory {} can be written again: the agent starts anew with it", state.display());
+            spool.push(Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what));
+        }
+        is_over
+    }
+}
+
+/// Moves files that were taken away; none takes another's place.
+fn give_files_back(from: &Path, to: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
+    if !to.exists() {
+        fs::DirBuilder::new().mode(0o700).create(to)?;
+    }
+    for entry in entries.flatten() {
+        let there = to.join(entry.file_name());
+        if entry.metadata()?.is_dir() {
+            give_files_back(&entry.path(), &there)?;
+        } else if !there.exists() {
+            replace(&entry.path(), &there)?;
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether an agent runs with this state.
@@ -146,36 +228,43 @@ fn try_out(state: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_copied(name: &str) -> bool {
-    // What SQLite keeps in memory by a name is of one run.
-    COPIED.iter().any(|beginning| name.starts_with(beginning)) && !name.ends_with("-shm")
+/// Puts a copy of a file into a place, whole or not at all, and onto the disk.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().unwrap_or(Path::new("/"));
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    let mut old = File::open(from)?;
+    io::copy(&mut old, new.as_file_mut())?;
+    new.as_file().set_permissions(old.metadata()?.permissions())?;
+    new.as_file().sync_all()?;
+    new.persist(to)?;
+    File::open(directory)?.sync_all()
 }
 
-/// Copies the files and directories that are `wanted`, onto the disk, as far as `left` bytes go. What was not copied.
-fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool, left: &mut u64) -> Vec<String> {
+/// Removes a file that may not be there.
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies what a start needs of a state directory, as far as there is room. What was not copied.
+fn copy(from: &Path, to: &Path) -> Vec<String> {
+    let room = nix::sys::statvfs::statvfs(to).map_or(MOST, |room| room.blocks_available() * room.fragment_size() / 4);
+    let mut left = MOST.min(room);
     let mut missing = Vec::new();
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
-        let (name, there) = (entry.file_name().to_string_lossy().into_owned(), to.join(entry.file_name()));
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What SQLite keeps in memory by a name is of one run.
+        let is_copied = COPIED.iter().any(|(beginning, _)| name.starts_with(beginning)) && !name.ends_with("-shm");
         let Ok(metadata) = entry.metadata() else { continue };
-        if !wanted(&name) {
+        if !is_copied || !metadata.is_file() {
             continue;
         }
-        if metadata.is_dir() {
-            if fs::create_dir_all(&there).and_then(|()| fs::set_permissions(&there, metadata.permissions())).is_ok() {
-                missing.extend(copy(&entry.path(), &there, &|_| true, left));
-            } else {
-                missing.push(name);
-            }
-        } else if metadata.is_file() {
-            let copied = || {
-                fs::copy(entry.path(), &there)?;
-                File::open(&there)?.sync_all()
-            };
-            let fits = metadata.len() <= *left;
-            match if fits { copied() } else { Err(io::ErrorKind::StorageFull.into()) } {
-                Ok(()) => *left -= metadata.len(),
-                Err(_) => missing.push(name),
-            }
+        if metadata.len() <= left && replace(&entry.path(), &to.join(&name)).is_ok() {
+            left -= metadata.len();
+        } else {
+            missing.push(name);
         }
     }
     missing
@@ -186,19 +275,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_of_one_run_stays_and_what_does_not_fit_is_named() {
+    fn what_is_of_one_run_stays_and_nothing_is_half_there() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::create_dir(from.path().join("quarantine")).unwrap();
-        for (name, bytes) in
-            [("spool.db", 1), ("others", 1), ("labels.json", 10), ("quarantine/1.tif", 20), ("index.db", 900)]
-        {
-            fs::write(from.path().join(name), vec![7; bytes]).unwrap();
+        fs::create_dir(from.path().join(QUARANTINE)).unwrap();
+        for name in ["spool.db", "others", "labels.json", "policy.good.toml", "quarantine/1.tif", "history.db-shm"] {
+            fs::write(from.path().join(name), name).unwrap();
         }
-        let mut left = 100;
-        let missing = copy(from.path(), to.path(), &is_copied, &mut left);
-        assert_eq!((missing, left), (vec!["index.db".to_owned()], 70));
-        assert!(to.path().join("labels.json").exists() && to.path().join("quarantine/1.tif").exists());
-        assert!(!to.path().join("spool.db").exists() && !to.path().join("others").exists());
+        let beyond = File::create(from.path().join("index.db")).unwrap();
+        beyond.set_len(MOST + 1).unwrap();
+        assert_eq!(copy(from.path(), to.path()), ["index.db"]);
+        let mut found: Vec<_> = fs::read_dir(to.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        found.sort();
+        assert_eq!(found, ["labels.json", "policy.good.toml"]);
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_keeps_its_place() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [from, to] = [from.path().join(QUARANTINE), to.path().join(QUARANTINE)];
+        for directory in [&from, &to] {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("1.tif"), directory.as_os_str().as_bytes()).unwrap();
+        }
+        fs::write(from.join("2.tif"), "new").unwrap();
+        give_files_back(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("1.tif")).unwrap(), to.as_os_str().as_bytes());
+        assert_eq!(fs::read(to.join("2.tif")).unwrap(), b"new");
+        assert!(from.join("1.tif").exists() && !from.join("2.tif").exists());
     }
 
     #[test]

@@ -8,23 +8,29 @@ use vitrine_policy::record::Event;
 use crate::cli::status::Status;
 use crate::fail::Failure;
 
-/// Least time between two records: whoever mounts and unmounts makes no more.
+/// Least time between two records. It doubles, to the longest one, with each that follows as soon as it may: whoever mounts
+/// and unmounts all the time makes a record an hour.
 const APART: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What was told.
 #[derive(Default)]
 pub(crate) struct Standing {
     told: Option<(String, Instant)>,
+    apart: Option<Duration>,
 }
 
 impl Standing {
     /// The record, where there is something new to tell.
     pub(crate) fn tell(&mut self, status: &Status, now: Instant) -> Option<Event> {
         let what = sentence(status);
-        let is_due = |(before, since): &(String, Instant)| *before != what && now.duration_since(*since) >= APART;
+        let apart = self.apart.unwrap_or(APART);
+        let is_due = |(before, since): &(String, Instant)| *before != what && now.duration_since(*since) >= apart;
         if !self.told.as_ref().is_none_or(is_due) {
             return None;
         }
+        let is_calm = self.told.as_ref().is_none_or(|(_, since)| now.duration_since(*since) > 2 * apart);
+        self.apart = Some(if is_calm { APART } else { LONGEST.min(2 * apart) });
         let event = Failure::Standing.notice(None, &what);
         self.told = Some((what, now));
         Some(event)
@@ -71,5 +77,11 @@ mod tests {
         assert!(standing.tell(&status("enforce", 9), start + APART / 2).is_none());
         assert!(standing.tell(&status("enforce", 9), start + APART).is_some());
         assert!(standing.tell(&status("enforce", 9), start + 3 * APART).is_none());
+        // What changes all the time is told more and more seldom, and at once again after a rest.
+        assert!(standing.tell(&status("audit", 9), start + 2 * APART).is_none());
+        assert!(standing.tell(&status("audit", 9), start + 3 * APART).is_some());
+        assert!(standing.tell(&status("enforce", 9), start + 5 * APART).is_none());
+        assert!(standing.tell(&status("enforce", 9), start + 99 * APART).is_some());
+        assert!(standing.tell(&status("audit", 9), start + 100 * APART).is_some());
     }
 }

@@ -187,14 +187,16 @@ async fn an_alert_stands_in_what_its_workstation_told_around_it() {
 }
 
 #[tokio::test]
-async fn the_key_to_the_search_is_a_file_of_this_server() {
+async fn every_script_is_a_file_of_this_server() {
     let world = World::new().await;
     let session = world.set_up().await;
     let page = world.page("/hosts", &session).await;
-    assert!(page.contains("<script src=\"/assets/keys.js\" defer></script>"));
-    assert_eq!(page.matches("<script").count(), 1);
-    let script = world.client.get(world.url("/assets/keys.js")).send().await.unwrap();
-    assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
-    let policy = script.headers()["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.matches("<script").count(), 2);
+    for file in ["htmx.js", "keys.js"] {
+        assert!(page.contains(&format!("<script src=\"/assets/{file}\" defer></script>")));
+        let script = world.client.get(world.url(&format!("/assets/{file}"))).send().await.unwrap();
+        assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
+        let policy = script.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    }
 }

@@ -10,7 +10,7 @@ use vitrine_policy::Policy;
 use super::existing;
 
 /// Time between two looks.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
 /// A look that takes longer waits for somebody.
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -336,7 +336,7 @@ impl Labels {
     }
 
     /// Reads what [`Labels::save`] wrote, of files that are still there. Those behind a server are left for
-    /// [`Labels::look_behind_servers`].
+    /// [`Labels::look_behind`].
     ///
     /// # Errors
     /// There is no such file, or it is damaged.
@@ -351,12 +351,16 @@ impl Labels {
         Ok(())
     }
 
-    /// Looks for files behind servers that had a label. A server that is away lets wait who asks it.
-    pub(crate) fn look_behind_servers(&self, policy: &Policy) {
-        let next = || self.unseen.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
-        while let Some(kept) = next() {
+    /// Looks for files behind the server of one mount that had a label. One that is away lets wait who asks it.
+    pub(crate) fn look_behind(&self, server: &Path, policy: &Policy) {
+        let is_behind = |kept: &Kept| Path::new(&kept.file).starts_with(server);
+        let unseen = || self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = unseen().iter().find(|kept| is_behind(kept)).cloned();
+        while let Some(kept) = next {
             self.find(policy, &kept);
-            self.unseen.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut unseen = unseen();
+            unseen.retain(|one| one.file != kept.file);
+            next = unseen.iter().find(|kept| is_behind(kept)).cloned();
             self.version.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -367,7 +371,7 @@ impl Labels {
             && (stat.file.device, stat.file.inode, stat.born) == kept.lifetime
         {
             let known = Arc::new(kept.known(policy));
-            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(lifetime(&stat), known.clone());
+            self.files.write().unwrap_or_else(PoisonError::into_inner).entry(lifetime(&stat)).or_insert(known.clone());
             self.tell(stat.file, &known.file);
         }
     }

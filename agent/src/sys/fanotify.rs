@@ -74,6 +74,9 @@ pub(crate) fn path_of(fd: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
+/// So many reads are enough for all who wait when a group is let go.
+const MOST_READS: usize = 65_536;
+
 impl Group {
     /// A group for permission events, with threads as actors and no limit of its queue: the kernel lets
     /// everything through when a queue is full. The second value says whether `FAN_PRE_ACCESS` can be
@@ -154,15 +157,27 @@ impl Group {
     /// Takes all marks away, and lets through whoever waits for an answer. Nothing is marked from now on.
     pub(crate) fn release(&self) {
         self.is_over.store(true, Ordering::SeqCst);
-        for what in [0, libc::FAN_MARK_MOUNT, libc::FAN_MARK_FILESYSTEM] {
-            let _ = self.mark(libc::FAN_MARK_FLUSH | what, 0, libc::AT_FDCWD, None);
-        }
+        let flush = || {
+            for what in [0, libc::FAN_MARK_MOUNT, libc::FAN_MARK_FILESYSTEM] {
+                let _ = self.mark(libc::FAN_MARK_FLUSH | what, 0, libc::AT_FDCWD, None);
+            }
+        };
+        flush();
         let mut buffer = Buffer::new();
-        while let Ok(length @ 1..) = self.read(&mut buffer) {
-            for event in buffer.events(length).iter().filter(|event| event.waits()) {
-                let _ = event.file.as_ref().map(|file| self.answer(file.as_fd(), true));
+        for _ in 0..MOST_READS {
+            match self.read(&mut buffer) {
+                Ok(length @ 1..) => {
+                    for event in buffer.events(length).iter().filter(|event| event.waits()) {
+                        let _ = event.file.as_ref().map(|file| self.answer(file.as_fd(), true));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A file that could not be opened for us; the next event may be another one.
+                Ok(_) | Err(_) => {}
             }
         }
+        // Somebody may have been about to mark when it began.
+        flush();
     }
 
     fn mark(&self, flags: u32, mask: u64, at: i32, path: Option<&std::ffi::CStr>) -> io::Result<()> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::sql::{Connection, params};
 use super::{Store, StoreError};
 
-/// So many are kept of one agent, the latest.
+/// So many are kept of one agent, or of one token where no agent is known, the latest.
 const MOST: i64 = 1_000;
 
 /// A line that is no record, or not one that can be stored.
@@ -95,9 +95,9 @@ pub(super) fn lay_aside(
         .execute(params![token, agent, received, digest.as_bytes(), letter.reason, letter.text])?;
     connection
         .prepare_cached(
-            "DELETE FROM dead_letters WHERE agent = ?1 AND number <=
-             (SELECT number FROM dead_letters WHERE agent = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            "DELETE FROM dead_letters WHERE agent = ?1 AND token = ?2 AND number <=
+             (SELECT number FROM dead_letters WHERE agent = ?1 AND token = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)",
         )?
-        .execute(params![agent, MOST])?;
+        .execute(params![agent, token, MOST])?;
     Ok(())
 }
