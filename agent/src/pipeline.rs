@@ -167,7 +167,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
     let (mut marked, mut told) = (None::<std::time::Instant>, None::<Status>);
     let (mut standing, mut state_failed) = (Standing::default(), None::<std::time::Instant>);
     let mut saved = (workstation.labels.version(), std::time::Instant::now());
-    let mut trial = stand_in::Trial::default();
+    let trial = stand_in::Trial::begin(&config);
     let mut ticks = tokio::time::interval(LOOK);
     let mut signals = Signals::new()?;
     loop {
@@ -217,7 +217,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         end_maintenance(&workstation);
         clock.tick();
         // The service manager starts it anew, with the directory.
-        if is_watched && trial.is_over(&config, &spool) {
+        if is_watched && trial.is_over() {
             break;
         }
         let mut not_covered = guarding.not_covered();

@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use vitrine_policy::record::Event;
 
@@ -35,12 +37,15 @@ const COPIED: [(&str, bool); 9] = [
     ("approvals.json", true),
     ("clock.json", true),
     (HISTORY, true),
-    ("index.db", false),
+    (INDEX, false),
     ("installed.json", true),
     ("labels.json", true),
     ("maintenance.json", true),
     ("policy.", true),
 ];
+const INDEX: &str = "index.db";
+/// In a stand-in, the names of what could not be copied into it.
+const MISSING: &str = "missing";
 /// Who the records are of.
 const AGENT: &str = "agent-id";
 /// What was counted, in a database.
@@ -94,11 +99,7 @@ pub(crate) fn settle(config: &mut Config) -> anyhow::Result<Option<Event>> {
     for directory in [Path::new(RUN), &stand_in] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
     }
-    // One that an agent has run with knows more than the directory.
-    let missing = match stand_in.join(status::FILE).exists() {
-        true => Vec::new(),
-        false => copy(&config.state, &stand_in),
-    };
+    let missing = copy(&config.state, &stand_in)?;
     let mut told = format!(
         "the state directory {} cannot be written ({error}): its content is kept in memory, at {}, and nothing is sent to \
          the collector. Free space there, or mount it for writing, and `systemctl restart vitrine`",
@@ -137,24 +138,20 @@ pub(crate) fn give_back(state: &Path, spool: &Spool) -> Option<Event> {
         remove(&stand_in.join(status::FILE))?;
         let of_whom = |directory: &Path| fs::read(directory.join(AGENT)).ok();
         anyhow::ensure!(of_whom(&stand_in) == of_whom(state), "it is of another agent, by its {AGENT}");
+        give_files_back(&stand_in.join(QUARANTINE), &state.join(QUARANTINE))?;
         let database = spool::database(&stand_in);
         let records = if database.exists() { spool.take_over(&stand_in)? } else { 0 };
         remove(&database)?;
-        let history = stand_in.join(HISTORY);
-        if history.exists() {
-            // Its log goes into it, and that of the old one must not meet the new one.
-            rusqlite::Connection::open(&history)?.pragma_update(None, "journal_mode", "DELETE")?;
-            ["-wal", "-shm"].iter().try_for_each(|end| remove(&state.join(format!("{HISTORY}{end}"))))?;
-        }
-        for entry in fs::read_dir(&stand_in)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_given = |(beginning, given): &(&str, bool)| *given && name.starts_with(beginning);
-            if COPIED.iter().any(is_given) {
-                replace(&entry.path(), &state.join(&name))?;
-                remove(&entry.path())?;
+        let mut failed = Vec::new();
+        let missing = missing(&stand_in);
+        for (name, is_given) in kept(&stand_in)? {
+            // Beside a database lies nothing that it would not have taken in.
+            let is_beside = name != HISTORY && name.starts_with(HISTORY);
+            if is_given && !is_beside && !missing.contains(&name) {
+                failed.extend(give_one_back(&name, &stand_in, state).err().map(|error| format!("{name}: {error:#}")));
             }
         }
-        give_files_back(&stand_in.join(QUARANTINE), &state.join(QUARANTINE))?;
+        anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
         fs::remove_dir_all(&stand_in)?;
         Ok(records)
     };
@@ -173,26 +170,49 @@ pub(crate) fn give_back(state: &Path, spool: &Spool) -> Option<Event> {
     Some(Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what))
 }
 
-/// Tries now and then whether the directory can be written again.
+/// Gives one file back, unless there is a later one by now.
+fn give_one_back(name: &str, stand_in: &Path, state: &Path) -> anyhow::Result<()> {
+    let (from, to) = (stand_in.join(name), state.join(name));
+    if name == HISTORY {
+        // Its journal goes into it, and that of the old one must not meet the new one (sqlite.org/lockingv3.html, "hot
+        // journals").
+        rusqlite::Connection::open(&from)?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        remove(&state.join(format!("{HISTORY}-journal")))?;
+    }
+    let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    if written(&to) <= written(&from) {
+        replace(&from, &to)?;
+    }
+    remove(&from)?;
+    Ok(())
+}
+
+/// Tries now and then whether the directory can be written again; a disk that is dying lets wait who tries.
 #[derive(Default)]
-pub(crate) struct Trial(Option<Instant>);
+pub(crate) struct Trial {
+    is_over: Arc<AtomicBool>,
+}
 
 impl Trial {
-    /// Whether that is so, and recorded; never where nothing stands in for it.
-    pub(crate) fn is_over(&mut self, config: &Config, spool: &Spool) -> bool {
-        let Some(StandIn { state, .. }) = &config.stands_in else { return false };
-        let began = *self.0.get_or_insert_with(Instant::now);
-        if began.elapsed() < AGAIN {
-            return false;
+    /// Begins, where something stands in for the directory.
+    pub(crate) fn begin(config: &Config) -> Trial {
+        let trial = Trial::default();
+        if let Some(StandIn { state, .. }) = config.stands_in.clone() {
+            let is_over = trial.is_over.clone();
+            // Without a thread it waits for somebody to start it anew.
+            let _ = std::thread::Builder::new().name("trial".into()).spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::thread::sleep(AGAIN);
+                    is_over.store(try_out(&state).is_ok(), Ordering::Relaxed);
+                }
+            });
         }
-        self.0 = None;
-        let is_over = try_out(state).is_ok();
-        if is_over {
-            let what =
-                format!("the state directory {} can be written again: the agent starts anew with it", state.display());
-            spool.push(Failure::StateFailed.notice(Some(state.as_os_str().as_bytes()), what));
-        }
-        is_over
+        trial
+    }
+
+    /// Whether it can.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 }
 
@@ -248,26 +268,47 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies what a start needs of a state directory, as far as there is room. What was not copied.
-fn copy(from: &Path, to: &Path) -> Vec<String> {
-    let room = nix::sys::statvfs::statvfs(to).map_or(MOST, |room| room.blocks_available() * room.fragment_size() / 4);
-    let mut left = MOST.min(room);
-    let mut missing = Vec::new();
-    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+/// What of a directory may be kept elsewhere, and whether it is given back; the index last, which may be large.
+fn kept(directory: &Path) -> io::Result<Vec<(String, bool)>> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(directory)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // What SQLite keeps in memory by a name is of one run.
-        let is_copied = COPIED.iter().any(|(beginning, _)| name.starts_with(beginning)) && !name.ends_with("-shm");
-        let Ok(metadata) = entry.metadata() else { continue };
-        if !is_copied || !metadata.is_file() {
+        let known = COPIED.iter().find(|(beginning, _)| name.starts_with(beginning) && !name.ends_with("-shm"));
+        if let Some((_, is_given)) = known.filter(|_| entry.metadata().is_ok_and(|metadata| metadata.is_file())) {
+            kept.push((name, *is_given));
+        }
+    }
+    kept.sort_by_key(|(name, _)| name.starts_with(INDEX));
+    Ok(kept)
+}
+
+/// What could not be copied into a stand-in, as far as is known: what it has by these names began with nothing.
+fn missing(stand_in: &Path) -> Vec<String> {
+    let text = fs::read_to_string(stand_in.join(MISSING)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Copies what a start needs of a state directory, as far as there is room, and what the stand-in does not know better.
+/// What was not copied, which is noted down there.
+fn copy(from: &Path, to: &Path) -> io::Result<Vec<String>> {
+    let room = nix::sys::statvfs::statvfs(to).map_or(MOST, |room| room.blocks_available() * room.fragment_size() / 4);
+    let mut left = MOST.min(room);
+    let mut missing = missing(to);
+    for (name, _) in kept(from).unwrap_or_default() {
+        let (old, new) = (from.join(&name), to.join(&name));
+        if new.exists() || missing.contains(&name) {
             continue;
         }
-        if metadata.len() <= left && replace(&entry.path(), &to.join(&name)).is_ok() {
-            left -= metadata.len();
+        let size = fs::metadata(&old).map_or(u64::MAX, |metadata| metadata.len());
+        if size <= left && replace(&old, &new).is_ok() {
+            left -= size;
         } else {
             missing.push(name);
         }
     }
-    missing
+    fs::write(to.join(MISSING), missing.join("\n"))?;
+    Ok(missing)
 }
 
 #[cfg(test)]
@@ -283,10 +324,14 @@ mod tests {
         }
         let beyond = File::create(from.path().join("index.db")).unwrap();
         beyond.set_len(MOST + 1).unwrap();
-        assert_eq!(copy(from.path(), to.path()), ["index.db"]);
+        assert_eq!(copy(from.path(), to.path()).unwrap(), ["index.db"]);
+        fs::write(to.path().join("labels.json"), "later").unwrap();
+        fs::write(to.path().join("index.db"), "of this run").unwrap();
+        assert_eq!(copy(from.path(), to.path()).unwrap(), ["index.db"]);
+        assert_eq!(fs::read(to.path().join("labels.json")).unwrap(), b"later");
         let mut found: Vec<_> = fs::read_dir(to.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
         found.sort();
-        assert_eq!(found, ["labels.json", "policy.good.toml"]);
+        assert_eq!(found, ["index.db", "labels.json", MISSING, "policy.good.toml"]);
     }
 
     #[test]

@@ -346,7 +346,7 @@ impl Labels {
         let servers = mount::servers();
         let is_there = |kept: &mut Kept| servers.iter().any(|point| Path::new(&kept.file).starts_with(point));
         let behind: Vec<Kept> = kept.extract_if(.., is_there).collect();
-        kept.iter().for_each(|kept| self.find(policy, kept));
+        kept.iter().for_each(|kept| drop(self.find(policy, kept)));
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner).extend(behind);
         Ok(())
     }
@@ -357,7 +357,10 @@ impl Labels {
         let unseen = || self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = unseen().iter().find(|kept| is_behind(kept)).cloned();
         while let Some(kept) = next {
-            self.find(policy, &kept);
+            // A server that is in trouble has lost no file.
+            if self.find(policy, &kept).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                return;
+            }
             let mut unseen = unseen();
             unseen.retain(|one| one.file != kept.file);
             next = unseen.iter().find(|kept| is_behind(kept)).cloned();
@@ -366,14 +369,14 @@ impl Labels {
     }
 
     /// Gives a file its label of an earlier run, if it is still there.
-    fn find(&self, policy: &Policy, kept: &Kept) {
-        if let Ok(stat) = Stat::named(Path::new(&kept.file))
-            && (stat.file.device, stat.file.inode, stat.born) == kept.lifetime
-        {
+    fn find(&self, policy: &Policy, kept: &Kept) -> io::Result<()> {
+        let stat = Stat::named(Path::new(&kept.file))?;
+        if (stat.file.device, stat.file.inode, stat.born) == kept.lifetime {
             let known = Arc::new(kept.known(policy));
             self.files.write().unwrap_or_else(PoisonError::into_inner).entry(lifetime(&stat)).or_insert(known.clone());
             self.tell(stat.file, &known.file);
         }
+        Ok(())
     }
 
     /// Takes the labels over into another policy: tiers keep their names; a name that is gone becomes the

@@ -41,7 +41,7 @@ impl Attempt {
     fn keys(&self) -> [(String, Patience); 3] {
         let Attempt { name, from } = self;
         // Whoever has an address of IPv6 has 2^64 of them (RFC 6177).
-        let network = match from.parse() {
+        let network = match from.parse().map(|address: IpAddr| address.to_canonical()) {
             Ok(IpAddr::V6(address)) => format!("{:x?}", &address.segments()[..4]),
             _ => from.clone(),
         };
@@ -90,8 +90,8 @@ pub(super) fn wait(connection: &Connection, key: &str, patience: Patience) -> Re
         .prepare_cached("SELECT until FROM login_failures WHERE key = ?")?
         .query_row([key], |row| row.get(0))
         .optional()?;
-    // The clock may have been set back.
-    Ok(until.map_or(0, |until| (until - now()).clamp(0, patience.longest)))
+    // No wait is longer: the clock was set back since.
+    Ok(until.map(|until| until - now()).filter(|wait| (0..=patience.longest).contains(wait)).unwrap_or(0))
 }
 
 /// Counts a failure, and says which it is.
