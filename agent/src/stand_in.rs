@@ -177,10 +177,12 @@ fn give_one_back(name: &str, stand_in: &Path, state: &Path) -> anyhow::Result<()
         // Its journal goes into it, and that of the old one must not meet the new one (sqlite.org/lockingv3.html, "hot
         // journals").
         rusqlite::Connection::open(&from)?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        remove(&state.join(format!("{HISTORY}-journal")))?;
     }
     let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     if written(&to) <= written(&from) {
+        if name == HISTORY {
+            remove(&state.join(format!("{HISTORY}-journal")))?;
+        }
         replace(&from, &to)?;
     }
     remove(&from)?;
