@@ -5,6 +5,9 @@
 # STATE, PINS, SETTINGS   where its own things lie
 . attack.sh
 AGENT=$(pgrep -o -x vitrine)
+# A program of the technique's own: what two do by the same one within ten seconds is one record with a count.
+install "$(command -v grip)" "$ROOM/grip"
+PATH=$ROOM:$PATH
 export AGENT STATE=/var/lib/vitrine PINS=/sys/fs/bpf/vitrine SETTINGS=/etc/vitrine/agent.toml
 
 # Tells what was got through: a command that should have been refused.
