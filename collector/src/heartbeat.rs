@@ -1,7 +1,7 @@
 //! Heartbeats: an agent's short word that it is there, and the list of workstations made of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -150,9 +150,14 @@ pub(crate) async fn receive(
 /// How often it is looked who is missing.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Misses agents until the server stops. Nobody could be heard before it started.
+/// A clock that differs by so many milliseconds from the time that has passed was set, or the machine slept.
+const GAINED: i64 = 5_000;
+
+/// Misses agents until the server stops. Nobody could be heard before it started, nor in a time that the clock was
+/// set over.
 pub(crate) async fn miss(store: Store, mut stopped: watch::Receiver<bool>) {
-    let from = now();
+    let mut from = now();
+    let mut looked = (from, Instant::now());
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -163,6 +168,16 @@ pub(crate) async fn miss(store: Store, mut stopped: watch::Receiver<bool>) {
         if !store.takes("silent agents", &mut stopped).await {
             return;
         }
+        let (clock, passed) = (now(), i64::try_from(looked.1.elapsed().as_millis()).unwrap_or(i64::MAX));
+        let gained = clock.saturating_sub(looked.0).saturating_sub(passed);
+        if gained.abs() > GAINED {
+            tracing::warn!(
+                "the clock was set by {} s, or this machine slept: agents are missed from now on",
+                gained / 1000
+            );
+            from = clock;
+        }
+        looked = (clock, Instant::now());
         if let Err(error) = store.raise_silent(from).await {
             tracing::error!(%error, "it cannot be told which agents are silent");
         }

@@ -68,12 +68,15 @@ pub(crate) fn ago(milliseconds: i64) -> String {
     }
 }
 
-/// By how much a clock is ahead or behind, to a tenth of a second.
+/// By how much a clock is ahead or behind: to a tenth of a second, from a minute on to a minute.
 pub(crate) fn skew(milliseconds: i64) -> String {
-    let tenths = (milliseconds.saturating_add(50)).div_euclid(100);
+    let sign = if milliseconds < 0 { '−' } else { '+' };
+    let tenths = (milliseconds.saturating_add(50)).div_euclid(100).unsigned_abs();
     match tenths {
         0 => "exact".into(),
-        tenths => format!("{}{}.{} s", if tenths < 0 { '−' } else { '+' }, tenths.abs() / 10, tenths.abs() % 10),
+        tenths if tenths < 600 => format!("{sign}{}.{} s", tenths / 10, tenths % 10),
+        tenths if tenths < 36_000 => format!("{sign}{} min", tenths / 600),
+        tenths => format!("{sign}{} h {} min", tenths / 36_000, tenths / 600 % 60),
     }
 }
 

@@ -1,0 +1,164 @@
+//! The collector's own clock is an hour off, and is mended while it serves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use vitrine_collector::store::Role;
+use world::{AGENT, Data, PASSWORD, Server, blocked, client, cookie, csrf, good, lines, token, until};
+
+/// A library that adds the seconds in the file that OFF names to the time of day, and to no other clock.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    int result = syscall(SYS_clock_gettime, id, now);
+    if (result == 0 && id == CLOCK_REALTIME) {
+        long seconds = 0;
+        FILE *file = fopen(getenv("OFF"), "r");
+        if (file) {
+            if (fscanf(file, "%ld", &seconds) != 1)
+                abort();
+            fclose(file);
+        }
+        now->tv_sec += seconds;
+    }
+    return result;
+}
+"#;
+const HOUR: i64 = 3600;
+
+/// A collector whose clock can be set.
+struct Lab {
+    data: Data,
+    off: PathBuf,
+    server: Server,
+    client: Client,
+    agent: String,
+    reader: String,
+}
+
+impl Lab {
+    async fn new(room: &Path) -> Lab {
+        let (data, off, library) = (Data::new(), room.join("off"), room.join("clock.so"));
+        fs::write(room.join("clock.c"), CLOCK).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(room.join("clock.c"));
+        assert!(compiler.status().unwrap().success());
+        let agent = token(data.path(), "agent", Role::Agent).await;
+        let reader = token(data.path(), "reader", Role::Reader).await;
+        let mut command = Command::new(world::binary());
+        command.args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+        let server = Server::of(command.env("LD_PRELOAD", library).env("OFF", &off));
+        Lab { data, off, server, client: client(), agent, reader }
+    }
+
+    /// Sets its clock.
+    fn set(&self, seconds: i64) {
+        let new = self.off.with_extension("new");
+        fs::write(&new, seconds.to_string()).unwrap();
+        fs::rename(new, &self.off).unwrap();
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server.url)
+    }
+
+    async fn send(&self, sequence: u64) -> u64 {
+        let body = lines(&[blocked(sequence)]);
+        let request = self.client.post(self.url("/v1/records")).bearer_auth(&self.agent).body(body);
+        good(request.send().await.unwrap()).await["committed"].as_u64().unwrap()
+    }
+
+    async fn beat(&self, token: &str, agent: &str, seconds: u64) {
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let heartbeat = json!({
+            "agent": agent, "host": agent, "guard": "flow", "mode": "enforce", "spool_depth": 0,
+            "last_sequence": 0, "heartbeat_seconds": seconds, "time": u64::try_from(time).unwrap(),
+        });
+        let request = self.client.post(self.url("/v1/heartbeat")).bearer_auth(token).json(&heartbeat);
+        good(request.send().await.unwrap()).await;
+    }
+
+    async fn read(&self, path: &str) -> Value {
+        good(self.client.get(self.url(path)).bearer_auth(&self.reader).send().await.unwrap()).await
+    }
+
+    /// Who is missed.
+    async fn silent(&self) -> Vec<Value> {
+        let alerts = self.read("/v1/alerts").await["alerts"].as_array().unwrap().clone();
+        let open = alerts.into_iter().filter(|alert| alert["code"] == "agent-silent" && alert["state"] == "open");
+        open.map(|alert| alert["host"].clone()).collect()
+    }
+
+    /// Seconds by which a workstation's clock is ahead of the collector's.
+    async fn skew(&self) -> i64 {
+        let hosts = self.read("/v1/hosts").await["hosts"].as_array().unwrap().clone();
+        let ours = hosts.iter().find(|host| host["agent"] == AGENT).unwrap();
+        (ours["skew"].as_i64().unwrap() + 500).div_euclid(1000)
+    }
+
+    /// So that there was time to miss everybody.
+    async fn another_goes_silent(&self, name: &str) {
+        let token = token(self.data.path(), name, Role::Agent).await;
+        self.beat(&token, name, 1).await;
+        until("the other's silence", async || self.silent().await.contains(&name.into()).then_some(())).await;
+    }
+
+    async fn page(&self, session: &str, path: &str) -> (StatusCode, String) {
+        let response = self.client.get(self.url(path)).header("cookie", session).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// Sets the console up, and silences an alert for eight hours; gives the session.
+    async fn silences(&mut self) -> String {
+        let setup = self.server.setup();
+        let form = [("token", setup.as_str()), ("name", "ines"), ("password", PASSWORD), ("repeated", PASSWORD)];
+        let session = cookie(&self.client.post(self.url("/setup")).form(&form).send().await.unwrap());
+        let hidden = csrf(&self.page(&session, "/account").await.1);
+        let form = [("csrf", hidden.as_str()), ("host", "*"), ("user", "wen"), ("hours", "8"), ("reason", "moving")];
+        let request = self.client.post(self.url("/silences")).header("cookie", &session);
+        let answer = request.header("sec-fetch-site", "same-origin").form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        session
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_an_hour_late_and_one_that_was_an_hour_early_lose_nothing_and_cry_no_wolf() {
+    let room = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new(room.path()).await;
+    let agent = lab.agent.clone();
+    lab.beat(&agent, AGENT, 60).await;
+    let session = lab.silences().await;
+    for (number, (off, skew)) in [(HOUR, -HOUR), (0, 0), (-HOUR, HOUR), (0, 0)].into_iter().enumerate() {
+        lab.set(off);
+        // An agent that was heard a moment ago is not missed for the hour that nobody lived through.
+        lab.another_goes_silent(&format!("other-{number}")).await;
+        assert!(!lab.silent().await.contains(&AGENT.into()), "off by {off} s");
+        let sequence = number as u64 + 1;
+        assert_eq!(lab.send(sequence).await, sequence);
+        lab.beat(&agent, AGENT, 60).await;
+        assert!((lab.skew().await - skew).abs() <= 2, "{} s, off by {off} s", lab.skew().await);
+        let (status, page) = lab.page(&session, "/silences").await;
+        assert!(status == StatusCode::OK && page.contains("moving"), "off by {off} s: {status}");
+        let (_, page) = lab.page(&session, "/hosts").await;
+        let shown = ["+1 h 0 min", "+59 min", "−1 h 0 min", "−59 min"].iter().any(|words| page.contains(words));
+        assert!(shown || skew == 0, "the page of the workstations, off by {off} s: {page}");
+    }
+    // Who is missing while the clock is right is missed.
+    lab.beat(&agent, AGENT, 1).await;
+    until("the silence", async || lab.silent().await.contains(&AGENT.into()).then_some(())).await;
+}
