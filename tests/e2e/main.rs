@@ -19,6 +19,7 @@ mod justify;
 mod life;
 mod maintenance;
 mod notify;
+mod ocsf;
 mod replay;
 mod rest;
 mod seals;
