@@ -9,6 +9,7 @@ import random
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sample import Missing, Row, wait_until
-from serving import Collector, Workstation
+from serving import Client, Collector, Workstation
 from world import Lab, need
 
 AGENTS = 8
@@ -57,23 +58,60 @@ def postgres(lab: Lab, pairs: int) -> Iterator[Row]:
 
 def taken_in(lab: Lab, collector: Collector, name: str) -> tuple[list[Row], float]:
     """Sends all records; gives what that took, and processor time of SQLite's writer."""
-    workstations = collector.enrol(AGENTS)
+    *workstations, probe = collector.enrol(AGENTS + 1)
     loads = [packed(lab, bodies(workstation, RECORDS // AGENTS)) for workstation in workstations]
     wire = sum(len(body) for load in loads for body in load)
     written = collector.writer() if name == "SQLite" else 0.0
     spent = collector.processor()
-    took, taken = deliver(workstations, loads)
+    with Probing(probe, collector.reader()) as probing:
+        took, taken = deliver(workstations, loads)
     spent = collector.processor() - spent
     written = collector.writer() - written if name == "SQLite" else 0.0
     rows = [
         Row(f"{name}: {RECORDS:,} records in batches of {BATCH}", "/s", [RECORDS / took]),
         Row("  acknowledged, median", "ms", [taken[len(taken) // 2] * 1e3]),
         Row("  acknowledged, 99th percentile", "ms", [taken[int(len(taken) * 0.99) - 1] * 1e3]),
+        Row(f"  meanwhile a record to its alert in the API, {len(probing.taken)} times", "ms", probing.taken, target="p95 <= 2 s"),
         Row("  on the wire, each record", "bytes", [wire / RECORDS]),
         Row("  processor time of the collector, each record", "us", [spent / RECORDS * 1e6]),
         Row("  its peak memory", "MiB", [collector.peak()]),
     ]
     return rows, written
+
+
+class Probing:
+    """One more workstation, which sends a refused transfer of a new user and asks for its alert, again and again."""
+
+    def __init__(self, workstation: Workstation, reader: Client) -> None:
+        self.workstation, self.reader = workstation, reader
+        self.taken: list[float] = []
+        self.is_over = threading.Event()
+        self.pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Probing:
+        self.running = self.pool.submit(self.probe)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.running.result()
+        self.pool.shutdown()
+        self.workstation.close()
+        self.reader.close()
+
+    def probe(self) -> None:
+        chance = random.Random(0)
+        host = {"agent": self.workstation.id, "name": self.workstation.name, "agent_version": "0.1.0"}
+        while not self.is_over.wait(0.05):
+            number = len(self.taken) + 1
+            body = line(chance, host, number, user=f"probe{number}", refused=True).encode()
+            began = time.monotonic()
+            self.workstation.send(body)
+            wait_until("alert of a probe", PATIENCE, lambda: self.is_shown(f"probe{number}"), 0.01)
+            self.taken.append((time.monotonic() - began) * 1e3)
+
+    def is_shown(self, user: str) -> bool:
+        return any(alert["user"] == user for alert in json.loads(self.reader.ask("GET", "/v1/alerts?limit=100"))["alerts"])
 
 
 def deliver(workstations: list[Workstation], loads: list[list[bytes]]) -> tuple[float, list[float]]:
@@ -119,11 +157,13 @@ def bodies(workstation: Workstation, count: int, batch: int = BATCH, first: int 
     return ["\n".join(lines[at : at + batch]).encode() for at in range(0, len(lines), batch)]
 
 
-def line(chance: random.Random, host: dict, sequence: int) -> str:
+def line(chance: random.Random, host: dict, sequence: int, user: str | None = None, refused: bool | None = None) -> str:
     scan = chance.randrange(MASTERS)
     master = f"/srv/scans/masters/{scan // 100:03}/K2B_{scan:06}.tif"
-    user, program, to = f"user{chance.randrange(USERS)}", chance.choice(PROGRAMS), chance.choice(DESTINATIONS)
-    file, refused = f"/home/{user}/out/{chance.randrange(10**6)}_web.jpg", chance.random() < 0.05
+    user = user or f"user{chance.randrange(USERS)}"
+    program, to = chance.choice(PROGRAMS), chance.choice(DESTINATIONS)
+    file = f"/home/{user}/out/{chance.randrange(10**6)}_web.jpg"
+    refused = chance.random() < 0.05 if refused is None else refused
     process = {"pid": 4112, "name": program, "path": f"/usr/bin/{program}", "command_line": f"{program} {file}"}
     event = {
         "kind": "transfer",
