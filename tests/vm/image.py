@@ -11,7 +11,7 @@ from packages import run
 
 PICTURES = TOP.parent / "shared" / "pictures" / "masters"
 # Small, so that an emulated processor measures them in a moment; the lab's tiers fit.
-SCAN = ["-resize", "700000@>", "-alpha", "off", "-type", "TrueColor", "-depth", "8", "-compress", "None"]
+SCAN = ["-resize", "500000@>", "-alpha", "off", "-type", "TrueColor", "-depth", "8", "-compress", "None"]
 SCANS = [
     *(f"srv/scans/masters/KP{1042 + number}_0001.tif" for number in range(4)),
     *(f"srv/scans/work/KP{2001 + number}_0001.tif" for number in range(3)),

@@ -216,11 +216,13 @@ class FuseDisk:
 def run_script(path: Path) -> int:
     """Runs it in a session and a control group of its own, and ends all that it started that is still there
     after its first process has ended; the exit status, as a shell has it."""
-    as_root = LAB["as"] == "root"
+    program = path.read_bytes()
+    of_its_head = re.search(rb"^# as: (root|staff)$", program.split(b"\n\n")[0], re.M)
+    as_root = (of_its_head[1].decode() if of_its_head else LAB["as"]) == "root"
     name, home = ("root", "/root") if as_root else ("staff", "/home/staff")
     user = {} if as_root else {"user": STAFF, "group": STAFF, "extra_groups": []}
     environment = {**ENVIRONMENT, "HOME": home, "USER": name, "LOGNAME": name}
-    has_interpreter = path.read_bytes()[:4] == b"\x7fELF" or path.read_bytes()[:2] == b"#!"
+    has_interpreter = program.startswith((b"\x7fELF", b"#!"))
     command = [path] if has_interpreter else ["/bin/bash", path]
     CGROUP.mkdir(exist_ok=True)
     with open(RUN / "output", "wb") as output, open(CGROUP / "cgroup.procs", "w", encoding="ascii", buffering=1) as members:
