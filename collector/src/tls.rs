@@ -169,13 +169,32 @@ pub(crate) fn config(
 struct Own {
     authority: Arc<Authority>,
     addresses: Vec<IpAddr>,
-    current: RwLock<(Instant, Arc<CertifiedKey>)>,
+    current: RwLock<Made>,
+}
+
+/// A certificate and when it was made.
+#[derive(Clone)]
+struct Made {
+    since: Instant,
+    at: SystemTime,
+    key: Arc<CertifiedKey>,
+}
+
+impl Made {
+    fn now(key: CertifiedKey) -> Made {
+        Made { since: Instant::now(), at: SystemTime::now(), key: Arc::new(key) }
+    }
+
+    /// It has served its time, or the clock was set back since: it would not be valid yet.
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= SERVER_AGE || SystemTime::now() + EARLY / 2 < self.at
+    }
 }
 
 impl Own {
     fn new(authority: Arc<Authority>, addresses: Vec<IpAddr>) -> Result<Own, StartError> {
-        let key = authority.serve(&addresses)?;
-        Ok(Own { authority, addresses, current: RwLock::new((Instant::now(), Arc::new(key))) })
+        let current = RwLock::new(Made::now(authority.serve(&addresses)?));
+        Ok(Own { authority, addresses, current })
     }
 }
 
@@ -187,20 +206,20 @@ impl std::fmt::Debug for Own {
 
 impl ResolvesServerCert for Own {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (since, current) = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if since.elapsed() < SERVER_AGE {
-            return Some(current);
+        let current = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if !current.is_over() {
+            return Some(current.key);
         }
         match self.authority.serve(&self.addresses) {
             Ok(key) => {
-                let key = Arc::new(key);
-                *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                    (Instant::now(), Arc::clone(&key));
+                let made = Made::now(key);
+                let key = Arc::clone(&made.key);
+                *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = made;
                 Some(key)
             }
             Err(error) => {
                 tracing::error!(%error, "the collector's certificate could not be renewed");
-                Some(current)
+                Some(current.key)
             }
         }
     }

@@ -50,19 +50,26 @@ struct Lab {
     reader: String,
 }
 
+/// A collector's program whose time of day is off by what the file OFF says.
+fn off_clock(room: &Path) -> Command {
+    let library = room.join("clock.so");
+    fs::write(room.join("clock.c"), CLOCK).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(room.join("clock.c"));
+    assert!(compiler.status().unwrap().success());
+    let mut command = Command::new(world::binary());
+    command.env("LD_PRELOAD", library).env("OFF", room.join("off"));
+    command
+}
+
 impl Lab {
     async fn new(room: &Path) -> Lab {
-        let (data, off, library) = (Data::new(), room.join("off"), room.join("clock.so"));
-        fs::write(room.join("clock.c"), CLOCK).unwrap();
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(room.join("clock.c"));
-        assert!(compiler.status().unwrap().success());
+        let data = Data::new();
         let agent = token(data.path(), "agent", Role::Agent).await;
         let reader = token(data.path(), "reader", Role::Reader).await;
-        let mut command = Command::new(world::binary());
+        let mut command = off_clock(room);
         command.args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
-        let server = Server::of(command.env("LD_PRELOAD", library).env("OFF", &off));
-        Lab { data, off, server, client: client(), agent, reader }
+        Lab { data, off: room.join("off"), server: Server::of(&mut command), client: client(), agent, reader }
     }
 
     /// Sets its clock.
@@ -161,4 +168,24 @@ async fn a_clock_that_was_an_hour_late_and_one_that_was_an_hour_early_lose_nothi
     // Who is missing while the clock is right is missed.
     lab.beat(&agent, AGENT, 1).await;
     until("the silence", async || lab.silent().await.contains(&AGENT.into()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_collector_that_was_started_in_another_month_is_trusted_once_its_clock_is_mended() {
+    let (room, data) = (tempfile::tempdir().unwrap(), Data::new());
+    let start = || {
+        let mut command = off_clock(room.path());
+        Server::of(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()))
+    };
+    // Its authority is of today.
+    drop(start());
+    let authority = fs::read(data.path().join("authority.pem")).unwrap();
+    fs::write(room.path().join("off"), (31 * 24 * HOUR).to_string()).unwrap();
+    let server = start();
+    fs::write(room.path().join("off"), "0").unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+    let client = Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
+    let answer = client.get(format!("{}/healthz", server.url)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
 }
