@@ -157,7 +157,7 @@ def page(name: str, client: Client, path: str) -> Row:
 
 def fill(workstations: list[Workstation]) -> None:
     """In turns, as they come in."""
-    each, step = MANY // SENDERS, 5_000
+    each, step = MANY // SENDERS, 1_000
     for first in range(1, each + 1, step):
         for workstation in workstations:
             for body in ingest.bodies(workstation, min(step, each + 1 - first), 500, first):

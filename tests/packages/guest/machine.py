@@ -83,7 +83,8 @@ def enforces() -> bool:
 def recorded(code: str) -> list[dict]:
     """The agent's records under this code."""
     found = []
-    for line in Done("vitrine", "events", "--json").text.splitlines():
+    # Ten thousand of them take an emulated processor minutes.
+    for line in Done("vitrine", "events", "--json", seconds=600).text.splitlines():
         try:
             record = json.loads(line)
             if record["unmapped"]["vitrine"]["event"].get("code") == code:

@@ -180,6 +180,8 @@ def asleep() -> None:
     """Suspended to memory, and woken by its clock."""
     before, jumps = shown(AGENT, "MainPID"), len(notices("clock-jumped"))
     slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    # Says of what a process died that a signal killed (sysctl of kernel(5)).
+    Path("/proc/sys/kernel/print-fatal-signals").write_text("1")
     alarm = Path("/sys/class/rtc/rtc0/wakealarm")
     alarm.write_text("0\n")
     alarm.write_text(f"+{ASLEEP}\n")
@@ -187,7 +189,8 @@ def asleep() -> None:
     slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() - slept
     check("the machine sleeps", slept > ASLEEP / 2, f"{slept:.0f} s")
     refused("just woken", USB)
-    check("the same agent goes on, and enforces", wait_until(enforces, 10) and shown(AGENT, "MainPID") == before, said_lately)
+    goes_on = wait_until(enforces, 10) and shown(AGENT, "MainPID") == before
+    check("the same agent goes on, and enforces", goes_on, lambda: f"{said_lately()}\n{Done('dmesg').text[-1500:]}")
     more = notices("clock-jumped")[jumps:]
     check("sleep is not taken for a set clock", not more, more or "")
     check("the collector has what was recorded", wait_until(has_delivered, 120), waiting)
