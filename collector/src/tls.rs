@@ -160,8 +160,6 @@ pub(crate) fn config(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // An agent that comes again shows what it was given instead of proving its certificate anew (RFC 8446, 2.2).
     config.ticketer = ring::Ticketer::new().map_err(|error| failed(&error))?;
-    // One connection follows another.
-    config.send_tls13_tickets = 1;
     Ok(Some(Arc::new(config)))
 }
 

@@ -1,11 +1,11 @@
-//! The collector's own clock is an hour off, and is mended while it serves.
+//! The collector's own clock is off, by an hour or by a month, and is mended while it serves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod world;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use reqwest::{Client, StatusCode};
@@ -43,7 +43,6 @@ const HOUR: i64 = 3600;
 /// A collector whose clock can be set.
 struct Lab {
     data: Data,
-    off: PathBuf,
     server: Server,
     client: Client,
     agent: String,
@@ -62,6 +61,12 @@ fn off_clock(room: &Path) -> Command {
     command
 }
 
+/// Sets that clock; it is read all the time, so never while it is half written.
+fn set(room: &Path, seconds: i64) {
+    fs::write(room.join("new"), seconds.to_string()).unwrap();
+    fs::rename(room.join("new"), room.join("off")).unwrap();
+}
+
 impl Lab {
     async fn new(room: &Path) -> Lab {
         let data = Data::new();
@@ -69,14 +74,7 @@ impl Lab {
         let reader = token(data.path(), "reader", Role::Reader).await;
         let mut command = off_clock(room);
         command.args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
-        Lab { data, off: room.join("off"), server: Server::of(&mut command), client: client(), agent, reader }
-    }
-
-    /// Sets its clock.
-    fn set(&self, seconds: i64) {
-        let new = self.off.with_extension("new");
-        fs::write(&new, seconds.to_string()).unwrap();
-        fs::rename(new, &self.off).unwrap();
+        Lab { data, server: Server::of(&mut command), client: client(), agent, reader }
     }
 
     fn url(&self, path: &str) -> String {
@@ -151,7 +149,7 @@ async fn a_clock_that_was_an_hour_late_and_one_that_was_an_hour_early_lose_nothi
     lab.beat(&agent, AGENT, 60).await;
     let session = lab.silences().await;
     for (number, (off, skew)) in [(HOUR, -HOUR), (0, 0), (-HOUR, HOUR), (0, 0)].into_iter().enumerate() {
-        lab.set(off);
+        set(room.path(), off);
         // An agent that was heard a moment ago is not missed for the hour that nobody lived through.
         lab.another_goes_silent(&format!("other-{number}")).await;
         assert!(!lab.silent().await.contains(&AGENT.into()), "off by {off} s");
@@ -180,9 +178,9 @@ async fn a_collector_that_was_started_in_another_month_is_trusted_once_its_clock
     // Its authority is of today.
     drop(start());
     let authority = fs::read(data.path().join("authority.pem")).unwrap();
-    fs::write(room.path().join("off"), (31 * 24 * HOUR).to_string()).unwrap();
+    set(room.path(), 31 * 24 * HOUR);
     let server = start();
-    fs::write(room.path().join("off"), "0").unwrap();
+    set(room.path(), 0);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let authority = reqwest::Certificate::from_pem(&authority).unwrap();
     let client = Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();

@@ -7,7 +7,7 @@ use vitrine_policy::record::{Disposition, Operation};
 
 use crate::world::{World, is_refused, wait_until};
 
-/// What a day brings that is on record: copies refused, undone and not taken on, a policy that was edited well
+/// What a day brings that is on record: a copy refused, one let through in audit, a link, a policy that was edited well
 /// and badly, a program that was replaced, an agent that was killed.
 fn lived_through() -> Option<World> {
     let mut world = World::builder().build()?;
