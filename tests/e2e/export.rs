@@ -81,8 +81,9 @@ fn at_work(job: &str, work: impl FnOnce()) -> (String, String) {
             line.split(|byte| *byte == 0).nth(1) == Some(job.as_bytes())
         });
         of_job.find_map(|process| {
-            let limits = fs::read_to_string(process.join("limits")).ok()?;
+            // In this order: the filter comes after the limits.
             let status = fs::read_to_string(process.join("status")).ok()?;
+            let limits = fs::read_to_string(process.join("limits")).ok()?;
             status.contains("Seccomp:\t2").then_some((status, limits))
         })
     };
