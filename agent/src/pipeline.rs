@@ -220,7 +220,7 @@ pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Resu
         if is_watched && trial.is_over() {
             break;
         }
-        let mut not_covered = guarding.not_covered();
+        let mut not_covered = guarding.not_covered(&workstation.snapshot().policy);
         not_covered.extend(absence.lines());
         not_covered.extend(config.stands_in.as_ref().map(|stands_in| stands_in.told.clone()));
         let state = Status {

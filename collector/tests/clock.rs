@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use vitrine_collector::store::Role;
@@ -166,6 +167,32 @@ async fn a_clock_that_was_an_hour_late_and_one_that_was_an_hour_early_lose_nothi
     // Who is missing while the clock is right is missed.
     lab.beat(&agent, AGENT, 1).await;
     until("the silence", async || lab.silent().await.contains(&AGENT.into()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_worth_nothing_once_its_time_is_over() {
+    let (room, data) = (tempfile::tempdir().unwrap(), Data::new());
+    let token = token(data.path(), "agent", Role::Agent).await;
+    let mut command = off_clock(room.path());
+    let server = Server::of(command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Whoever answers is trusted: the collector's own certificate is of another time, too.
+    let trusting = || Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let key = KeyPair::generate().unwrap();
+    let csr = CertificateParams::new(vec![AGENT.into()]).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+    let request = trusting().build().unwrap().post(format!("{}/v1/enroll", server.url)).bearer_auth(&token);
+    let enrolled = good(request.json(&json!({"agent": AGENT, "csr": csr})).send().await.unwrap()).await;
+    let both = format!("{}{}", key.serialize_pem(), enrolled["certificate"].as_str().unwrap());
+    let send = async |sequence| {
+        let client = trusting().identity(reqwest::Identity::from_pem(both.as_bytes()).unwrap()).build().unwrap();
+        client.post(format!("{}/v1/records", server.url)).body(lines(&[blocked(sequence)])).send().await
+    };
+    assert_eq!(good(send(1).await.unwrap()).await["committed"], 1);
+    set(room.path(), 366 * 24 * HOUR);
+    let late = send(2).await;
+    assert!(late.as_ref().map_or(true, |answer| answer.status() == StatusCode::UNAUTHORIZED), "{late:?}");
+    set(room.path(), 0);
+    assert_eq!(good(send(2).await.unwrap()).await["committed"], 2);
 }
 
 #[tokio::test]

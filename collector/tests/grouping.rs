@@ -81,7 +81,9 @@ async fn each_route_is_told_of_what_it_takes() {
     assert_eq!(sorted(&hooks[0]), [1, 2, 3, 4].map(|alert| told("alert.created", &[alert])));
     hooks[1].wait_for(2).await;
     assert_eq!(sorted(&hooks[1]), [told("alert.created", &[2]), told("alert.created", &[3])]);
+    hooks[2].wait_for(1).await;
     assert_eq!(hooks[2].told(), [told("alert.created", &[1])]);
+    hooks[3].wait_for(1).await;
     assert_eq!(hooks[3].told(), [told("alert.created", &[2])]);
     assert_eq!(hooks[3].letters()[0]["route"], "albums");
 }

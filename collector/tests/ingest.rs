@@ -200,16 +200,26 @@ async fn evidence_is_what_its_name_says() {
 #[tokio::test]
 async fn heartbeats_tell_of_every_host() {
     let world = World::new().await;
+    let session = world.set_up().await;
+    world.send(&[record(1, NOON, notice(Severity::Low)), record(5, NOON, notice(Severity::Low))]).await;
     let beat = json!({"agent": AGENT, "host": "scan-07", "agent_version": "0.1.0", "guard": "gate",
-        "mode": "enforce", "policy": "5f", "spool_depth": 3, "last_sequence": 7, "from_the_future": true});
+        "mode": "enforce", "policy": "5f", "policy_serial": 12, "spool_depth": 31, "last_sequence": 7,
+        "index": {"version": 9, "masters": 41_212}, "from_the_future": true});
     let request = world.client.post(world.url("/v1/heartbeat")).bearer_auth(&world.agent);
     let answer = good(request.json(&beat).send().await.unwrap()).await;
-    assert_eq!(answer["committed"], 0);
+    assert_eq!(answer["committed"], 5);
     let request = world.client.post(world.url("/v1/heartbeat")).bearer_auth(&world.agent);
     refused(request.body("{}").send().await.unwrap(), StatusCode::BAD_REQUEST).await;
     let hosts = good(world.client.get(world.url("/v1/hosts")).bearer_auth(&world.reader).send().await.unwrap()).await;
-    assert_eq!(hosts["hosts"][0]["heartbeat"]["spool_depth"], 3);
+    assert_eq!(hosts["hosts"][0]["heartbeat"]["spool_depth"], 31);
     assert_eq!(hosts["hosts"][0]["host"], "scan-07");
+    // The page has of it whatever somebody has to see: guard, mode, policy, agent, index, what waits and what is lost.
+    let page = world.page("/hosts", &session).await;
+    let row = page.split("<tbody>").nth(1).and_then(|rows| rows.split("</tr>").next()).unwrap();
+    for cell in ["scan-07", "gate", "enforce", "5f", "12", "0.1.0", ">31</td>", ">3</b>"] {
+        assert!(row.contains(cell), "{cell}: {row}");
+    }
+    assert!(row.contains("41212 masters, version 9"), "{row}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use hook::{Hook, SECRET};
 use reqwest::StatusCode;
 use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
 use vitrine_collector::store::{Retention, Role, Store};
 use vitrine_policy::record::{Record, Severity};
 use world::cluster::{Cluster, data_of};
@@ -60,6 +61,29 @@ fn send_on(
             }
         }
     })
+}
+
+/// A plain balancer of connections: each goes to the next collector that takes it.
+async fn balancer(collectors: &[&Server]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let addresses = collectors.iter().map(|server| server.url.strip_prefix("http://").unwrap().to_owned());
+    let mut addresses: Vec<String> = addresses.collect();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            addresses.rotate_left(1);
+            let order = addresses.clone();
+            tokio::spawn(async move {
+                for address in order {
+                    if let Ok(mut collector) = TcpStream::connect(address).await {
+                        return tokio::io::copy_bidirectional(&mut client, &mut collector).await.map(drop);
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    url
 }
 
 struct Sender {
@@ -187,8 +211,9 @@ async fn two_collectors_share_one_database() {
     };
     let (one, other) = (directory(), directory());
     let (mut first, second) = (Server::start(one.path()), Server::start(other.path()));
-    let urls = [first.url.clone(), second.url.clone()];
-    // Each batch of an agent goes to the other collector than the one before.
+    let between = balancer(&[&first, &second]).await;
+    let urls = [first.url.clone(), second.url.clone(), between.clone()];
+    // Each batch of an agent goes to another collector than the one before.
     let senders = senders(one.path(), &urls, 6).await;
     until_each_has(&senders, 300).await;
     let store = Store::open_existing(one.path()).unwrap();
@@ -211,7 +236,7 @@ async fn two_collectors_share_one_database() {
     first.child.kill().unwrap();
     first.child.wait().unwrap();
     let token = token(other.path(), "late", Role::Agent).await;
-    let request = client().post(format!("{}/v1/records", second.url)).bearer_auth(&token);
+    let request = client().post(format!("{between}/v1/records")).bearer_auth(&token);
     good(request.body(lines(&batch("late", 1, 3))).send().await.unwrap()).await;
     until("the sinks have the late ones, too", async || all(count + 3)).await;
     until("they were told of", async || (told().len() as i64 > alerts).then_some(())).await;

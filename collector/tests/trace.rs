@@ -209,6 +209,11 @@ async fn a_form_that_is_not_of_the_page_traces_nothing_and_a_bomb_is_told_in_wor
     assert_eq!(answer.status(), StatusCode::OK);
     let page = answer.text().await.unwrap();
     assert!(page.contains("It was not seen whole"), "{page}");
+    // So is one that is packed twice.
+    lab.run("head -c 600000000 /dev/zero | gzip -1 | gzip > zeros.gz.gz");
+    let bomb = std::fs::read(lab.path("zeros.gz.gz")).unwrap();
+    let page = lab.upload(&session, &token, "same-origin", &bomb).await.text().await.unwrap();
+    assert!(page.contains("It was not seen whole") && page.contains("No master is known that"), "{page}");
     let strange = lab.upload(&session, &token, "same-origin", &jpeg()).await.text().await.unwrap();
     assert!(strange.contains("No master is known that"), "{strange}");
 }

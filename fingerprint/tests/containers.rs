@@ -19,6 +19,13 @@ fn what_lies_in_a_container_is_found() {
             "mkdir -p word/media && cp small.jpg word/media/image1.jpeg && zip -qr a.docx word",
             "word/media/image1.jpeg",
         ),
+        (
+            "a.pptx",
+            "mkdir -p ppt/media && cp small.jpg ppt/media/image1.jpeg && zip -qr a.pptx ppt",
+            "ppt/media/image1.jpeg",
+        ),
+        ("a.odt", "mkdir Pictures && cp small.png Pictures/1.png && zip -qr a.odt Pictures", "Pictures/1.png"),
+        ("a.epub", "mkdir -p OEBPS/img && cp small.jpg OEBPS/img && zip -qr a.epub OEBPS", "OEBPS/img/small.jpg"),
         ("a.7z", "7z a -bso0 a.7z notes.txt small.jpg", "small.jpg"),
         ("bzip2.7z", "7z a -bso0 -m0=BZip2 bzip2.7z small.jpg", "small.jpg"),
         ("a.tar", "tar cf a.tar notes.txt small.jpg", "small.jpg"),

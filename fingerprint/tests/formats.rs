@@ -13,6 +13,13 @@ use vitrine_fingerprint::{Format, Kind, Limits, measure};
 /// How a copy is made (BASE is given, OUT the result with its ending), its format, bits per channel, and the
 /// largest mean difference (0 to 255).
 const COPIES: &[(&str, Format, u8, f64)] = &[
+    ("convert-im6.q16 BASE -interlace JPEG -quality 90 OUT.jpg", Format::Jpeg, 8, 4.0),
+    ("convert-im6.q16 BASE -colorspace CMYK -quality 90 OUT.jpg", Format::Jpeg, 8, 4.0),
+    ("convert-im6.q16 BASE -colorspace CMYK -interlace JPEG -quality 90 OUT.jpg", Format::Jpeg, 8, 4.0),
+    ("convert-im6.q16 BASE -interlace PNG PNG48:OUT.png", Format::Png, 16, 0.1),
+    ("convert-im6.q16 BASE PNG8:OUT.png", Format::Png, 8, 12.0),
+    ("convert-im6.q16 BASE -quality 40 OUT.jp2", Format::Jp2, 8, 4.0),
+    ("convert-im6.q16 BASE -quality 40 OUT.j2k", Format::J2k, 8, 4.0),
     ("convert-im6.q16 BASE OUT.gif", Format::Gif, 8, 8.0),
     ("convert-im6.q16 BASE -interlace line OUT.gif", Format::Gif, 8, 8.0),
     ("vips copy BASE OUT.gif", Format::Gif, 8, 8.0),

@@ -21,6 +21,8 @@ const SAMPLES: &[(&str, Format)] = &[
     ("sample.psd", Format::Psd),
     ("sample.psb", Format::Psb),
     ("sample.jxl", Format::Jxl),
+    ("sample.jp2", Format::Jp2),
+    ("sample.j2k", Format::J2k),
     ("sample.exr", Format::Exr),
     ("sample.hdr", Format::Hdr),
     ("lzw.tif", Format::Tiff),
@@ -59,6 +61,16 @@ fn sized(name: &str, width: u32, height: u32) -> Vec<u8> {
         }
         "bmp" => replace(&mut bytes, 18, &[w, h].concat()),
         "psd" | "psb" => replace(&mut bytes, 14, &[height.to_be_bytes(), width.to_be_bytes()].concat()),
+        "jp2" | "j2k" => {
+            // Of the boxes and of the codestream (ISO/IEC 15444-1, "ihdr" and SIZ), whose tile is the picture.
+            let [w, h] = [width, height].map(u32::to_be_bytes);
+            if let Some(at) = bytes.windows(4).position(|window| window == b"ihdr") {
+                replace(&mut bytes, at + 4, &[h, w].concat());
+            }
+            let siz = find(&bytes, b"\xff\x51") + 6;
+            replace(&mut bytes, siz, &[w, h].concat());
+            replace(&mut bytes, siz + 16, &[w, h].concat());
+        }
         "exr" => {
             let at = find(&bytes, b"dataWindow\0box2i\0") + 17 + 4;
             let last = |length: u32| length.wrapping_sub(1).to_le_bytes();
@@ -137,6 +149,8 @@ fn truncated_files_end_with_a_reason() {
                     assert!(named, "{name} cut at {sixteenth}/16: {}", found.reason);
                 }
                 // What is cut off may be no part of the picture; ImageMagick's PSD has its layers in front.
+                // JPEG 2000 shows with each byte more of the whole picture.
+                Content::Picture(_) if matches!(format, Format::Jp2 | Format::J2k) => {}
                 Content::Picture(_) => assert!(sixteenth > 12, "{name} cut at {sixteenth}/16 is a picture"),
                 _ => panic!("{name} cut at {sixteenth}/16 is no picture"),
             }

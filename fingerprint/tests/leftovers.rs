@@ -6,7 +6,7 @@
 mod lab;
 
 use lab::Lab;
-use vitrine_fingerprint::{Content, Opaque};
+use vitrine_fingerprint::{Content, Limits, Opaque, measure};
 
 impl Lab {
     /// The master is seen somewhere inside the file that `command` makes.
@@ -53,6 +53,19 @@ fn what_a_picture_hides_is_found() {
         assert!(matches!(lab.look(name).0.content, Content::Picture(_)), "{name}");
     }
     assert_eq!(lab.told("cover.jpg"), []);
+}
+
+#[test]
+fn what_a_picture_hides_is_found_where_it_is_too_large_for_memory() {
+    let Some(lab) = Lab::new("large pictures") else { return };
+    lab.run("(cat cover.png; head -c 40000000 /dev/urandom; cat small.jpg) > large.png");
+    let limits = Limits { max_memory: 32 << 20, ..Limits::default() };
+    let mut inside = Vec::new();
+    let file = std::fs::File::open(lab.dir.path().join("large.png")).unwrap();
+    let whole = measure(&file, &limits, &mut |found| inside.push(found)).unwrap();
+    assert!(matches!(whole.content, Content::Picture(_)), "{:?}", whole.content);
+    let seen = inside.iter().any(|found| !lab.index.find(&found.measurement).unwrap().is_empty());
+    assert!(seen, "{:?}", inside.iter().map(|found| &found.path).collect::<Vec<_>>());
 }
 
 #[test]

@@ -119,6 +119,14 @@ async function byProvider(browser, colorScheme, watch) {
 }
 
 const found = [];
+// Goes on with the keyboard alone to what matches.
+async function tabTo(page, selector) {
+  for (let steps = 0; steps < 300; steps += 1) {
+    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
+    await page.keyboard.press('Tab');
+  }
+  found.push(`the keyboard does not get to ${selector}`);
+}
 let passed = 0;
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 for (const colorScheme of ['light', 'dark']) {
@@ -144,24 +152,40 @@ for (const colorScheme of ['light', 'dark']) {
   const first = colorScheme === 'light';
   await page.goto(first ? `${url}/setup?token=${setup}` : `${url}/login`);
   await look(first ? 'setup' : 'login');
-  await page.fill('#name', 'ines');
-  await page.fill('#password', password);
-  if (first) await page.fill('#repeated', password);
-  await page.click('button[type=submit]');
-  if (!first) {
+  if (first) {
+    await page.fill('#name', 'ines');
+    await page.fill('#password', password);
+    await page.fill('#repeated', password);
+    await page.click('button[type=submit]');
+  } else {
+    // Without a mouse.
+    await tabTo(page, '#name');
+    await page.keyboard.type('ines');
+    await tabTo(page, '#password');
+    await page.keyboard.type(password);
+    await page.keyboard.press('Enter');
     await page.waitForSelector('#code');
     await look('code');
-    await page.fill('#code', recovery[0]);
-    await page.click('button[type=submit]');
+    await tabTo(page, '#code');
+    await page.keyboard.type(recovery[0]);
+    await page.keyboard.press('Enter');
   }
   await page.waitForSelector('.bar');
   for (const [name, path] of pages) {
     await page.goto(url + path);
     if (first && name === 'alert-closed') {
-      await page.fill('#note', 'It was meant for the printer.');
-      await page.selectOption('#verdict', { label: 'benign' });
-      await page.click('button[value=close]');
-      await page.waitForSelector('.history');
+      // Without a mouse: from the list to the alert, and to its end.
+      await page.goto(`${url}/?state=all`);
+      await tabTo(page, `a[href="${path}"]`);
+      await page.keyboard.press('Enter');
+      await page.waitForURL(url + path);
+      await tabTo(page, '#note');
+      await page.keyboard.type('It was meant for the printer.');
+      await tabTo(page, '#verdict');
+      await page.keyboard.type('benign');
+      await tabTo(page, 'button[value=close]');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('.history:has-text("benign")');
     }
     if (name === 'object') {
       await page.click('tbody a');
@@ -177,6 +201,14 @@ for (const colorScheme of ['light', 'dark']) {
       await page.locator('tbody a').first().focus();
       await page.keyboard.press('a');
       await page.waitForSelector('tbody tr:first-child:has-text("acknowledged")');
+      // And the last but one is closed for the reason that is set.
+      const last = page.locator('tbody tr').nth(-2);
+      const number = await last.getAttribute('id');
+      await last.locator('input').check();
+      await page.selectOption('#verdict', { label: 'benign' });
+      await last.locator('a').first().focus();
+      await page.keyboard.press('e');
+      await page.waitForSelector(`#${number}:has-text("closed")`);
     }
     if (first && name === 'no-alerts') {
       // While the list is followed, something comes: what was chosen stays chosen, and what was written stays there.
@@ -201,6 +233,12 @@ for (const colorScheme of ['light', 'dark']) {
       await page.locator('main form button[type=submit]').first().click();
       await page.waitForSelector('#found:has-text("No master is known")');
       await look('trace-result');
+      await page.setInputFiles('input[type=file]', 'crop.jpg');
+      await page.locator('main form button[type=submit]').first().click();
+      await page.waitForSelector('.traced:has-text("KP1_0001.jpg"):has-text("courier disk")');
+      const seen = await page.$$eval('.traced img', (pictures) => pictures.filter((picture) => picture.naturalWidth > 0).length);
+      if (seen < 2) found.push(`of master and found picture ${seen} are shown side by side`);
+      await look('trace-found');
       await page.goto(url + path);
     }
     if (name === 'search') {

@@ -218,13 +218,17 @@ fn an_exempt_program_may_take_masters_anywhere_and_a_copy_of_it_may_not() {
 
 #[test]
 fn a_child_whose_parent_ended_a_moment_ago_is_refused() {
-    let script = "import os\nd=open('ws/masters/KP1_0001.jpg','rb').read()\nif os.fork(): os._exit(0)\nif os.fork(): os._exit(0)\n\
-                  open('usb/x','wb').write(d)";
+    let script = "import os,sys,time\nd=open('ws/masters/KP1_0001.jpg','rb').read()\nfor _ in range(2):\n if os.fork(): os._exit(0)\n\
+                  \x20time.sleep(float(sys.argv[1]))\ntry: open('usb/x','wb').write(d); said='written'\n\
+                  except OSError as error: said=str(error)\nopen(sys.argv[2],'w').write(said)";
     let Some(world) = World::builder().build() else { return };
     std::fs::write(world.path("ws/work/orphan.py"), script).expect("a script");
-    for round in 0..5 {
-        world.sh("python3 ws/work/orphan.py; sleep 0.2");
-        assert_eq!(world.bytes_in("usb"), 0, "round {round}");
+    for (round, wait) in [0.0, 0.0, 0.01, 0.05, 0.3].into_iter().enumerate() {
+        world.sh(&format!("python3 ws/work/orphan.py {wait} ws/work/said-{round}"));
+        let said = wait_until("what the orphan of an orphan says", || {
+            std::fs::read_to_string(world.path(&format!("ws/work/said-{round}"))).ok().filter(|said| !said.is_empty())
+        });
+        assert!(said.contains("Operation not permitted") && world.bytes_in("usb") == 0, "round {round}: {said}");
     }
     world.recorded("the write", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb/x"));
 }

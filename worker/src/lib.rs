@@ -14,7 +14,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
@@ -40,6 +40,8 @@ const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 const LONGEST_ANSWER: u64 = 2 * 1024 * 1024 * 1024;
 /// Most lines: of as many things inside as the worker looks at, of the file by its bytes, and of the file.
 const MOST_LINES: u64 = 20_002;
+/// Bytes on a disk that may take a second to read: 8 MiB, less than any disk or network share of today gives.
+const SLOWEST: u64 = 8 << 20;
 
 /// Whether this program was started to be a worker: then it calls [`worker`], and does nothing else.
 #[must_use]
@@ -225,22 +227,30 @@ async fn measure_path<T: Default + Send>(path: &Path, limits: &MeasureLimits, lo
     let measurement = match measured {
         Ok(measurement) => measurement,
         Err(failed @ (MeasureFailed::Unreadable(_) | MeasureFailed::Changed)) => return Err(failed),
-        Err(failed) => digest_only(&kept, &failed).map_err(unreadable)?,
+        Err(failed) => digest_only(&kept, &failed, &limits).map_err(unreadable)?,
     };
     Ok((metadata, measurement, seen))
 }
 
 /// What can be said of a file that no worker could measure: its digest, so that exact copies are found.
-/// Nothing is decoded here, so that nothing can be exploited.
+/// Nothing is decoded here, so that nothing can be exploited. A file may take as long as it may for a worker, and longer
+/// by what it takes up on its disk: a hole of terabytes costs its owner nothing.
 ///
 /// # Errors
-/// The file cannot be read.
-pub fn digest_only(file: &File, why: &MeasureFailed) -> io::Result<Measurement> {
+/// The file cannot be read; of the kind [`io::ErrorKind::TimedOut`]: it takes too long.
+pub fn digest_only(file: &File, why: &MeasureFailed, limits: &MeasureLimits) -> io::Result<Measurement> {
+    let allocated = file.metadata()?.blocks().saturating_mul(512); // stat(2)
+    let longest = Duration::from_secs(limits.seconds.saturating_add(allocated / SLOWEST));
+    let begun = Instant::now();
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1024 * 1024];
     let mut bytes = 0;
     let mut format = None;
     loop {
+        if begun.elapsed() > longest {
+            let what = format!("its bytes were not read to their end within {} s: {why}", longest.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
         match file.read_at(&mut buffer, bytes) {
             Ok(0) => break,
             Ok(read) => {

@@ -145,9 +145,22 @@ fn a_directory_among_the_descriptors_is_refused_by_the_worker() {
 fn what_no_worker_could_read_is_known_by_its_digest() {
     let (_lab, path) = written(b"\xff\xd8\xff damaged");
     let why = MeasureFailed::Crashed("SIGSEGV".to_owned());
-    let measurement = digest_only(&open_regular(&path).unwrap(), &why).unwrap();
+    let measurement = digest_only(&open_regular(&path).unwrap(), &why, &limits()).unwrap();
     assert_eq!(measurement.digest, Digest::of(b"\xff\xd8\xff damaged"));
     assert!(matches!(measurement.content, Content::Unscanned(Unscanned { format: Format::Jpeg, .. })));
+}
+
+#[test]
+fn a_hole_of_a_terabyte_is_read_for_no_longer_than_a_worker_would() {
+    let (_lab, path) = written(b"\xff\xd8\xff");
+    File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let why = MeasureFailed::TooSlow(1);
+    let limits = MeasureLimits { seconds: 1, ..limits() };
+    let begun = Instant::now();
+    let late = digest_only(&open_regular(&path).unwrap(), &why, &limits).unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    assert!(late.to_string().contains("within 1 s"), "{late}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]

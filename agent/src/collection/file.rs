@@ -78,14 +78,14 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
         Err(error) => {
             let what = format!("a master was not measured, so only its exact copies are recognised: {error}");
             let notice = Failure::from(&error).notice(Some(path.as_os_str().as_bytes()), what);
-            let digest = tokio::task::spawn_blocking(move || digest_only(&kept, &error)).await;
+            let digest = tokio::task::spawn_blocking(move || digest_only(&kept, &error, &limits)).await;
             (digest.unwrap_or_else(|error| Err(std::io::Error::other(error))), Some(notice))
         }
     };
     let measurement = match measured {
         Ok(measurement) => measurement,
         Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
-        Err(_) if tries < TRIES => return again(tries),
+        Err(error) if error.kind() != ErrorKind::TimedOut && tries < TRIES => return again(tries),
         Err(error) => return failed(Failure::Unscanned, &path, error),
     };
     if measurement.bytes != before.size() && tries < TRIES {

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use vitrine_policy::Policy;
+
 use crate::collection::Progress;
 use crate::config::GuardChoice;
 use crate::workstation::Workstation;
@@ -124,18 +126,48 @@ impl Guarding {
         }
     }
 
-    /// For people: what is not seen on this machine now.
-    pub(crate) fn not_covered(&self) -> Vec<String> {
+    /// For people: what is not seen on this machine now, and what of the policy cannot be had here.
+    pub(crate) fn not_covered(&self, policy: &Policy) -> Vec<String> {
         match &self.running {
-            Running::Flow(_) => vec![
-                "names below a domain (`*.example.org`): the kernel knows addresses only, and these cannot be looked up"
-                    .to_owned(),
-            ],
+            Running::Flow(_) => {
+                let names = "names below a domain (`*.example.org`): the kernel knows addresses only, and these cannot be looked up";
+                std::iter::once(names.to_owned()).chain(reasons(policy)).collect()
+            }
             Running::Gate(gate) => gate.marks.not_covered(),
             Running::Watch => vec![
                 "who did it, and anything before it has arrived: this guard only sees what reached a destination"
                     .to_owned(),
             ],
         }
+    }
+}
+
+/// What the policy says of reasons where the kernel decides: it cannot be told of them.
+fn reasons(policy: &Policy) -> Option<String> {
+    let wanted = policy.destinations.iter().filter(|destination| destination.justify.is_some());
+    let names: Vec<&str> = wanted.map(|destination| destination.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "reasons (`justify`) for {names}: the kernel cannot be told of them, so nothing labelled may go there; where they are \
+             wanted, set guard = \"gate\" in the settings"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_that_want_a_reason_are_named() {
+        let policy = |justify: &str| {
+            let destination = |name: &str| format!("[[destination]]\nname = \"{name}\"\npaths = [\"/{name}\"]\n");
+            let text = format!("version = 1\n{}{justify}\n{}", destination("courier"), destination("web"));
+            Policy::parse("policy.toml", &text).expect("a policy")
+        };
+        assert_eq!(reasons(&policy("")), None);
+        let told = reasons(&policy("ceiling = \"master\"\njustify = true")).expect("words");
+        assert!(told.contains("courier") && !told.contains("web"), "{told}");
     }
 }

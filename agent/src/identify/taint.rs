@@ -44,11 +44,18 @@ struct Taint {
     /// Clock ticks since boot when it was last seen alive.
     seen: u64,
     died: Option<Instant>,
-    /// Whether it has ended, and no orphan of its was found the last time.
-    is_alone: bool,
+    /// How often its orphans were looked for since it has ended.
+    searched: u8,
+    /// Until when it counts, where it is only taken for the orphan of somebody.
+    until: Option<Instant>,
 }
 
 impl Taint {
+    fn new(known: Arc<Known>, process: &Process, session: Option<u32>, copier: bool, opened: bool) -> Taint {
+        let (uid, seen) = (process.uid, process.id.start);
+        Taint { known, uid, session, copier, opened, seen, died: None, searched: 0, until: None }
+    }
+
     /// Whether `orphan`, which has no living parent of its own, may be a child that the process `id` leaves
     /// behind when it ends: of the same user and login, and started during its life.
     fn may_have_left(&self, id: ProcessId, orphan: &Process, session: Option<u32>) -> bool {
@@ -100,27 +107,15 @@ impl Taints {
     ) {
         let (_, earlier) = self.lineage(process, holds_labelled);
         let joined = Arc::new(earlier.map_or_else(|| known.clone(), |earlier| known.after(&earlier)));
-        let taint = Taint {
-            known: joined.clone(),
-            uid: process.uid,
-            session: process.audit_session(),
-            copier: trust == Trust::Copier,
-            opened: true,
-            seen: process.id.start,
-            died: None,
-            is_alone: false,
-        };
         self.given += 1;
-        self.processes.insert(process.id, taint);
+        let copier = trust == Trust::Copier;
+        self.processes.insert(process.id, Taint::new(joined.clone(), &process, process.audit_session(), copier, true));
         for reader in reach.readers {
             if let Some(reader) = Process::of_thread(reader) {
                 let earlier = self.processes.get(&reader.id);
                 let known = earlier.map_or_else(|| joined.clone(), |earlier| Arc::new(joined.after(&earlier.known)));
                 let opened = earlier.is_some_and(|earlier| earlier.opened);
-                let session = reader.audit_session();
-                let seen = reader.id.start;
-                let (uid, copier) = (reader.uid, false);
-                let taint = Taint { known, uid, session, copier, opened, seen, died: None, is_alone: false };
+                let taint = Taint::new(known, &reader, reader.audit_session(), false, opened);
                 self.processes.insert(reader.id, taint);
             }
         }
@@ -289,13 +284,13 @@ impl Taints {
         }
     }
 
-    /// Takes leave of processes that have ended and left no orphan, and of pipes that nobody holds any more. Who
+    /// Takes leave of processes that have ended and whose orphans were looked for, and of pipes that nobody holds any more. Who
     /// reads a tainted pipe by now, and writes another, taints that one too: it may be gone when somebody asks.
     /// Looks through all processes with `thoroughly`, after an end, and once a second.
     pub(crate) fn sweep(&mut self, thoroughly: bool) {
         let now = Instant::now();
         let has_dead = self.find_the_dead();
-        self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
+        self.processes.retain(|_, taint| taint.until.is_none_or(|until| now < until));
         let living = self.processes.values().any(|taint| taint.died.is_none());
         self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() > SELDOM);
@@ -314,15 +309,16 @@ impl Taints {
         }
         self.pipes.retain(|pipe, _| held.contains(pipe));
         if has_dead {
-            self.forget_those_without_orphans();
+            self.find_orphans();
         }
     }
 
     /// Whether any tainted process has ended by now.
     fn find_the_dead(&mut self) -> bool {
         let now = Instant::now();
-        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.died.is_none()) {
-            if !process::is_alive(*id) {
+        // Whose orphans nobody has looked for may have left one that ends, too, and leaves others.
+        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.searched == 0) {
+            if taint.died.is_none() && !process::is_alive(*id) {
                 taint.died = Some(now);
             }
             // It may have made children until just now.
@@ -331,17 +327,37 @@ impl Taints {
         self.processes.values().any(|taint| taint.died.is_some())
     }
 
-    /// A process that has ended counts only for those whom it may have left behind. Two looks have to find
-    /// none, because one may miss a process that starts another and ends meanwhile.
-    fn forget_those_without_orphans(&mut self) {
+    /// Whoever may have been left behind by one that has ended carries what that carried, for a while, and who has ended is
+    /// forgotten. Orphans are looked for twice, because one look may miss a process that starts another and ends meanwhile.
+    fn find_orphans(&mut self) {
         let top = |process: &Process| process.parent <= 1 || adopts(process.parent);
         let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).collect();
-        let orphans: Vec<_> = orphans.iter().map(|orphan| (orphan, orphan.audit_session())).collect();
-        self.processes.retain(|id, taint| {
-            let has_ended = taint.died.is_some();
-            let left = has_ended && orphans.iter().any(|(orphan, session)| taint.may_have_left(*id, orphan, *session));
-            let was_alone = std::mem::replace(&mut taint.is_alone, taint.died.is_some() && !left);
-            !(was_alone && taint.is_alone)
+        // What was made while they were looked through was made by then.
+        let now = ticks();
+        for taint in self.processes.values_mut().filter(|taint| taint.searched == 0) {
+            taint.seen = now;
+        }
+        for orphan in orphans {
+            if self.processes.contains_key(&orphan.id) {
+                continue;
+            }
+            let session = orphan.audit_session();
+            let dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some());
+            let of = dead.filter(|(id, taint)| taint.may_have_left(**id, &orphan, session)).map(|(_, taint)| taint);
+            let Some((known, until)) = of.fold(None, |all, taint| {
+                let until = taint.until.or_else(|| Some(taint.died? + AFTER_DEATH));
+                let (before, latest) = all.map_or((None, None), |(known, until)| (Some(known), until));
+                joined(before, Some(taint.known.clone())).map(|known| (known, latest.max(until)))
+            }) else {
+                continue;
+            };
+            let taint = Taint { until, ..Taint::new(known, &orphan, session, false, true) };
+            self.processes.insert(orphan.id, taint);
+            self.given += 1;
+        }
+        self.processes.retain(|_, taint| {
+            taint.searched += u8::from(taint.died.is_some());
+            taint.searched < 2
         });
     }
 }

@@ -45,7 +45,6 @@ impl Walk<'_> {
                 Err(_) => ControlFlow::Break(()), // The picture it belongs to says so.
             }
         });
-        // Decoders that need all bytes refuse such a file before; the others keep metadata within their reach.
         let anatomy_of: fn(&[u8]) -> Anatomy<'_> = match format {
             Format::Jpeg => jpeg,
             Format::Png => png,
@@ -56,7 +55,11 @@ impl Walk<'_> {
                 return;
             }
         };
-        let Ok(bytes) = source.bytes(self.limits) else { return };
+        let Ok(bytes) = source.bytes(self.limits) else {
+            // Decoded from the disk piece by piece, and too large to be taken apart in memory.
+            self.elsewhere(path, format, source, depth);
+            return;
+        };
         let anatomy = anatomy_of(&bytes);
         let metadata = anatomy.metadata.iter().filter(|piece| !piece.starts_with(b"ICC_PROFILE\0"));
         // Where the budget is spent the picture it belongs to says so.
@@ -90,7 +93,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Formats whose end nobody tells here: whatever begins anywhere but in the strips of a TIFF, which may be pictures of
+    /// Where nobody tells metadata and end: whatever begins anywhere but in the strips of a TIFF, which may be pictures of
     /// their own.
     fn elsewhere(&mut self, path: &str, format: Format, source: Source<'_>, depth: u32) {
         if !matches!(format, Format::Tiff | Format::BigTiff) {

@@ -124,6 +124,30 @@ fn a_chain_of_directories_that_bites_its_tail_ends() {
 }
 
 #[test]
+fn sub_directories_that_lie_in_themselves_or_in_each_other_end() {
+    let entry = |to: u32| [&[74, 1, 4, 0, 1, 0, 0, 0][..], &to.to_le_bytes()].concat();
+    let turn = |tiff: &mut Tiff, from: u32, to: u32| {
+        let at = tiff.bytes.windows(12).position(|window| window == entry(from)).unwrap();
+        tiff.point(at as u32 + 8, to);
+    };
+    let mut own = Tiff::new();
+    let first = own.grey(200, 10, &[(330, 4, &[7777])], 0);
+    own.point(4, first);
+    turn(&mut own, 7777, first);
+    assert_eq!(named(&beside(&own.bytes)), []);
+
+    let mut tiff = Tiff::new();
+    let grandchild = tiff.grey(90, 30, &[(330, 4, &[7777])], 0);
+    let child = tiff.grey(100, 20, &[(330, 4, &[grandchild])], 0);
+    let first = tiff.grey(200, 10, &[(330, 4, &[child])], 0);
+    tiff.point(4, first);
+    turn(&mut tiff, 7777, first);
+    let expected =
+        [("sub-directory 1 of page 1", (100, 20)), ("sub-directory 1 of sub-directory 1 of page 1", (90, 30))];
+    assert_eq!(named(&beside(&tiff.bytes)), expected);
+}
+
+#[test]
 fn more_directories_than_are_looked_at_are_reported_once() {
     let mut tiff = Tiff::new();
     let mut next = 0;

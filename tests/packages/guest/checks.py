@@ -163,7 +163,9 @@ def cuts(before: set[str]) -> None:
 
 
 def removal(before: set[str]) -> None:
-    (STATE / "quarantine").mkdir(exist_ok=True)
+    held = STATE / "quarantine" / "held.jpg"
+    held.parent.mkdir(exist_ok=True)
+    held.write_bytes(b"the only copy")
     done = Done("dpkg", "-r", "vitrine-agent", "vitrine-collector", seconds=200)
     check("both packages are removed", done, "" if done else done)
     left = [str(path) for path in [POLICY, SETTINGS, STATE / "index.db", Path("/var/lib/private/vitrine-collector")] if not path.exists()]
@@ -178,6 +180,8 @@ def removal(before: set[str]) -> None:
     Path("/etc/vitrine/token").unlink()
     done = Done("dpkg", "-P", "vitrine-agent", "vitrine-collector", seconds=200)
     check("both packages are purged", done, "" if done else done)
+    check("the quarantine outlives them, because it holds only copies", held.is_file() and "is kept" in done.text, done)
+    shutil.rmtree(STATE)
     left = sorted(tree() - before)
     check("nothing is left", not left, left or "")
     lost = sorted(before - tree())

@@ -242,3 +242,30 @@ fn labels_of_parents_pipes_and_earlier_readings_are_all_carried() {
     taints.add(behind, &named("/m/public.jpg", 0), Trust::None, Reach::default(), |_| true);
     assert_eq!(masters(&mut taints, behind), all(&["/m/b.tif", "/m/c.tif", "/m/public.jpg"]));
 }
+
+#[test]
+fn whom_an_orphan_makes_before_it_ends_carries_it_too() {
+    let mut processes = Processes(Vec::new());
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    // The shell starts one that waits, starts another and ends.
+    let script = "(sleep 0.5; sh -c 'echo $$; exec sleep 30 >/dev/null' &) & exec >/dev/null; read line";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null());
+    let parent = processes.start(&mut shell);
+    drop(shell);
+    until(|| !process::children(parent.id.pid).is_empty());
+    let mut taints = Taints::default();
+    taints.add(parent, &master(), Trust::None, reach(parent), |_| true);
+    processes.end_alone();
+    until(|| {
+        taints.sweep(false);
+        !taints.processes.contains_key(&parent.id)
+    });
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut said).expect("the number of a process");
+    let last = Process::of_thread(said.trim().parse().expect("a number")).expect("the process");
+    until(|| Process::of_thread(last.id.pid).is_some_and(|process| process.parent <= 1 || adopts(process.parent)));
+    let last = Process::of_thread(last.id.pid).expect("it lives");
+    assert_eq!(tier_of(&mut taints, last), Some(Tier(2)));
+    end(last);
+}
