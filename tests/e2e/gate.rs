@@ -223,7 +223,7 @@ fn a_child_whose_parent_ended_a_moment_ago_is_refused() {
                   except OSError as error: said=str(error)\nopen(sys.argv[2],'w').write(said)";
     let Some(world) = World::builder().build() else { return };
     std::fs::write(world.path("ws/work/orphan.py"), script).expect("a script");
-    for (round, wait) in [0.0, 0.0, 0.01, 0.05, 0.3].into_iter().enumerate() {
+    for (round, wait) in [0.0, 0.0, 0.05, 0.3, 2.0].into_iter().enumerate() {
         world.sh(&format!("python3 ws/work/orphan.py {wait} ws/work/said-{round}"));
         let said = wait_until("what the orphan of an orphan says", || {
             std::fs::read_to_string(world.path(&format!("ws/work/said-{round}"))).ok().filter(|said| !said.is_empty())
