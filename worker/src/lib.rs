@@ -227,7 +227,7 @@ async fn measure_path<T: Default + Send>(path: &Path, limits: &MeasureLimits, lo
     let measurement = match measured {
         Ok(measurement) => measurement,
         Err(failed @ (MeasureFailed::Unreadable(_) | MeasureFailed::Changed)) => return Err(failed),
-        Err(failed) => digest_only(&kept, &failed, &limits).map_err(unreadable)?,
+        Err(failed) => digest_only(&kept, &failed, limits).map_err(unreadable)?,
     };
     Ok((metadata, measurement, seen))
 }
