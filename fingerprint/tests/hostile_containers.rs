@@ -89,6 +89,8 @@ fn a_fax_in_a_document_is_not_wider_than_there_is_memory_for() {
 #[test]
 fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
     const LIMIT: u64 = 8 << 20;
+    // What its reader unpacks on its own account, and what is packed twice, may be an eighth.
+    const MOST: u64 = LIMIT / 8;
     let limits = Limits { max_memory: LIMIT, ..Limits::default() };
     let deflated = |bytes: &[u8]| {
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -101,7 +103,7 @@ fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
         for kind in ["ObjStm/N 1/First 4", "XRef/Size 5/W[1 2 1]/Root 1 0 R"] {
             let (measurement, _) = look(&pdf(&format!("/Type/{kind}/Filter{filter}"), stream), &limits);
             let content = measurement.content;
-            assert!(matches!(content, Content::Opaque(Opaque::TooLarge(LIMIT))), "{kind} {filter}: {content:?}");
+            assert!(matches!(content, Content::Opaque(Opaque::TooLarge(MOST))), "{kind} {filter}: {content:?}");
         }
         let picture = "/Subtype/Image/Width 90/Height 90/BitsPerComponent 8/ColorSpace/DeviceGray";
         for dictionary in ["/Type/EmbeddedFile", picture] {
@@ -109,7 +111,7 @@ fn a_document_that_is_unpacked_to_more_than_there_is_memory_for_is_refused() {
             let told = std::iter::once(&measurement).chain(inside.iter().map(|inside| &inside.measurement));
             let refused = |content: &Content| {
                 let reason = |found: &Unscanned| matches!(found.reason, Reason::TooMuchMemory { .. });
-                matches!(content, Content::Opaque(Opaque::TooLarge(LIMIT)))
+                matches!(content, Content::Opaque(Opaque::TooLarge(LIMIT | MOST)))
                     || matches!(content, Content::Unscanned(found) if reason(found))
             };
             assert!(told.map(|told| &told.content).any(refused), "{dictionary} {filter}: {inside:?}");

@@ -22,8 +22,10 @@ const SMALLEST: u32 = 64;
 impl Walk<'_> {
     pub(super) fn pdf(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         let bytes = source.bytes(self.limits).map_err(|failure| Opaque::Damaged(failure.reason.to_string()))?;
-        if has_bomb(&bytes, self.limits.max_memory) {
-            return Err(Opaque::TooLarge(self.limits.max_memory));
+        // Where its objects are is read without a look at the clock, so that it has to be soon.
+        let most = self.limits.max_memory / 8;
+        if has_bomb(&bytes, most) {
+            return Err(Opaque::TooLarge(most));
         }
         let pdf = Pdf::new(bytes.into_owned()).map_err(|error| match error {
             LoadPdfError::Decryption(_) => Opaque::Encrypted,
