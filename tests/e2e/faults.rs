@@ -45,6 +45,36 @@ fn hostile_pictures_take_nothing_down() {
     world.noticed("unscanned");
 }
 
+/// Ends whoever measures for the agent `of`, as running out of memory does; how many there were.
+fn kill_workers(of: u32) -> usize {
+    let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+    let of_threads = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<String> = of_threads.chain([children]).collect();
+    let pids = children.iter().flat_map(|line| line.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok());
+    let is_worker = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(b"measure-worker")
+    };
+    let kill =
+        |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).is_ok();
+    pids.filter(is_worker).filter(|pid| kill(*pid)).count()
+}
+
+#[test]
+fn a_worker_that_is_killed_is_on_record_and_takes_nobody_with_it() {
+    let Some(world) = World::builder().build() else { return };
+    let agent = world.agent.as_ref().expect("an agent").id();
+    fs::copy(crate::world::picture("art_se__mark").expect("a picture"), world.path("ws/masters/KP9_0001.jpg"))
+        .expect("a master");
+    wait_until("worker that was killed", || (kill_workers(agent) > 0).then_some(()));
+    let told = world.noticed("worker-failed");
+    assert!(told.contains("SIGKILL") && told.contains("only its exact copies are recognised"), "{told}");
+    wait_until("fourth master", || (world.status()?["masters"].as_u64()? == 4).then_some(()));
+    assert!(!world.sh("cp ws/masters/KP9_0001.jpg usb/").succeeded);
+    assert_eq!((world.bytes_in("usb"), world.status().expect("a status")["pid"].as_u64()), (0, Some(agent.into())));
+}
+
 #[test]
 fn one_big_file_does_not_stall_the_others() {
     let Some(world) = World::builder().build() else { return };

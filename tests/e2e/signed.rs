@@ -58,8 +58,18 @@ fn a_policy_is_taken_with_a_good_signature_and_a_higher_serial_alone() {
         known += 1;
         wait_until(&format!("record of {what}"), || (refusals(world) >= known).then_some(()));
     };
+    let verify = |key: &str| {
+        let command = format!("policy verify etc/policy.toml --public-key etc/{key}.pub; echo status $?");
+        world.sh(&format!("{} {command}", binary("vitrine").display())).text
+    };
+    let good = verify("own");
+    assert!(good.contains("signed with this key") && good.contains("status 0"), "{good}");
+    let foreign = verify("other");
+    assert!(foreign.contains("key") && foreign.contains("status 1"), "{foreign}");
     put(&world, 4, "audit", None);
     is_refused(&world, "an unsigned policy", "No such file");
+    let unsigned = verify("own");
+    assert!(unsigned.contains("policy.toml.minisig") && unsigned.contains("status 1"), "{unsigned}");
     put(&world, 5, "audit", Some("other"));
     is_refused(&world, "a policy signed with another key", "key");
     put(&world, 2, "audit", Some("own"));
@@ -69,6 +79,8 @@ fn a_policy_is_taken_with_a_good_signature_and_a_higher_serial_alone() {
     let copied = fs::read(&signed).expect("a signature");
     put(&world, 6, "audit", None);
     fs::write(&signed, copied).expect("the signature");
+    let edited = verify("own");
+    assert!(edited.contains("not signed with the key that is expected") && edited.contains("status 1"), "{edited}");
     is_refused(&world, "a policy with the signature of another", "not signed with the key that is expected");
     put(&world, 3, "audit", Some("own"));
     is_refused(&world, "another policy of the same serial", "another text");

@@ -162,12 +162,19 @@ mod tests {
     #[test]
     fn destinations_that_want_a_reason_are_named() {
         let policy = |justify: &str| {
-            let destination = |name: &str| format!("[[destination]]\nname = \"{name}\"\npaths = [\"/{name}\"]\n");
-            let text = format!("version = 1\n{}{justify}\n{}", destination("courier"), destination("web"));
+            let destination = |name: &str| {
+                format!("[[destination]]\nname = \"{name}\"\npaths = [\"/{name}\"]\nceiling = \"master\"\n")
+            };
+            let text = format!(
+                "version = 1\nmode = \"audit\"\n[[collection]]\nname = \"masters\"\npaths = [\"/masters\"]\n\
+                 {}{}{justify}\n[elsewhere]\nceiling = \"none\"\n",
+                destination("web"),
+                destination("courier"),
+            );
             Policy::parse("policy.toml", &text).expect("a policy")
         };
         assert_eq!(reasons(&policy("")), None);
-        let told = reasons(&policy("ceiling = \"master\"\njustify = true")).expect("words");
+        let told = reasons(&policy("justify = true")).expect("words");
         assert!(told.contains("courier") && !told.contains("web"), "{told}");
     }
 }

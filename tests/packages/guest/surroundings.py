@@ -164,7 +164,8 @@ def unit_gone() -> None:
     os.kill(int(before), 9)
     ended = time.monotonic()
     told = wait_until(lambda: alerts("agent-silent"), 60)
-    check("killed then, its silence is an alert", told, f"{time.monotonic() - ended:.0f} s after it was killed, of which two heartbeats are 10")
+    after = time.monotonic() - ended
+    check("killed then, its silence is an alert within two heartbeats, the time to look and an emulator's", told and after < 20, f"{after:.0f} s")
     check("nobody starts it", shown(AGENT, "MainPID") == "0")
     check("what refuses is still in the kernel", PINS.exists())
     refused("without an agent", USB)
