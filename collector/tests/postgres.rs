@@ -213,7 +213,7 @@ async fn two_collectors_share_one_database() {
     let (mut first, second) = (Server::start(one.path()), Server::start(other.path()));
     let between = balancer(&[&first, &second]).await;
     let urls = [first.url.clone(), second.url.clone(), between.clone()];
-    // Each batch of an agent goes to another collector than the one before.
+    // Each batch of an agent goes to one collector, the other, and to whichever the balancer chooses.
     let senders = senders(one.path(), &urls, 6).await;
     until_each_has(&senders, 300).await;
     let store = Store::open_existing(one.path()).unwrap();

@@ -64,7 +64,7 @@ async fn an_agent_that_misses_two_heartbeats_is_missed_until_it_is_heard_again()
     let alert = until("the silence is told of", async || silent(&world).await).await;
     // Two heartbeats, a second until somebody looks, and what a machine at work takes for both.
     let after = last.elapsed().as_secs_f64();
-    assert!((2.0..8.0).contains(&after), "{after} s");
+    assert!((2.0..15.0).contains(&after), "{after} s");
     assert_eq!((&alert["state"], &alert["severity"]), (&json!("open"), &json!("high")));
     assert_eq!(alert["title"], "scan-07 is silent");
     assert!(alert["explanation"].as_str().unwrap().contains("every 1 s"), "{alert}");

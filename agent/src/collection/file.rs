@@ -85,7 +85,7 @@ pub(super) async fn take_in(index: Arc<Index>, policy: Arc<Policy>, due: Due, li
     let measurement = match measured {
         Ok(measurement) => measurement,
         Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
-        Err(error) if error.kind() != ErrorKind::TimedOut && tries < TRIES => return again(tries),
+        Err(error) if !takes_too_long(&error) && tries < TRIES => return again(tries),
         Err(error) => return failed(Failure::Unscanned, &path, error),
     };
     if measurement.bytes != before.size() && tries < TRIES {
@@ -220,6 +220,11 @@ pub(super) fn mtime_ns(metadata: &Metadata) -> i64 {
 fn is_fresh(metadata: &Metadata) -> bool {
     let modified = UNIX_EPOCH + Duration::from_nanos(u64::try_from(mtime_ns(metadata)).unwrap_or(0));
     SystemTime::now().duration_since(modified).is_ok_and(|age| age < TICK)
+}
+
+/// What a file server says that did not answer in time is another matter: it may, the next time.
+fn takes_too_long(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
 fn again(tries: u8) -> Outcome {

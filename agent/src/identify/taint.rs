@@ -46,14 +46,19 @@ struct Taint {
     died: Option<Instant>,
     /// How often its orphans were looked for since it has ended.
     searched: u8,
-    /// Until when it counts, where it is only taken for the orphan of somebody.
-    until: Option<Instant>,
+}
+
+/// A process that is taken for what an ended one left behind.
+struct Orphan {
+    taint: Taint,
+    /// Until when: it may be somebody else's.
+    until: Instant,
 }
 
 impl Taint {
     fn new(known: Arc<Known>, process: &Process, session: Option<u32>, copier: bool, opened: bool) -> Taint {
         let (uid, seen) = (process.uid, process.id.start);
-        Taint { known, uid, session, copier, opened, seen, died: None, searched: 0, until: None }
+        Taint { known, uid, session, copier, opened, seen, died: None, searched: 0 }
     }
 
     /// Whether `orphan`, which has no living parent of its own, may be a child that the process `id` leaves
@@ -78,6 +83,7 @@ pub(crate) enum Carried {
 #[derive(Default)]
 pub(crate) struct Taints {
     processes: HashMap<ProcessId, Taint>,
+    orphans: HashMap<ProcessId, Orphan>,
     pipes: HashMap<FileId, (Arc<Known>, Instant)>,
     /// Processes that read pipes and were found to read nothing tainted, and when.
     clean: HashMap<ProcessId, Instant>,
@@ -92,7 +98,7 @@ pub(crate) struct Taints {
 impl Taints {
     /// Whether nobody carries anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.processes.is_empty() && self.pipes.is_empty()
+        self.processes.is_empty() && self.orphans.is_empty() && self.pipes.is_empty()
     }
 
     /// A process has opened `known`, and carries that beside what it comes from, for as long as it lives. Everybody who
@@ -213,7 +219,10 @@ impl Taints {
     /// What a process has from those that it comes from: its ancestors, or else one that has ended and whose orphan
     /// it is.
     fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
-        let (mut lineage, carried) = self.lineage(process, holds_labelled);
+        let (mut lineage, mut carried) = self.lineage(process, holds_labelled);
+        for orphan in lineage.iter().filter_map(|process| self.orphans.get(&process.id)) {
+            carried = joined(carried, Some(orphan.taint.known.clone()));
+        }
         if carried.is_some() {
             return carried;
         }
@@ -225,14 +234,13 @@ impl Taints {
         loop {
             // It may have ended a moment ago, and nobody has looked since.
             self.find_the_dead();
-            let may_have = |(id, taint): &(&ProcessId, &Taint)| taint.may_have_left(**id, oldest, session);
-            let left = self.processes.iter().filter(may_have);
-            if let Some((_, dead)) = left.clone().find(|(_, taint)| taint.died.is_some()) {
+            if let Some((_, dead, _)) = self.ended().find(|(id, dead, _)| dead.may_have_left(*id, oldest, session)) {
                 return Some(dead.known.clone());
             }
             // Or it is about to end, as one does that forks twice only to get rid of its child.
             let is_young = ticks().saturating_sub(oldest.id.start) <= YOUNG;
-            if !is_young || left.count() == 0 || since.elapsed() >= ABOUT_TO_END {
+            let may_leave = self.processes.iter().any(|(id, living)| living.may_have_left(*id, oldest, session));
+            if !is_young || !may_leave || since.elapsed() >= ABOUT_TO_END {
                 return None;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -241,7 +249,8 @@ impl Taints {
 
     /// What anybody carries, all of it together.
     fn highest(&self) -> Option<Arc<Known>> {
-        let carried = self.processes.values().map(|taint| &taint.known);
+        let orphans = self.orphans.values().map(|orphan| &orphan.taint);
+        let carried = self.processes.values().chain(orphans).map(|taint| &taint.known);
         let all = carried.chain(self.pipes.values().map(|(known, _)| known));
         all.fold(None, |all, one| joined(all, Some(one.clone())))
     }
@@ -290,7 +299,8 @@ impl Taints {
     pub(crate) fn sweep(&mut self, thoroughly: bool) {
         let now = Instant::now();
         let has_dead = self.find_the_dead();
-        self.processes.retain(|_, taint| taint.until.is_none_or(|until| now < until));
+        self.processes.retain(|_, taint| taint.died.is_none_or(|died| died.elapsed() < AFTER_DEATH));
+        self.orphans.retain(|_, orphan| now < orphan.until);
         let living = self.processes.values().any(|taint| taint.died.is_none());
         self.pipes.retain(|_, (_, since)| living || since.elapsed() < AFTER_DEATH);
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() > SELDOM);
@@ -316,49 +326,67 @@ impl Taints {
     /// Whether any tainted process has ended by now.
     fn find_the_dead(&mut self) -> bool {
         let now = Instant::now();
-        // Whose orphans nobody has looked for may have left one that ends, too, and leaves others.
-        for (id, taint) in self.processes.iter_mut().filter(|(_, taint)| taint.searched == 0) {
+        for (id, taint) in self.all_mut() {
             if taint.died.is_none() && !process::is_alive(*id) {
                 taint.died = Some(now);
             }
-            // It may have made children until just now.
-            taint.seen = ticks();
         }
-        self.processes.values().any(|taint| taint.died.is_some())
+        self.may_have_left_until_now();
+        self.ended().next().is_some()
+    }
+
+    /// It may have made children until just now, and one of these others, before it ended.
+    fn may_have_left_until_now(&mut self) {
+        let now = ticks();
+        self.all_mut().for_each(|(_, taint)| taint.seen = now);
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = (&ProcessId, &mut Taint)> {
+        let orphans = self.orphans.iter_mut().map(|(id, orphan)| (id, &mut orphan.taint));
+        self.processes.iter_mut().chain(orphans)
+    }
+
+    /// Those that have ended, and until when who is taken for their orphan counts.
+    fn ended(&self) -> impl Iterator<Item = (ProcessId, &Taint, Instant)> {
+        let processes = self.processes.iter().map(|(id, taint)| (id, taint, None));
+        let orphans = self.orphans.iter().map(|(id, orphan)| (id, &orphan.taint, Some(orphan.until)));
+        processes.chain(orphans).filter_map(|(id, taint, until)| {
+            let died = taint.died?;
+            Some((*id, taint, until.unwrap_or(died + AFTER_DEATH)))
+        })
     }
 
     /// Whoever may have been left behind by one that has ended carries what that carried, for a while, and who has ended is
     /// forgotten. Orphans are looked for twice, because one look may miss a process that starts another and ends meanwhile.
     fn find_orphans(&mut self) {
         let top = |process: &Process| process.parent <= 1 || adopts(process.parent);
-        let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).collect();
+        let living = |process: &Process| process::is_alive(process.id);
+        let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).filter(living).collect();
         // What was made while they were looked through was made by then.
-        let now = ticks();
-        for taint in self.processes.values_mut().filter(|taint| taint.searched == 0) {
-            taint.seen = now;
-        }
-        for orphan in orphans {
-            if self.processes.contains_key(&orphan.id) {
+        self.may_have_left_until_now();
+        let given = self.given;
+        for orphan in orphans.iter().filter(|orphan| self.innocent.get(&orphan.id) != Some(&given)).collect::<Vec<_>>()
+        {
+            let session = orphan.audit_session();
+            let (mut left, mut latest) = (None, None);
+            for (id, dead, until) in self.ended() {
+                if id != orphan.id && dead.may_have_left(id, orphan, session) {
+                    left = joined(left, Some(dead.known.clone()));
+                    latest = latest.max(Some(until));
+                }
+            }
+            let (Some(known), Some(until)) = (left, latest) else { continue };
+            if let Some(before) = self.orphans.get_mut(&orphan.id) {
+                before.taint.known = known.after(&before.taint.known).into();
+                before.until = before.until.max(until);
                 continue;
             }
-            let session = orphan.audit_session();
-            let dead = self.processes.iter().filter(|(_, taint)| taint.died.is_some());
-            let of = dead.filter(|(id, taint)| taint.may_have_left(**id, &orphan, session)).map(|(_, taint)| taint);
-            let Some((known, until)) = of.fold(None, |all, taint| {
-                let until = taint.until.or_else(|| Some(taint.died? + AFTER_DEATH));
-                let (before, latest) = all.map_or((None, None), |(known, until)| (Some(known), until));
-                joined(before, Some(taint.known.clone())).map(|known| (known, latest.max(until)))
-            }) else {
-                continue;
-            };
-            let taint = Taint { until, ..Taint::new(known, &orphan, session, false, true) };
-            self.processes.insert(orphan.id, taint);
             self.given += 1;
+            self.orphans.insert(orphan.id, Orphan { taint: Taint::new(known, orphan, session, false, true), until });
         }
-        self.processes.retain(|_, taint| {
-            taint.searched += u8::from(taint.died.is_some());
-            taint.searched < 2
-        });
+        self.all_mut().for_each(|(_, taint)| taint.searched += u8::from(taint.died.is_some()));
+        self.processes.retain(|_, taint| taint.searched < 2);
+        self.orphans.retain(|_, orphan| orphan.taint.searched < 2);
     }
 }
 

@@ -89,14 +89,18 @@ fn word(data: &[u8], at: usize) -> Option<u32> {
     data.get(at..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word))
 }
 
-/// Whether one of the object or cross-reference streams in the file `bytes`, or one that is packed twice, is.
+/// Whether the object and cross-reference streams in the file `bytes`, and those that are packed twice, are one together.
 pub(super) fn has_bomb(bytes: &[u8], limit: u64) -> bool {
+    let mut left = Some(limit);
     memmem::find_iter(bytes, b"stream").any(|at| {
         let dictionary = &bytes[at.saturating_sub(DICTIONARY)..at];
         let dictionary = &dictionary[memmem::rfind(dictionary, b"obj").unwrap_or(0)..];
         let data = bytes[at + b"stream".len()..].trim_ascii_start();
         let loaded = [b"ObjStm".as_slice(), b"XRef"].iter().any(|kind| memmem::find(dictionary, kind).is_some());
-        is_zlib(data) && (loaded || is_nested(data)) && is_nested_bomb(data, limit, NESTED)
+        if is_zlib(data) && (loaded || is_nested(data)) {
+            left = left.and_then(|left| left.checked_sub(nested(data, left, NESTED)?));
+        }
+        left.is_none()
     })
 }
 
@@ -110,14 +114,18 @@ fn is_nested(data: &[u8]) -> bool {
     ZlibDecoder::new(data).read_exact(&mut head).is_ok() && is_zlib(&head)
 }
 
-fn is_nested_bomb(data: &[u8], limit: u64, depth: u32) -> bool {
-    if depth == 0 {
-        return true;
-    }
+/// How many bytes it makes in all; none if that is more than `limit`, or it is packed more than `depth` times.
+fn nested(data: &[u8], limit: u64, depth: u32) -> Option<u64> {
+    let depth = depth.checked_sub(1)?;
     if !is_nested(data) {
-        return matches!(io::copy(&mut ZlibDecoder::new(data).take(limit + 1), &mut io::sink()), Ok(made) if made > limit);
+        let mut made = ZlibDecoder::new(data).take(limit + 1);
+        // What ends with an error is what there is.
+        let _ = io::copy(&mut made, &mut io::sink());
+        return (limit + 1).checked_sub(made.limit()).filter(|made| *made <= limit);
     }
-    inflated(data, limit).is_none_or(|inner| is_nested_bomb(&inner, limit, depth - 1))
+    let inner = inflated(data, limit)?;
+    let made = inner.len() as u64;
+    Some(made + nested(&inner, limit - made, depth)?)
 }
 
 /// What is inflated as far as it goes; none if that is more than `limit` bytes.

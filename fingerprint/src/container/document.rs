@@ -22,7 +22,7 @@ const SMALLEST: u32 = 64;
 impl Walk<'_> {
     pub(super) fn pdf(&mut self, path: &str, source: Source<'_>, depth: u32) -> Result<(), Opaque> {
         let bytes = source.bytes(self.limits).map_err(|failure| Opaque::Damaged(failure.reason.to_string()))?;
-        // Where its objects are is read without a look at the clock, so that it has to be soon.
+        // Its objects are found without a look at the clock, so that it has to be soon.
         let most = self.limits.max_memory / 8;
         if has_bomb(&bytes, most) {
             return Err(Opaque::TooLarge(most));

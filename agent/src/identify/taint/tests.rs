@@ -144,7 +144,7 @@ fn a_copier_is_tainted_only_while_it_holds_a_labelled_file() {
 }
 
 #[test]
-fn the_dead_are_forgotten_once_they_left_no_orphan() {
+fn the_dead_are_forgotten_and_so_are_their_orphans_once_they_end() {
     let mut processes = Processes(Vec::new());
     let short = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
     let mut taints = Taints::default();
@@ -155,7 +155,7 @@ fn the_dead_are_forgotten_once_they_left_no_orphan() {
     // Another test's orphan of the same moment may pass for its own, as long as it lives.
     until(|| {
         taints.sweep(true);
-        !taints.processes.contains_key(&short.id)
+        !taints.processes.contains_key(&short.id) && taints.orphans.is_empty()
     });
 }
 
@@ -181,7 +181,7 @@ fn an_orphan_keeps_what_its_parent_read() {
     end(orphan);
     until(|| {
         taints.sweep(true);
-        !taints.processes.contains_key(&parent.id)
+        !taints.processes.contains_key(&parent.id) && taints.orphans.is_empty()
     });
 }
 
@@ -268,4 +268,21 @@ fn whom_an_orphan_makes_before_it_ends_carries_it_too() {
     let last = Process::of_thread(last.id.pid).expect("it lives");
     assert_eq!(tier_of(&mut taints, last), Some(Tier(2)));
     end(last);
+}
+
+#[test]
+fn who_is_taken_for_an_orphan_counts_for_a_while_and_keeps_what_it_reads_itself() {
+    let mut processes = Processes(Vec::new());
+    let other = processes.start(Command::new("sleep").arg("30").stdout(Stdio::null()).stderr(Stdio::null()));
+    let guessed = processes.start(Command::new("sleep").arg("31").stdout(Stdio::null()).stderr(Stdio::null()));
+    let mut taints = Taints::default();
+    let taint = Taint::new(Arc::new(master()), &guessed, None, false, true);
+    taints.orphans.insert(guessed.id, Orphan { taint, until: Instant::now() + Duration::from_millis(300) });
+    let public = Known::master(Path::new("/m/public.jpg"), Tier(0));
+    taints.add(guessed, &public, Trust::None, reach(guessed), |_| true);
+    assert_eq!(tier_of(&mut taints, guessed), Some(Tier(2)));
+    std::thread::sleep(Duration::from_millis(350));
+    taints.sweep(false);
+    assert_eq!(tier_of(&mut taints, guessed), Some(Tier(0)));
+    assert_eq!(tier_of(&mut taints, other), None);
 }
