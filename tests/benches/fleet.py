@@ -121,17 +121,23 @@ def lists(lab: Lab, pairs: int) -> Iterator[Row]:
             if maker.exitcode:
                 raise RuntimeError("not all records were taken")
         yield Row(f"{MANY:,} records taken in", "/s", [MANY / (time.monotonic() - began)])
-        began = time.monotonic()
-        wait_until("record in lists and search", PATIENCE, lambda: ingest.summed(collector.data) >= MANY, 1)
-        yield Row("  in lists and search after", "s", [time.monotonic() - began])
-        stored = sum(file.stat().st_size for file in collector.data.iterdir() if file.name.startswith("collector.db"))
-        yield Row("  on the disk, each record", "bytes", [stored / MANY])
-        pages = {
+        alerts = {
             "alerts, in the API": (reader, "/v1/alerts?limit=50"),
             "alerts": (console, "/"),
             "alerts, all states, of one user": (console, "/?state=all&user=user7"),
             "alerts with a word": (console, "/?q=rsync"),
             "alerts of a host": (console, "/?host=scan-00003"),
+        }
+        for name, (client, path) in alerts.items():
+            yield page(name, client, path)
+        began = time.monotonic()
+        wait_until("record in lists and search", PATIENCE, lambda: ingest.summed(collector.data) >= MANY, 1)
+        yield Row("  in lists and search after", "s", [time.monotonic() - began])
+        for client in (reader, console):
+            client.connection.close()  # Nobody has asked meanwhile, and they open anew.
+        stored = sum(file.stat().st_size for file in collector.data.iterdir() if file.name.startswith("collector.db"))
+        yield Row("  on the disk, each record", "bytes", [stored / MANY])
+        pages = {
             "objects": (console, "/objects"),
             "objects by a word": (console, "/objects?q=K2B_0042"),
             "search": (console, "/search?q=K2B_004242"),
