@@ -230,5 +230,11 @@ fn a_child_whose_parent_ended_a_moment_ago_is_refused() {
         });
         assert!(said.contains("Operation not permitted") && world.bytes_in("usb") == 0, "round {round}: {said}");
     }
+    // The same while the reader itself goes on.
+    let lives = script.replacen("if os.fork(): os._exit(0)", "if os.fork(): time.sleep(3-3*_); os._exit(0)", 1);
+    std::fs::write(world.path("ws/work/lives.py"), lives).expect("a script");
+    world.sh("python3 ws/work/lives.py 0.3 ws/work/said-lives");
+    let said = std::fs::read_to_string(world.path("ws/work/said-lives")).expect("what the orphan says");
+    assert!(said.contains("Operation not permitted") && world.bytes_in("usb") == 0, "the reader lives: {said}");
     world.recorded("the write", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb/x"));
 }

@@ -239,9 +239,16 @@ impl Taints {
             }
             // Or it is about to end, as one does that forks twice only to get rid of its child.
             let is_young = ticks().saturating_sub(oldest.id.start) <= YOUNG;
-            let may_leave = self.processes.iter().any(|(id, living)| living.may_have_left(*id, oldest, session));
-            if !is_young || !may_leave || since.elapsed() >= ABOUT_TO_END {
-                return None;
+            let may_leave = |(id, living): &(&ProcessId, &Taint)| living.may_have_left(**id, oldest, session);
+            if !is_young || !self.processes.iter().any(|reader| may_leave(&reader)) || since.elapsed() >= ABOUT_TO_END {
+                // Who goes on may have left one by another that has ended, which is a copy of it, then.
+                let program = oldest.executable_stat().map(|stat| stat.file)?;
+                let is_copied = |id: &ProcessId| {
+                    let reader = Process::of_thread(id.pid).filter(|reader| reader.id == *id);
+                    reader.and_then(Process::executable_stat).is_some_and(|stat| stat.file == program)
+                };
+                let mut readers = self.processes.iter().filter(may_leave);
+                return readers.find(|(id, _)| is_copied(id)).map(|(_, reader)| reader.known.clone());
             }
             std::thread::sleep(Duration::from_millis(2));
         }
