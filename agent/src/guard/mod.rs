@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-
 use vitrine_policy::Policy;
 
 use crate::collection::Progress;
