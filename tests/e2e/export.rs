@@ -70,15 +70,15 @@ fn a_derivative_arrives_that_is_small_enough_and_has_nothing_beside_it() {
     assert!(!bytes.windows(4).any(|four| four == b"Exif"));
 }
 
-/// What `/proc` says of a process that was started for `job` and has given up its rights, while `work` is done: its
-/// status and its limits.
+/// What `/proc` says of a process below this one that was started for `job` and has given up its rights, while `work` is
+/// done: its status and its limits. Other tests have workers of their own.
 fn at_work(job: &str, work: impl FnOnce()) -> (String, String) {
     let is_done = AtomicBool::new(false);
     let look = || {
         let processes = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
         let mut of_job = processes.filter(|process| {
             let line = fs::read(process.join("cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).nth(1) == Some(job.as_bytes())
+            line.split(|byte| *byte == 0).nth(1) == Some(job.as_bytes()) && is_below_this_one(process)
         });
         of_job.find_map(|process| {
             // In this order: the filter comes after the limits.
@@ -100,6 +100,16 @@ fn at_work(job: &str, work: impl FnOnce()) -> (String, String) {
         is_done.store(true, Ordering::Relaxed);
         looking.join().expect("a look").unwrap_or_else(|| panic!("nobody did `{job}` with a filter"))
     })
+}
+
+/// Whether this process made the one of that directory of `/proc`, or who made it.
+fn is_below_this_one(process: &Path) -> bool {
+    let parent = |of: &Path| {
+        let status = fs::read_to_string(of.join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok())
+    };
+    let ancestors = std::iter::successors(parent(process), |pid| parent(&Path::new("/proc").join(pid.to_string())));
+    ancestors.take_while(|pid| *pid != 0).any(|pid| pid == std::process::id())
 }
 
 /// How many bytes of memory may be mapped.
