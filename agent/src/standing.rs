@@ -1,5 +1,6 @@
 //! What is in force, as one record at the start and whenever it changes: what the agent guarded with, by which policy and
-//! what it did not cover can be read there for every moment.
+//! what it did not cover can be read there for every moment. The figures of the moment stand beside it; they alone make no
+//! record.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ impl Standing {
         }
         let is_calm = self.told.as_ref().is_none_or(|(_, since)| now.duration_since(*since) > 2 * apart);
         self.apart = Some(if is_calm { APART } else { LONGEST.min(2 * apart) });
-        let event = Failure::Standing.notice(None, &what);
+        let event = Failure::Standing.notice(None, format!("{what}. {}", figures(status)));
         self.told = Some((what, now));
         Some(event)
     }
@@ -52,6 +53,18 @@ fn sentence(status: &Status) -> String {
     format!("the agent guards with {guard}, in mode {mode}, {by}; not covered on this machine: {not_covered}")
 }
 
+fn figures(status: &Status) -> String {
+    let Status { masters, pending, spool_depth, last_sequence, collector_contact, .. } = status;
+    let collector = match &status.collector {
+        Some(url) => format!("the collector {url}: {collector_contact}"),
+        None => "there is no collector".to_owned(),
+    };
+    format!(
+        "Of masters {masters} are indexed, and {pending} files wait to be looked at; {spool_depth} records wait to be sent, the \
+         last one numbered is {last_sequence}; {collector}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,11 +79,15 @@ mod tests {
             policy_digest: "ab".into(),
             not_covered: vec!["the network".into(), "renames".into()],
             masters,
+            spool_depth: 12,
+            collector: Some("https://vitrine.museum.example".into()),
+            collector_contact: "never heard".into(),
             ..Status::default()
         };
         let (mut standing, start) = (Standing::default(), Instant::now());
-        let Some(Event::Notice(notice)) = standing.tell(&status("audit", 0), start) else { panic!("nothing is told") };
-        for part in ["gate", "audit", "“scans”", "serial 7", "the network; renames"] {
+        let Some(Event::Notice(notice)) = standing.tell(&status("audit", 3), start) else { panic!("nothing is told") };
+        let figures = ["3 are indexed", "12 records wait", "vitrine.museum.example: never heard"];
+        for part in ["gate", "audit", "“scans”", "serial 7", "the network; renames"].into_iter().chain(figures) {
             assert!(notice.message.contains(part), "{part} is not in {}", notice.message);
         }
         assert!(standing.tell(&status("audit", 9), start + APART).is_none(), "masters are no standing");

@@ -5,6 +5,8 @@ import shutil
 
 from story import REFUSED, Attempt, Story
 
+# A rename is told of when it is done, and who did it may have ended by then: where the machine stands still for a moment, one is missed.
+TOLD_AFTERWARDS, MISSED = {"mv", "ln"}, 1
 COLUMNS = ["what was tried", "program", "master", "tier", "destination", "decision", "bytes arrived"]
 
 
@@ -33,15 +35,19 @@ def row(attempt: Attempt, tiers: dict[str, str]) -> dict:
 
 def check(story: Story) -> list[str]:
     """Everything that did not end as the policy says, in sentences; empty: all is well."""
-    faults = []
+    faults, missed = [], MISSED
     for number, attempt in enumerate(story.attempts, 1):
-        attempt.faults += wrong(attempt, story.world.gate)
+        attempt.faults += wrong(attempt)
+        if story.world.gate and is_nameless(attempt):
+            missed -= attempt.tool in TOLD_AFTERWARDS
+            if attempt.tool not in TOLD_AFTERWARDS or missed < 0:
+                attempt.faults.append("its record names no program")
         faults += [f"attempt {number} ({attempt.tool}: {attempt.what} to {attempt.destination}): {fault}" for fault in attempt.faults]
     faults += [f"the master {scan.name} is gone" for scan in story.world.scans + story.world.sealed if not scan.is_file()]
     return faults
 
 
-def wrong(attempt: Attempt, gate: bool) -> list[str]:
+def wrong(attempt: Attempt) -> list[str]:
     record = attempt.decisive
     if attempt.arrives:
         faults = [f"it was {record['disposition']} and should have arrived"] if record and record["disposition"] != "allowed" else []
@@ -55,9 +61,12 @@ def wrong(attempt: Attempt, gate: bool) -> list[str]:
         faults.append(f"its record says {record['verdict']}, {record['disposition']}")
     if str(attempt.master) not in [master["path"] for master in record["masters"]]:
         faults.append(f"its record names the masters {[master['path'] for master in record['masters']]}")
-    if gate and not (record["processes"] and record["processes"][0]["name"]):
-        faults.append("its record names no program")
     return faults
+
+
+def is_nameless(attempt: Attempt) -> bool:
+    record = attempt.decisive
+    return not attempt.arrives and record is not None and not (record["processes"] and record["processes"][0]["name"])
 
 
 def rows(story: Story) -> list[dict]:

@@ -117,12 +117,26 @@ fn what_is_in_force_is_on_record_at_the_start_and_at_each_change_and_so_is_the_e
     named(&world, "audit", 7);
     world.start();
     let told = noticed(&world, "standing", "in mode audit");
-    for part in ["guards with gate", "“scanning room” of serial 7", "not covered on this machine: network destinations"]
-    {
+    let figures = ["are indexed", "records wait to be sent", "there is no collector"];
+    let standing =
+        ["guards with gate", "“scanning room” of serial 7", "not covered on this machine: network destinations"];
+    for part in standing.into_iter().chain(figures) {
         assert!(told.contains(part), "{part} is not in {told}");
     }
+    wait_until("three masters", || (world.status()?["masters"] == 3).then_some(()));
     let shown = String::from_utf8(world.vitrine(&["status"]).stdout).expect("text");
-    assert!(shown.contains("“scanning room”, ") && shown.contains("serial 7"), "{shown}");
+    for part in [
+        "guard       gate: ",
+        "mode        audit: ",
+        "“scanning room”, ",
+        "serial 7",
+        "NOT covered network",
+        "masters     3 indexed, ",
+        "records     ",
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    assert!(shown.contains("collector   none"), "{shown}");
     named(&world, "enforce", 8);
     noticed(&world, "standing", "in mode enforce, by the policy “scanning room” of serial 8");
 

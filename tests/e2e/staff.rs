@@ -74,6 +74,36 @@ fn staff_can_neither_end_nor_hold_up_nor_read_nor_change_the_agent() {
     world.recorded("the attempt", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
 }
 
+#[test]
+fn a_policy_that_staff_can_write_is_refused_with_owner_and_mode_and_the_last_good_one_holds() {
+    let Some(world) = World::builder().build() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return crate::world::skipped("only root can be another user");
+    }
+    std::fs::write(world.path("ws/work/mine.toml"), world.policy("audit", "# of staff\n")).expect("a policy");
+    assert!(world.sh("chmod 777 usb && chmod 666 etc/policy.toml").succeeded);
+    let told = world.noticed("policy-refused");
+    for part in [world.path("etc/policy.toml").to_str().expect("text"), "belongs to root", "mode 0666", "chmod go-w"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let refused = || {
+        let status = world.status()?;
+        let counted = status["counters"].as_array()?.iter().find(|counter| counter[0] == "policy-refused")?;
+        counted[1].as_u64()
+    };
+    let before = wait_until("count of the refused policy", refused);
+    // In one step: half of it would be refused for another reason.
+    let written = world.sh_as("dd if=ws/work/mine.toml of=etc/policy.toml bs=1M conv=notrunc 2>&1", Some(STAFF));
+    assert!(written.succeeded, "{}", written.text);
+    wait_until("refused policy of staff", || refused().filter(|now| *now > before));
+    assert_eq!(world.status().expect("a status")["mode"], "enforce");
+    assert!(!world.sh_as("cp ws/masters/KP1_0001.jpg usb/", Some(STAFF)).succeeded);
+    world.recorded("the attempt", |transfer| is_refused(transfer, "KP1_0001.jpg", "/usb"));
+    // Closed again, it is an edit like another.
+    assert!(world.sh("cp ws/work/mine.toml etc/policy.toml && chmod 644 etc/policy.toml").succeeded);
+    wait_until("policy in force", || (world.status()?["mode"] == "audit").then_some(()));
+}
+
 /// Thirty processes with a thousand descriptors and as many mappings each, while masters are opened and copied.
 const FLOOD: &str = r#"
 import mmap, os, resource, sys, time

@@ -37,8 +37,8 @@ def same_elsewhere(kind: str, built: Path, programs: Path, room: Path) -> bool:
     return are_same
 
 
-def later(programs: Path, room: Path) -> Path:
-    """The .rpm of the next version, with another policy and other settings."""
+def later(kind: str, programs: Path, room: Path) -> Path:
+    """The packages of the next version, with another policy and other settings."""
     tree = copied(room / "later/tree")
     version = re.search(r'^version = "([^"]*)"', (tree / "Cargo.toml").read_text(), re.M)[1]
     manifest = tree / "Cargo.toml"
@@ -47,4 +47,4 @@ def later(programs: Path, room: Path) -> Path:
     for name in ["policy.toml", "agent.toml"]:
         with open(tree / "packaging/etc" / name, "a", encoding="utf-8") as file:
             file.write(LATER)
-    return build("rpm", programs, tree, room / "built-later")
+    return build(kind, programs, tree, room / "built-later")

@@ -3,6 +3,7 @@
 pub(crate) mod destination;
 pub(crate) mod label;
 pub(crate) mod mount;
+pub(crate) mod pipes;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod recent;

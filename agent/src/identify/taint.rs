@@ -14,7 +14,8 @@ use vitrine_policy::Trust;
 
 use super::FileId;
 use super::label::Known;
-use super::process::{self, Process, ProcessId, Ways};
+use super::pipes::{Reach, all_ends, pipes_of};
+use super::process::{self, Process, ProcessId};
 use crate::fail::{self, Failure};
 
 /// How long the taint of a process that has ended counts for its orphans and for pipes that it wrote.
@@ -23,6 +24,8 @@ const AFTER_DEATH: Duration = Duration::from_secs(60);
 /// end, and is waited for so long.
 const YOUNG: u64 = 100;
 const ABOUT_TO_END: Duration = Duration::from_millis(50);
+/// How long everybody together may be waited for within [`SELDOM`]: whoever asks meanwhile waits as well.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How long what was seen of the pipes of all processes is believed.
 const SOON: Duration = Duration::from_millis(100);
 /// How often all processes are looked through while somebody is tainted and nobody ends.
@@ -53,6 +56,23 @@ struct Orphan {
     taint: Taint,
     /// Until when: it may be somebody else's.
     until: Instant,
+}
+
+/// What was spent of [`PATIENCE`].
+#[derive(Default)]
+struct Waited {
+    since: Option<Instant>,
+    spent: Duration,
+}
+
+impl Waited {
+    /// Whether there is anything left at `now`.
+    fn may(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= SELDOM) {
+            *self = Waited { since: Some(now), spent: Duration::ZERO };
+        }
+        self.spent < PATIENCE
+    }
 }
 
 impl Taint {
@@ -93,6 +113,7 @@ pub(crate) struct Taints {
     given: u64,
     /// When all processes were looked through last.
     looked: Option<Instant>,
+    waited: Waited,
 }
 
 impl Taints {
@@ -157,16 +178,20 @@ impl Taints {
             return Carried::Nothing;
         }
         if self.innocent.get(&process.id) != Some(&self.given) {
-            if let Some(known) = self.inherited_by(process, holds_labelled) {
-                let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
-                return joined(Some(known), self.in_pipes(&read)).map_or(Carried::Nothing, Carried::Label);
+            match self.inherited_by(process, holds_labelled) {
+                Carried::Label(known) => {
+                    let read: Vec<FileId> = pipes_of(process, |ways| ways.reads).collect();
+                    return joined(Some(known), self.in_pipes(&read)).map_or(Carried::Nothing, Carried::Label);
+                }
+                Carried::Unknown(known) => return Carried::Unknown(known),
+                Carried::Nothing => {}
             }
             if self.innocent.len() >= MAX_PROCESSES {
                 self.innocent.clear();
             }
             self.innocent.insert(process.id, self.given);
         }
-        let read: Vec<FileId> = pipes(process, |ways| ways.reads).collect();
+        let read: Vec<FileId> = pipes_of(process, |ways| ways.reads).collect();
         if !read.is_empty() {
             let mut carried = self.in_pipes(&read).map_or(Carried::Nothing, Carried::Label);
             if matches!(carried, Carried::Nothing) {
@@ -216,41 +241,50 @@ impl Taints {
         (lineage, carried)
     }
 
-    /// What a process has from those that it comes from: its ancestors, or else one that has ended and whose orphan
-    /// it is.
-    fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Option<Arc<Known>> {
-        let (mut lineage, mut carried) = self.lineage(process, holds_labelled);
+    /// What a process has from those that it comes from: its ancestors, or else those that have ended and whose orphan
+    /// it may be.
+    fn inherited_by(&mut self, process: Process, holds_labelled: impl Fn(Process) -> bool) -> Carried {
+        let (mut lineage, mut carried) = self.lineage(process, &holds_labelled);
         for orphan in lineage.iter().filter_map(|process| self.orphans.get(&process.id)) {
             carried = joined(carried, Some(orphan.taint.known.clone()));
         }
-        if carried.is_some() {
-            return carried;
+        if let Some(known) = carried {
+            return Carried::Label(known);
         }
         if lineage.len() > 1 && lineage.last().is_some_and(|process| adopts(process.id.pid)) {
             lineage.pop();
         }
-        let oldest = lineage.last()?;
+        let Some(oldest) = lineage.last() else { return Carried::Nothing };
         let (session, since) = (oldest.audit_session(), Instant::now());
         loop {
+            let round = Instant::now();
             // It may have ended a moment ago, and nobody has looked since.
             self.find_the_dead();
-            if let Some((_, dead, _)) = self.ended().find(|(id, dead, _)| dead.may_have_left(*id, oldest, session)) {
-                return Some(dead.known.clone());
+            let left = |(id, dead): &(ProcessId, &Taint)| dead.may_have_left(*id, oldest, session);
+            if let Some(known) = together(self.ended().map(|(id, dead, _)| (id, dead)).filter(left)) {
+                return Carried::Label(known);
             }
+            let may_wait = self.waited.may(round);
+            let holds = |id: ProcessId| Process::of_thread(id.pid).is_some_and(&holds_labelled);
+            let readers = self.all().filter(|(id, taint)| *id != oldest.id && (!taint.copier || holds(*id)));
+            let readers: Vec<_> = readers.filter(left).collect();
             // Or it is about to end, as one does that forks twice only to get rid of its child.
             let is_young = ticks().saturating_sub(oldest.id.start) <= YOUNG;
-            let may_leave = |(id, living): &(&ProcessId, &Taint)| living.may_have_left(**id, oldest, session);
-            if !is_young || !self.processes.iter().any(|reader| may_leave(&reader)) || since.elapsed() >= ABOUT_TO_END {
+            if !is_young || readers.is_empty() || since.elapsed() >= ABOUT_TO_END {
                 // Who goes on may have left one by another that has ended, which is a copy of it, then.
-                let program = oldest.executable_stat().map(|stat| stat.file)?;
-                let is_copied = |id: &ProcessId| {
+                let Some(program) = oldest.executable_stat().map(|stat| stat.file) else { return Carried::Nothing };
+                let is_copied = |(id, _): &(ProcessId, &Taint)| {
                     let reader = Process::of_thread(id.pid).filter(|reader| reader.id == *id);
                     reader.and_then(Process::executable_stat).is_some_and(|stat| stat.file == program)
                 };
-                let mut readers = self.processes.iter().filter(may_leave);
-                return readers.find(|(id, _)| is_copied(id)).map(|(_, reader)| reader.known.clone());
+                return together(readers.into_iter().filter(is_copied)).map_or(Carried::Nothing, Carried::Label);
+            }
+            if !may_wait {
+                // Somebody starts more of them than can be waited for.
+                return together(readers.into_iter()).map_or(Carried::Nothing, Carried::Unknown);
             }
             std::thread::sleep(Duration::from_millis(2));
+            self.waited.spent += round.elapsed();
         }
     }
 
@@ -296,7 +330,7 @@ impl Taints {
         let known: Vec<_> = living.take(MAX_PROCESSES).map(|(id, taint)| (id.pid, taint.known.clone())).collect();
         for (pid, known) in known {
             let Some(process) = Process::of_thread(pid) else { continue };
-            pipes(process, |ways| ways.writes).for_each(|pipe| self.stain(pipe, &known));
+            pipes_of(process, |ways| ways.writes).for_each(|pipe| self.stain(pipe, &known));
         }
     }
 
@@ -316,7 +350,8 @@ impl Taints {
         }
         self.looked = Some(now);
         // Half of what is held would end labels that still matter.
-        let Some(others) = all_ends(now + LONG) else { return fail::count(Failure::TaintIncomplete, 1) };
+        let deadline = now + LONG;
+        let Some(others) = all_ends(deadline) else { return fail::count(Failure::TaintIncomplete, 1) };
         let mut held = HashSet::new();
         for other in others {
             if let Some(known) = self.in_pipes(&other.reads) {
@@ -326,7 +361,7 @@ impl Taints {
         }
         self.pipes.retain(|pipe, _| held.contains(pipe));
         if has_dead {
-            self.find_orphans();
+            self.find_orphans(deadline);
         }
     }
 
@@ -348,6 +383,11 @@ impl Taints {
         self.all_mut().for_each(|(_, taint)| taint.seen = now);
     }
 
+    fn all(&self) -> impl Iterator<Item = (ProcessId, &Taint)> {
+        let orphans = self.orphans.iter().map(|(id, orphan)| (*id, &orphan.taint));
+        self.processes.iter().map(|(id, taint)| (*id, taint)).chain(orphans)
+    }
+
     fn all_mut(&mut self) -> impl Iterator<Item = (&ProcessId, &mut Taint)> {
         let orphans = self.orphans.iter_mut().map(|(id, orphan)| (id, &mut orphan.taint));
         self.processes.iter_mut().chain(orphans)
@@ -365,15 +405,24 @@ impl Taints {
 
     /// Whoever may have been left behind by one that has ended carries what that carried, for a while, and who has ended is
     /// forgotten. Orphans are looked for twice, because one look may miss a process that starts another and ends meanwhile.
-    fn find_orphans(&mut self) {
+    fn find_orphans(&mut self, deadline: Instant) {
         let top = |process: &Process| process.parent <= 1 || adopts(process.parent);
         let living = |process: &Process| process::is_alive(process.id);
-        let orphans: Vec<_> = process::all().filter_map(Process::of_thread).filter(top).filter(living).collect();
+        let mut is_late = false;
+        let all = process::all().take_while(|_| {
+            is_late = Instant::now() > deadline;
+            !is_late
+        });
+        let orphans: Vec<_> = all.filter_map(Process::of_thread).filter(top).filter(living).collect();
         // What was made while they were looked through was made by then.
         self.may_have_left_until_now();
         let given = self.given;
         for orphan in orphans.iter().filter(|orphan| self.innocent.get(&orphan.id) != Some(&given)).collect::<Vec<_>>()
         {
+            is_late |= Instant::now() > deadline;
+            if is_late {
+                break;
+            }
             let session = orphan.audit_session();
             let (mut left, mut latest) = (None, None);
             for (id, dead, until) in self.ended() {
@@ -391,10 +440,19 @@ impl Taints {
             self.given += 1;
             self.orphans.insert(orphan.id, Orphan { taint: Taint::new(known, orphan, session, false, true), until });
         }
+        if is_late {
+            // Not all were looked at: that is no look.
+            return fail::count(Failure::TaintIncomplete, 1);
+        }
         self.all_mut().for_each(|(_, taint)| taint.searched += u8::from(taint.died.is_some()));
         self.processes.retain(|_, taint| taint.searched < 2);
         self.orphans.retain(|_, orphan| orphan.taint.searched < 2);
     }
+}
+
+/// What all of these carry together.
+fn together<'a>(taints: impl Iterator<Item = (ProcessId, &'a Taint)>) -> Option<Arc<Known>> {
+    taints.fold(None, |all, (_, taint)| joined(all, Some(taint.known.clone())))
 }
 
 /// Both labels together; the second one is the later one.
@@ -408,85 +466,6 @@ fn joined(earlier: Option<Arc<Known>>, later: Option<Arc<Known>>) -> Option<Arc<
 /// A user's own service manager adopts the orphans of his session (systemd(1), `--user`).
 fn adopts(pid: i32) -> bool {
     Process::of_thread(pid).and_then(Process::executable).is_some_and(|path| path.ends_with("systemd"))
-}
-
-/// Who reads what a process writes, over any number of pipes.
-#[derive(Default)]
-pub(crate) struct Reach {
-    pub(crate) readers: Vec<i32>,
-    pipes: HashSet<FileId>,
-    /// Whether time ran out before everybody was looked at.
-    pub(crate) is_partial: bool,
-}
-
-impl Reach {
-    /// Whether the process writes any pipe at all.
-    pub(crate) fn has_pipes(&self) -> bool {
-        !self.pipes.is_empty()
-    }
-
-    /// Looks at the pipes of all processes, until `deadline`.
-    pub(crate) fn of(process: Process, deadline: Instant) -> Reach {
-        let mut reach = Reach { pipes: pipes(process, |ways| ways.writes).collect(), ..Reach::default() };
-        if reach.pipes.is_empty() {
-            return reach;
-        }
-        let Some(others) = all_ends(deadline) else {
-            reach.is_partial = true;
-            return reach;
-        };
-        loop {
-            let is_next = |other: &&Ends| {
-                other.id != process.id
-                    && !reach.readers.contains(&other.id.pid)
-                    && other.reads.iter().any(|pipe| reach.pipes.contains(pipe))
-            };
-            let Some(next) = others.iter().find(is_next) else { return reach };
-            reach.readers.push(next.id.pid);
-            reach.pipes.extend(&next.writes);
-        }
-    }
-}
-
-/// The pipes of a process that it holds in a certain way.
-fn pipes(process: Process, held: impl Fn(Ways) -> bool) -> impl Iterator<Item = FileId> {
-    process::pipes(process.tid()).filter(move |(_, ways)| held(*ways)).map(|(pipe, _)| pipe)
-}
-
-/// The pipes that a process reads and writes.
-struct Ends {
-    id: ProcessId,
-    reads: Vec<FileId>,
-    writes: Vec<FileId>,
-}
-
-/// The pipes of all processes; none where there are more than can be looked through until `deadline`.
-fn all_ends(deadline: Instant) -> Option<Vec<Ends>> {
-    let mut is_late = false;
-    let found = ends_of(process::all().take_while(|_| {
-        is_late = Instant::now() > deadline;
-        !is_late
-    }));
-    (!is_late).then_some(found)
-}
-
-fn ends_of(processes: impl Iterator<Item = i32>) -> Vec<Ends> {
-    let ends = |pid: i32| {
-        let (mut reads, mut writes) = (Vec::new(), Vec::new());
-        for (pipe, ways) in process::pipes(pid) {
-            if ways.reads {
-                reads.push(pipe);
-            }
-            if ways.writes {
-                writes.push(pipe);
-            }
-        }
-        // Most processes hold none.
-        let some = !reads.is_empty() || !writes.is_empty();
-        let start = some.then(|| process::start_of(pid)).flatten()?;
-        Some(Ends { id: ProcessId { pid, start }, reads, writes })
-    };
-    processes.filter_map(ends).collect()
 }
 
 /// Clock ticks since boot, as `/proc` counts them (USER_HZ, 100 a second on every Linux).

@@ -115,6 +115,21 @@ def clock() -> None:
     check("and afterwards", restarted() and wait_until(enforces))
 
 
+def starved() -> None:
+    """Somebody who is not root takes all of the processor's time, and then all memory."""
+    staff = ["--uid=4242", "--gid=4242", "--collect", "--quiet"]
+    before, edited = shown(AGENT, "MainPID"), len(notices("policy-loaded"))
+    Done("systemd-run", *staff, "--unit=spinning", "sh", "-c", "for i in $(seq 20); do while :; do :; done & done; wait")
+    POLICY.write_text(POLICY.read_text() + "\n# edited while nobody has time\n")
+    told = wait_until(lambda: len(notices("policy-loaded")) > edited, 120)
+    check("beside twenty who take all of the processor's time an edited policy is in force, and enforces", told and enforces())
+    Done("systemctl", "kill", "--signal=KILL", "spinning")
+    done = Done("systemd-run", *staff, "--unit=hog", "--wait", "python3", "-c", "kept = []\nwhile True: kept.append(b'x' * (1 << 22))", seconds=300)
+    said = Done("journalctl", "-u", "hog", "-o", "cat", "-n", "4").text
+    check("who takes all memory is ended", "oom" in said or "MemoryError" in said, f"{done} {said}")
+    check("and not the agent", shown(AGENT, "MainPID") == before and wait_until(enforces), said_lately)
+
+
 def no_room() -> None:
     """The disk is full when it starts."""
     with Filled():
@@ -144,5 +159,5 @@ def another_shape() -> None:
 
 def main() -> None:
     with unharmed("no copy went out in all of this", pause=50):
-        for fault in [another_shape, settings, policy, ends, taken_away, state, clock, no_room]:
+        for fault in [another_shape, settings, policy, ends, taken_away, state, starved, clock, no_room]:
             fault()

@@ -6,8 +6,8 @@ use vitrine_policy::Trust;
 
 use super::verdict::Gate;
 use crate::fail::{self, Failure};
+use crate::identify::pipes::Reach;
 use crate::identify::process::{self, Process};
-use crate::identify::taint::Reach;
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
 

@@ -20,9 +20,10 @@ use crate::guard::gate::attempt::{Who, seen, transfer, who, who_of};
 use crate::guard::gate::holders::holds_labelled;
 use crate::guard::gate::{leftover, marks::Marks};
 use crate::identify::label::Known;
+use crate::identify::pipes::Reach;
 use crate::identify::process::{self, Access, Process};
 use crate::identify::recent::Recent;
-use crate::identify::taint::{Carried, Reach, Taints};
+use crate::identify::taint::{Carried, Taints};
 use crate::inspect::Arrival;
 use crate::recorder::Seen;
 use crate::sys::fanotify::{Event, FAN_PRE_ACCESS};
@@ -341,7 +342,7 @@ impl Gate {
             Carried::Nothing => return judged,
             Carried::Label(taint) => taint,
             Carried::Unknown(highest) => {
-                let what = "what the process carries could not be followed over its pipes";
+                let what = "what the process carries could not be found out in time";
                 judged.late = Some(Late { failure: Failure::TaintIncomplete, path: path.to_owned(), what });
                 highest
             }

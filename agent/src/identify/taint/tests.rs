@@ -228,14 +228,14 @@ fn labels_of_parents_pipes_and_earlier_readings_are_all_carried() {
         first,
         &named("/m/b.tif", 2),
         Trust::None,
-        Reach { pipes: pipes(first, |ways| ways.writes).collect(), ..Reach::default() },
+        Reach { pipes: pipes_of(first, |ways| ways.writes).collect(), ..Reach::default() },
         |_| true,
     );
     taints.add(
         second,
         &named("/m/c.tif", 0),
         Trust::None,
-        Reach { pipes: pipes(second, |ways| ways.writes).collect(), ..Reach::default() },
+        Reach { pipes: pipes_of(second, |ways| ways.writes).collect(), ..Reach::default() },
         |_| true,
     );
     assert_eq!(masters(&mut taints, behind), all(&["/m/b.tif", "/m/c.tif"]));
@@ -285,4 +285,72 @@ fn who_is_taken_for_an_orphan_counts_for_a_while_and_keeps_what_it_reads_itself(
     taints.sweep(false);
     assert_eq!(tier_of(&mut taints, guessed), Some(Tier(0)));
     assert_eq!(tier_of(&mut taints, other), None);
+}
+
+/// Ends with the test, however that ends.
+struct Left(Process);
+
+impl Left {
+    /// What a shell leaves behind when it ends, once it is another program than that.
+    fn behind() -> Left {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 30 >/dev/null & echo $!"]).stderr(Stdio::null());
+        let said = shell.output().expect("a shell").stdout;
+        let pid = String::from_utf8_lossy(&said).trim().parse().expect("a number");
+        until(|| Process::of_thread(pid).and_then(Process::executable).is_some_and(|path| !path.ends_with("dash")));
+        until(|| Process::of_thread(pid).is_some_and(|left| left.parent <= 1 || adopts(left.parent)));
+        Left(Process::of_thread(pid).expect("the process"))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        end(self.0);
+    }
+}
+
+#[test]
+fn whom_nobody_has_time_to_wait_for_may_carry_what_every_reader_carries() {
+    let mut processes = Processes(Vec::new());
+    let mut reader = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read line"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        processes.start(&mut shell)
+    };
+    let mut taints = Taints::default();
+    for (name, tier) in [("/m/public.jpg", 0), ("/m/a.tif", 2), ("/m/other.jpg", 0)] {
+        let reader = reader();
+        taints.add(reader, &Known::master(Path::new(name), Tier(tier)), Trust::None, reach(reader), |_| true);
+    }
+    let first = Left::behind();
+    assert_eq!(tier_of(&mut taints, first.0), None);
+    let asked = |taints: &mut Taints, process| {
+        taints.waited = Waited { since: Some(Instant::now()), spent: PATIENCE };
+        taints.of(process, Instant::now() + Duration::from_secs(5), |_| true)
+    };
+    // Nobody may be as slow as that it has grown old before it is asked about.
+    let mut next = Left::behind();
+    until(|| match asked(&mut taints, next.0) {
+        Carried::Unknown(known) => known.tier == Tier(2),
+        _ => {
+            next = Left::behind();
+            false
+        }
+    });
+    // A second later it is old enough to be known as somebody else's.
+    until(|| matches!(asked(&mut taints, next.0), Carried::Nothing));
+}
+
+#[test]
+fn who_starts_processes_without_end_is_not_waited_for_without_end() {
+    let (start, moment) = (Instant::now(), Duration::from_millis(50));
+    let mut waited = Waited::default();
+    let mut waits = |now| {
+        let may = waited.may(now);
+        waited.spent += if may { moment } else { Duration::ZERO };
+        may
+    };
+    assert_eq!((0..9).filter(|_| waits(start + moment)).count(), 4);
+    assert!(!waits(start + SELDOM));
+    assert!(waits(start + moment + SELDOM));
 }
