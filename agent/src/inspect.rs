@@ -20,12 +20,12 @@ use crate::fail::Failure;
 use crate::history;
 use crate::identify::label::{Known, Measured};
 use crate::identify::process::Login;
+use crate::own::open_regular;
 use crate::quarantine;
 use crate::recognise::{Recognition, Sighting, recognise};
 use crate::recorder::{Seen, disposition};
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
-use vitrine_worker::open_regular;
 
 /// In fewer bytes nothing can be recognised but whole masters.
 const SMALLEST: u64 = 1024;

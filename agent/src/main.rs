@@ -17,6 +17,7 @@ mod inspect;
 mod installed;
 mod justification;
 mod maintenance;
+mod own;
 mod pipeline;
 mod policy_file;
 mod quarantine;

@@ -23,12 +23,12 @@ use vitrine_policy::record::{Disposition, Operation};
 use crate::fail::Failure;
 use crate::history;
 use crate::inspect::{Actor, file_name, label};
+use crate::own::open_regular;
 use crate::quarantine;
 use crate::recognise::recognise;
 use crate::recorder::{Seen, disposition};
 use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
-use vitrine_worker::open_regular;
 
 /// A set is looked at once nothing more of it has come for so long.
 const QUIET: Duration = Duration::from_secs(1);

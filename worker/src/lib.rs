@@ -14,6 +14,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -117,7 +118,19 @@ impl MeasureLimits {
 /// # Errors
 /// The file cannot be opened, or is of another kind.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let careful = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    open_as_regular(path, libc::O_NOFOLLOW)
+}
+
+/// The same for a file that is held without being open (open(2), `O_PATH`).
+///
+/// # Errors
+/// The file cannot be opened, or is of another kind.
+pub fn reopen_regular(held: &File) -> io::Result<File> {
+    open_as_regular(Path::new(&format!("/proc/self/fd/{}", held.as_raw_fd())), 0)
+}
+
+fn open_as_regular(path: &Path, links: i32) -> io::Result<File> {
+    let careful = links | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     let open = |flags| File::options().read(true).custom_flags(flags).open(path);
     let file = match open(careful | libc::O_NOATIME) {
         // O_NOATIME is for the owner and root alone (open(2)).

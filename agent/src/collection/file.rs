@@ -16,7 +16,8 @@ use super::agenda::Due;
 use super::place::{is_in, is_on_the_way};
 use crate::config::MeasureLimits;
 use crate::fail::Failure;
-use vitrine_worker::{MeasureFailed, digest_only, measure_master, open_regular};
+use crate::own::open_regular;
+use vitrine_worker::{MeasureFailed, digest_only, measure_master};
 
 /// How often a file that cannot be read, or changes all the time, is tried before that is recorded.
 const TRIES: u8 = 6;

@@ -11,9 +11,9 @@ use super::{Answer, Asker, Looked, Most, Place, Request};
 use crate::collection;
 use crate::inspect::Arrival;
 use crate::maintenance;
+use crate::own::open_regular;
 use crate::sys::stat::Stat;
 use crate::workstation::Workstation;
-use vitrine_worker::open_regular;
 
 /// Answers the questions of [`Request`] that need the workstation.
 pub(crate) fn answer(workstation: &Workstation, asker: Asker, request: Request) -> Answer {

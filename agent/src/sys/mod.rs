@@ -40,13 +40,10 @@ pub(crate) fn hurry() {
     }
 }
 
-/// Whether anybody has a file open for writing: the kernel grants a read lease only where nobody has
+/// Whether anybody has a file open for writing that is open here for reading: the kernel grants a read lease only where nobody has
 /// (fcntl(2), `F_SETLEASE`). A file system without leases is asked by nobody, and the answer is no.
-pub(crate) fn is_being_written(path: &std::path::Path) -> bool {
+pub(crate) fn is_being_written(file: &std::fs::File) -> bool {
     use std::os::fd::AsRawFd;
-    use std::os::unix::fs::OpenOptionsExt;
-    let open = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path);
-    let Ok(file) = open else { return false };
     // SAFETY: both calls take a descriptor that lives until the end and an integer.
     let granted = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
     if granted == 0 {

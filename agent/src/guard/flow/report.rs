@@ -21,6 +21,7 @@ use crate::identify::FileId;
 use crate::identify::label::Known;
 use crate::identify::process::{Login, Process};
 use crate::inspect::{Actor, Arrival};
+use crate::own;
 use crate::recorder::Seen;
 use crate::sys::{self, stat::Stat};
 use crate::workstation::{Snapshot, Workstation};
@@ -169,6 +170,10 @@ impl Reporter {
     }
 
     fn wait(&mut self, snapshot: &Snapshot, told: &Told, file: FileId, path: PathBuf) {
+        // Who reads the agent's records writes into the memory that all readers share.
+        if own::has(file) {
+            return;
+        }
         if self.written.len() >= MAX_WAITING {
             fail::count(Failure::Unscanned, 1);
             return;
@@ -196,7 +201,8 @@ impl Written {
     /// The kernel's side tells of a name before it is made, and of an open before anything is written.
     fn is_ready(&self) -> bool {
         let since = self.since.elapsed();
-        since > PATIENCE || (since > SOON && !sys::is_being_written(&self.path))
+        since > PATIENCE
+            || (since > SOON && !own::open_regular(&self.path).is_ok_and(|file| sys::is_being_written(&file)))
     }
 }
 
