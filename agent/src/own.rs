@@ -4,28 +4,36 @@
 
 use std::fs::{self, DirEntry, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::identify::FileId;
 
-static STATE: OnceLock<PathBuf> = OnceLock::new();
+/// Their directory, held: it may get another name, or something be mounted over it.
+static STATE: OnceLock<File> = OnceLock::new();
 
 /// Where they lie, told before the first one is opened. Programs that are not the agent tell nothing.
-pub(crate) fn lie_in(state: &Path) {
-    let _ = STATE.set(state.to_owned());
+///
+/// # Errors
+/// The directory cannot be opened.
+pub(crate) fn lie_in(state: &Path) -> io::Result<()> {
+    let _ = STATE.set(File::open(state)?);
+    Ok(())
 }
 
-/// Whether a file is one of them, or one of SQLite's beside it, by whatever name it was found.
+/// Whether a file is one of them, or one of SQLite's beside it, by whatever name it was found; also where that cannot be
+/// found out.
 pub(crate) fn has(file: FileId) -> bool {
     let Some(state) = STATE.get() else { return false };
-    if !fs::metadata(state).is_ok_and(|directory| directory.dev() == file.device) {
+    if state.metadata().is_ok_and(|directory| directory.dev() != file.device) {
         return false;
     }
+    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", state.as_raw_fd())) else { return true };
     let is_database = |entry: &DirEntry| entry.file_name().as_bytes().windows(3).any(|part| part == b".db");
-    let databases = fs::read_dir(state).into_iter().flatten().flatten().filter(is_database);
+    let databases = entries.flatten().filter(is_database);
     databases.filter_map(|entry| entry.metadata().ok()).any(|metadata| FileId::from(&metadata) == file)
 }
 
@@ -41,7 +49,11 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     // This very file, whatever has its name by now.
-    vitrine_worker::reopen_regular(&held)
+    vitrine_worker::reopen_regular(&held).map_err(|error| match error.kind() {
+        // The file is there.
+        io::ErrorKind::NotFound => io::Error::other(format!("it cannot be opened by its name in /proc: {error}")),
+        _ => error,
+    })
 }
 
 #[cfg(test)]
@@ -61,7 +73,7 @@ mod tests {
         fs::hard_link(path("spool.db-shm"), path("work/scan.tif")).expect("a link");
         std::os::unix::fs::symlink(path("labels.json"), path("work/link")).expect("a link");
         assert!(open_regular(&path("spool.db")).is_ok(), "nobody has said where the databases lie");
-        lie_in(state.path());
+        lie_in(state.path()).expect("a directory");
         for name in ["spool.db", "spool.db-shm", "index.db-wal", "work/scan.tif"] {
             let error = open_regular(&path(name)).expect_err(name);
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{name}: {error}");

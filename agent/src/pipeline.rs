@@ -33,7 +33,7 @@ use crate::spool::Spool;
 use crate::standing::Standing;
 use crate::sys::stat::Stat;
 use crate::workstation::{Snapshot, Workstation};
-use crate::{approval, clock, collection, desk, inspect, installed, maintenance, own, stand_in, tiles, upload};
+use crate::{approval, clock, collection, desk, inspect, installed, maintenance, own, stand_in, sys, tiles, upload};
 
 /// How often the state that people see is written, and the mounts and the policy file are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -65,7 +65,8 @@ const SIGNATURE_ON_ITS_WAY: Duration = Duration::from_secs(2);
 /// It cannot start: the state directory, the spool or the index cannot be used.
 pub(crate) async fn run(config: Config, of_settings: Vec<Event>) -> anyhow::Result<()> {
     let started = jiff::Timestamp::now();
-    own::lie_in(&config.state);
+    sys::outlive_leases();
+    own::lie_in(&config.state).context("the state directory cannot be opened")?;
     let spool = Spool::open(&config.state, host(&config)?, config.spool).context("the spool cannot be opened")?;
     let given_back = config.stands_in.is_none().then(|| stand_in::give_back(&config.state, &spool)).flatten();
     let (mut clock, clock_is_off) = clock::Watch::start(&config.state);

@@ -40,6 +40,14 @@ pub(crate) fn hurry() {
     }
 }
 
+/// Who opens a file for writing while a lease is held on it makes a signal (fcntl(2), `F_SETLEASE`) that would end this process.
+pub(crate) fn outlive_leases() {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+    }
+}
+
 /// Whether anybody has a file open for writing that is open here for reading: the kernel grants a read lease only where nobody has
 /// (fcntl(2), `F_SETLEASE`). A file system without leases is asked by nobody, and the answer is no.
 pub(crate) fn is_being_written(file: &std::fs::File) -> bool {

@@ -1,26 +1,36 @@
 #!/usr/bin/env bash
-# work: root, who has looked into a scan, reads the agent's records again and again, and the agent keeps its databases
+# work: root, who has looked into a scan, starts the agent anew, and it keeps its hold of its new databases
 # as: root
+# alone: the agent is another one
 
 set -e
 . attack.sh
 agent=$(pgrep -o -x vitrine)
-
-# The databases of which the agent holds a lock: without one, the next reader takes them for nobody's.
-kept() {
-    local descriptor file
-    for descriptor in /proc/"$agent"/fd/*; do
-        file=$(readlink "$descriptor") || continue
-        case $file in *.db-shm) grep -q '^lock:' "/proc/$agent/fdinfo/${descriptor##*/}" && echo "$file" ;; esac
-    done | sort -u
-}
-
-before=$(kept)
-[ -n "$before" ]
+mapfile -d '' -t command <"/proc/$agent/cmdline"
+command[0]=$(readlink "/proc/$agent/exe")
 read -r -n 4 _ <"$SCAN" || true
-for _ in 1 2 3; do
-    /vm/bin/vitrine events >"$TEMP/records"
-    sleep 1.5
+is_gone() { ! [ -e "/proc/$agent" ] || grep -q '^State:.[ZX]' "/proc/$agent/status"; }
+kill -TERM "$agent"
+until_true is_gone
+"${command[@]}" >"$TEMP/said" 2>&1 &
+agent=$!
+for _ in {1..60}; do
+    grep -q '^guarding with' "$TEMP/said" && break
+    sleep 1
 done
-after=$(kept)
-[ "$after" = "$before" ] || { echo "before: $before, after: $after"; exit 1; }
+sleep 5
+
+# Without a lock the next reader takes a database for nobody's, and cuts off what the agent shares with its readers.
+seen=0
+for descriptor in /proc/"$agent"/fd/*; do
+    case $(readlink "$descriptor") in
+        *.db-shm)
+            seen=1
+            grep -q '^lock:' "/proc/$agent/fdinfo/${descriptor##*/}" || { echo "no lock: $(readlink "$descriptor")"; exit 1; }
+            ;;
+    esac
+done
+[ "$seen" = 1 ]
+/vm/bin/vitrine events >"$TEMP/records"
+sleep 1
+kill -0 "$agent"

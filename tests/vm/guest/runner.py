@@ -150,8 +150,8 @@ class Agent:
 
     def settle(self) -> None:
         """Waits until nothing is measured and every record has been delivered. The agent writes its status within
-        half a second of a change. One that was killed is started again, as a service manager would."""
-        if self.service.process.poll() == -signal.SIGKILL:
+        half a second of a change. One that was ended or killed is started again, as a service manager would."""
+        if self.service.process.poll() in (0, -signal.SIGKILL):
             self.start()
         time.sleep(0.6)
 

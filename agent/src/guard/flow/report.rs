@@ -150,6 +150,10 @@ impl Reporter {
     /// A file has the label of who wrote it until it is measured.
     fn written(&mut self, snapshot: &Arc<Snapshot>, told: &Told) {
         let Target::File { file, path } = &told.target else { return };
+        // One that somebody tainted has started makes its own databases.
+        if own::has(*file) {
+            return;
+        }
         let Some(path) = snapshot.destinations.path_on(file.device, path) else { return };
         // Memory without a name, or a file that is gone already.
         let Some(stat) = Stat::named(&path).ok().filter(|stat| stat.file == *file) else { return };
@@ -165,15 +169,15 @@ impl Reporter {
     /// What comes to a destination may be known by its content.
     fn arriving(&mut self, snapshot: &Arc<Snapshot>, told: &Told) {
         let Target::File { file, path } = &told.target else { return };
+        // One that somebody tainted has started makes its own databases.
+        if own::has(*file) {
+            return;
+        }
         let Some(path) = snapshot.destinations.path_on(file.device, path) else { return };
         self.wait(snapshot, told, *file, path);
     }
 
     fn wait(&mut self, snapshot: &Snapshot, told: &Told, file: FileId, path: PathBuf) {
-        // Who reads the agent's records writes into the memory that all readers share.
-        if own::has(file) {
-            return;
-        }
         if self.written.len() >= MAX_WAITING {
             fail::count(Failure::Unscanned, 1);
             return;
